@@ -1,0 +1,368 @@
+//! Wire types: what the kernel programs write and user space reads.
+//!
+//! In: nothing. Out: fixed-width `repr(C)` records, the histogram geometry, and the classes of loss.
+//! Must not know: aya, any kernel struct, any policy. Builds on the host and inside the kernel (`no_std`).
+#![no_std]
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+pub mod hist;
+pub mod offsets;
+
+pub use hist::{HIST_BUCKETS, bucket_of};
+pub use offsets::{ABSENT, Offsets};
+
+/// Transport of a connection.
+pub const TRANSPORT_TCP: u8 = 1;
+/// Transport of a connection.
+pub const TRANSPORT_UDP: u8 = 2;
+/// Transport of a connection.
+pub const TRANSPORT_UNIX: u8 = 3;
+
+/// Role of this end of a connection: not known yet.
+pub const ROLE_UNKNOWN: u8 = 0;
+/// Role of this end of a connection: it connected (or spoke first where nobody connects).
+pub const ROLE_INITIATOR: u8 = 1;
+/// Role of this end of a connection: it accepted (or was spoken to first).
+pub const ROLE_ACCEPTOR: u8 = 2;
+
+/// A `peer` with this bit set is a remote address (key of the map `REMOTES`), without it a program image.
+/// Zero is "not known".
+pub const PEER_REMOTE: u32 = 0x8000_0000;
+
+/// The program image that stands for every kernel thread.
+pub const IMAGE_KERNEL: u32 = 1;
+/// The first image number given to a process.
+pub const IMAGE_FIRST: u32 = 2;
+
+/// Length of a task's name in the kernel.
+pub const COMM_LEN: usize = 16;
+
+/// What one aggregate is kept for: one end (program image) talking to one peer in one role.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct FlowKey {
+    /// Program image of the process that sent or received.
+    pub image: u32,
+    /// Program image of the other end, or a remote number with [`PEER_REMOTE`] set, or 0.
+    pub peer: u32,
+    /// The acceptor's port, host order; 0 for Unix sockets and where it cannot be told.
+    pub port: u16,
+    /// One of `TRANSPORT_*`.
+    pub transport: u8,
+    /// One of `ROLE_*`.
+    pub role: u8,
+}
+
+/// Sum, extremes and histogram of a duration in nanoseconds. Extremes are those of the window `epoch`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Dist {
+    /// Sum of all values, monotone.
+    pub sum_ns: u64,
+    /// Smallest value of window `epoch`.
+    pub min_ns: u64,
+    /// Largest value of window `epoch`.
+    pub max_ns: u64,
+    /// Number of the window the extremes belong to.
+    pub epoch: u32,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
+    /// Monotone counts per bucket of [`hist`], wrapping.
+    pub buckets: [u32; HIST_BUCKETS],
+}
+
+/// Time of an interval, split into its five parts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Parts {
+    /// Executing on a CPU.
+    pub on_cpu_ns: u64,
+    /// Runnable, waiting for a CPU.
+    pub run_queue_ns: u64,
+    /// Uninterruptible wait on the block layer.
+    pub block_io_ns: u64,
+    /// Any other wait after the prompting message was read.
+    pub sleep_ns: u64,
+    /// Any other wait while the prompting message was unread, or before the sending thread took over.
+    pub queued_ns: u64,
+}
+
+/// Everything counted for a [`FlowKey`]. All counters are monotone; user space subtracts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FlowStats {
+    /// Messages this end sent (maximal runs of sends).
+    pub messages_sent: u64,
+    /// Messages this end received.
+    pub messages_received: u64,
+    /// Bytes the kernel took from this end.
+    pub bytes_sent: u64,
+    /// Bytes the kernel gave to this end.
+    pub bytes_received: u64,
+    /// Send calls that moved bytes.
+    pub sends: u64,
+    /// Receive calls that moved bytes.
+    pub receives: u64,
+    /// Initiator: roundtrips. Acceptor: requests served.
+    pub answered: u64,
+    /// First turns of connections older than the attach, seen but not counted in `answered`.
+    pub midlife_turns: u64,
+    /// Receives that followed a send by less than the floor, or had arrived before it: no answers.
+    pub below_floor: u64,
+    /// Answers whose causality is not certain (another message was open in the same thread).
+    pub ambiguous: u64,
+    /// Answers whose arrival time was not told by the kernel; the receive call's return was used.
+    pub arrival_unknown: u64,
+    /// TCP segments sent again.
+    pub retransmits: u64,
+    /// Smallest round-trip time the kernel knows of for any connection of this flow, 0 if none.
+    pub min_rtt_ns: u64,
+    /// Turnarounds that ended in a send of this flow.
+    pub turnarounds: u64,
+    /// Their parts; these add up to the sum of `turnaround_ns`.
+    pub turnaround_parts: Parts,
+    /// Gaps before sends that no message prompted.
+    pub unprompted: u64,
+    /// Sum of those gaps.
+    pub unprompted_ns: u64,
+    /// Turnarounds that began in another thread (hand-over).
+    pub handovers: u64,
+    /// Initiator: latency of roundtrips. Acceptor: service time of requests.
+    pub answer_ns: Dist,
+    /// Acceptor: arrival of a request until its first receive. Initiator: the same for replies.
+    pub queued_ns: Dist,
+    /// Turnaround of each send of this flow.
+    pub turnaround_ns: Dist,
+}
+
+/// CPU clocks and counters of a program image, monotone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CpuStats {
+    /// Time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Time runnable without a CPU.
+    pub run_queue_ns: u64,
+    /// Time in uninterruptible wait on the block layer.
+    pub block_io_ns: u64,
+    /// Other time off the CPU.
+    pub sleep_ns: u64,
+    /// Switches the task asked for.
+    pub voluntary_switches: u64,
+    /// Switches forced on the task.
+    pub involuntary_switches: u64,
+    /// CPU cycles while on a CPU.
+    pub cycles: u64,
+    /// Retired instructions while on a CPU.
+    pub instructions: u64,
+    /// Last-level cache references.
+    pub llc_references: u64,
+    /// Last-level cache misses.
+    pub llc_misses: u64,
+    /// Time the counters were enabled.
+    pub pmu_enabled_ns: u64,
+    /// Time the counters really counted.
+    pub pmu_running_ns: u64,
+}
+
+/// Block I/O of a program image, monotone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct DiskStats {
+    /// Read requests completed.
+    pub reads: u64,
+    /// Write (and discard, flush) requests completed.
+    pub writes: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Time from the request's start in the block layer to its completion.
+    pub latency_ns: Dist,
+}
+
+/// What the kernel knows of a program image when it first sees it.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct ImageInfo {
+    /// The first process of the image.
+    pub tgid: u32,
+    /// The image this one's first process was before it called exec, 0 if not known.
+    pub parent_image: u32,
+    /// cgroup v2 id at that time.
+    pub cgroup_id: u64,
+    /// `CLOCK_MONOTONIC` when the image was seen first.
+    pub since_ns: u64,
+    /// Name of the thread group leader at that time.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// A remote end.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct RemoteKey {
+    /// IPv6 address, or IPv4 mapped into it (`::ffff:a.b.c.d`), network order.
+    pub addr: [u8; 16],
+    /// Port, host order; 0 for a remote initiator, whose port means nothing.
+    pub port: u16,
+    /// One of `TRANSPORT_*`.
+    pub transport: u8,
+    /// Fills the record to four bytes.
+    pub pad: u8,
+}
+
+/// A listening port.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct ListenKey {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Port, host order.
+    pub port: u16,
+    /// Fills the record to four bytes.
+    pub pad: u16,
+}
+
+/// Settings that may change while the programs run. One entry of the map `SETTINGS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Settings {
+    /// Number of the current window: extremes of a [`Dist`] start anew when it changes.
+    pub epoch: u32,
+    /// 1 while the iterator marks what it finds as older than the attach.
+    pub scanning: u32,
+    /// 1 when each connection's own minimum RTT is the floor; 0 when `floor_ns` is.
+    pub floor_auto: u32,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
+    /// Constant floor for roundtrips.
+    pub floor_ns: u64,
+}
+
+/// Reasons for which something that happened is not in the counts. Index into the per-CPU map `LOST`.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// Sends or receives not booked: the map of flows is full.
+    Flows = 0,
+    /// Sends or receives not booked: no memory for the socket's state.
+    SocketState = 1,
+    /// Switches or sends not booked: no memory for the task's state.
+    TaskState = 2,
+    /// CPU time not booked: the map of images is full.
+    Images = 3,
+    /// Block requests not booked: the map of open requests is full.
+    DiskRequests = 4,
+    /// Turnarounds whose start lies further back than the thread's remembered waits: parts approximate.
+    History = 5,
+    /// Remote ends merged into "unknown": the map of remote ends is full.
+    Remotes = 6,
+    /// Events dropped: the ring was full.
+    Ring = 7,
+    /// A kernel struct could not be read.
+    Fault = 8,
+    /// Connections whose other end on this host was not found: the map of ends was full.
+    Ends = 9,
+}
+
+/// Number of classes of loss.
+pub const LOST_CLASSES: usize = 10;
+
+/// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
+pub const LOST_NAMES: [&str; LOST_CLASSES] = [
+    "flows",
+    "socket_state",
+    "task_state",
+    "images",
+    "disk_requests",
+    "history",
+    "remotes",
+    "ring",
+    "fault",
+    "connection_ends",
+];
+
+/// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SelfCheck {
+    /// Tgid to check; set by user space before, the programs only look at this task.
+    pub want_tgid: u32,
+    /// 1 once the programs saw the task.
+    pub seen: u32,
+    /// `task_struct.pid` as read.
+    pub tid: u32,
+    /// `task_struct.tgid` as read.
+    pub tgid: u32,
+    /// `task_struct.start_boottime` as read.
+    pub start_boottime_ns: u64,
+    /// `task_struct.comm` as read.
+    pub comm: [u8; COMM_LEN],
+    /// Local port of our own socket as read.
+    pub port: u16,
+    /// Remote port of our own socket as read.
+    pub remote_port: u16,
+    /// Address family of our own socket as read.
+    pub family: u16,
+    /// Fills the record.
+    pub pad: u16,
+}
+
+/// One entry per task of the task iterator's output stream.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TaskRow {
+    /// Thread group.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its program image.
+    pub image: u32,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 12);
+const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
+const _: () = assert!(size_of::<FlowStats>() == 22 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<CpuStats>() == 96);
+const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
+const _: () = assert!(size_of::<ImageInfo>() == 40);
+const _: () = assert!(size_of::<RemoteKey>() == 20);
+const _: () = assert!(size_of::<ListenKey>() == 8);
+const _: () = assert!(size_of::<Settings>() == 24);
+const _: () = assert!(size_of::<SelfCheck>() == 48);
+const _: () = assert!(size_of::<TaskRow>() == 16);

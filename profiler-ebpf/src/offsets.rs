@@ -1,0 +1,110 @@
+//! Offsets of kernel struct fields, resolved from the running kernel's BTF before load.
+//!
+//! One table says for each offset which struct and field it is (with alternatives for other kernels). User space
+//! fills [`Offsets`]; the programs see it as a read-only constant. A field that is not there stays [`ABSENT`].
+
+/// The field does not exist on this kernel.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($( $(#[$doc:meta])* $field:ident = $($path:literal)|+ , $size:literal ; )*) => {
+        /// Byte offsets into kernel structs; [`ABSENT`] where the kernel has no such field.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
+        pub struct Offsets { $( $(#[$doc])* pub $field: u32, )* }
+
+        impl Offsets {
+            /// Nothing resolved.
+            pub const ABSENT: Self = Self { $( $field: ABSENT, )* };
+
+            /// Name, `struct.field` paths (first that exists wins) and expected size in bytes (0: any) of each.
+            pub const TABLE: &'static [(&'static str, &'static [&'static str], u32)] =
+                &[ $( (stringify!($field), &[$($path),+], $size), )* ];
+
+            /// The values in the order of [`Self::TABLE`].
+            #[must_use]
+            pub fn from_values(values: &[u32]) -> Self {
+                let mut at = values.iter().copied();
+                Self { $( $field: at.next().unwrap_or(ABSENT), )* }
+            }
+
+            /// The values in the order of [`Self::TABLE`].
+            pub fn values(&self) -> impl Iterator<Item = u32> + use<> {
+                [ $( self.$field, )* ].into_iter()
+            }
+        }
+    };
+}
+
+offsets! {
+    /// Thread id.
+    task_pid = "task_struct.pid", 4;
+    /// Thread group id.
+    task_tgid = "task_struct.tgid", 4;
+    /// Name.
+    task_comm = "task_struct.comm", 16;
+    /// `PF_*` flags.
+    task_flags = "task_struct.flags", 4;
+    /// State (renamed in 5.14, kernel commit 2f064a59a11f).
+    task_state = "task_struct.__state" | "task_struct.state", 0;
+    /// Byte that holds the bit `in_iowait`.
+    task_in_iowait = "task_struct.in_iowait", 0;
+    /// Bit within that byte, 0 to 7.
+    task_in_iowait_bit = "task_struct.in_iowait#bit", 0;
+    /// Thread group leader.
+    task_group_leader = "task_struct.group_leader", 8;
+    /// Start time since boot.
+    task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time", 8;
+    /// Protocol numbers and addresses of any socket.
+    sock_family = "sock_common.skc_family", 2;
+    /// Connection state.
+    sock_state = "sock_common.skc_state", 1;
+    /// Remote IPv4 address.
+    sock_daddr = "sock_common.skc_daddr", 4;
+    /// Local IPv4 address.
+    sock_rcv_saddr = "sock_common.skc_rcv_saddr", 4;
+    /// Remote port, network order.
+    sock_dport = "sock_common.skc_dport", 2;
+    /// Local port, host order.
+    sock_num = "sock_common.skc_num", 2;
+    /// Remote IPv6 address.
+    sock_v6_daddr = "sock_common.skc_v6_daddr", 16;
+    /// Local IPv6 address.
+    sock_v6_rcv_saddr = "sock_common.skc_v6_rcv_saddr", 16;
+    /// Network namespace.
+    sock_net = "sock_common.skc_net", 8;
+    /// Protocol (`IPPROTO_*`).
+    sock_protocol = "sock.sk_protocol", 0;
+    /// `SOCK_STREAM` and friends.
+    sock_type = "sock.sk_type", 2;
+    /// Datagrams or segments waiting.
+    sock_receive_queue_len = "sock.sk_receive_queue.qlen", 4;
+    /// Process at the other end of a Unix connection, as it was when it listened or connected.
+    sock_peer_pid = "sock.sk_peer_pid", 8;
+    /// `struct socket` of the sock.
+    sock_socket = "sock.sk_socket", 8;
+    /// Inode number of a network namespace.
+    net_inum = "net.ns.inum", 4;
+    /// Next byte expected from the other end.
+    tcp_rcv_nxt = "tcp_sock.rcv_nxt", 4;
+    /// Next byte the process will read.
+    tcp_copied_seq = "tcp_sock.copied_seq", 4;
+    /// Windowed minimum of the round-trip time.
+    tcp_rtt_min = "tcp_sock.rtt_min", 0;
+    /// The other end of a Unix connection.
+    unix_peer = "unix_sock.peer", 8;
+    /// The address a Unix socket is bound to.
+    unix_addr = "unix_sock.addr", 8;
+    /// The sock of a `struct socket`.
+    socket_sk = "socket.sk", 8;
+    /// Number of a process id in its outermost namespace.
+    pid_nr = "pid.numbers", 0;
+    /// `struct upid.nr`.
+    upid_nr = "upid.nr", 4;
+    /// Operation and flags of a block request.
+    request_cmd_flags = "request.cmd_flags", 4;
+    /// Bytes of a block request.
+    request_data_len = "request.__data_len", 4;
+    /// Sequence and `seq_file` of an iterator.
+    iter_meta_seq = "bpf_iter_meta.seq", 8;
+}

@@ -1,0 +1,4 @@
+//! Courtside's library: hook → maps → collect → [`frame::Frame`] → fold → [`model::Snapshot`] → screen, file.
+
+pub mod frame;
+pub mod model;

@@ -1,0 +1,5 @@
+//! From Frames to Snapshots. Pure: no kernel, no file system, no clock.
+
+pub mod snapshot;
+
+pub use snapshot::Snapshot;

@@ -1,0 +1,2 @@
+//! Build, demo, test, measure.
+fn main() {}
