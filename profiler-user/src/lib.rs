@@ -2,3 +2,4 @@
 
 pub mod frame;
 pub mod model;
+pub mod units;
