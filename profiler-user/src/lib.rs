@@ -2,4 +2,5 @@
 
 pub mod frame;
 pub mod model;
+pub mod sys;
 pub mod units;

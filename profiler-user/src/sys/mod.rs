@@ -1,0 +1,6 @@
+//! What the host says: kernel types, processes, cgroups, privileges, our own usage.
+//!
+//! In: a root path (`/`, or a fake tree in tests). Out: plain facts.
+//! Must not know: the kernel programs, how facts are folded or shown.
+
+pub mod btf;
