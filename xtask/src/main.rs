@@ -1,2 +1,55 @@
-//! Build, demo, test, measure.
-fn main() {}
+//! Build, demo, test and measure Courtside: `cargo xtask <what>`.
+//!
+//! In: the command line and the machine it runs on. Out: files under `target/`, and what it did, in words.
+//! Must not know: how Courtside works; it is run, never linked.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod build;
+mod ebpf;
+mod packages;
+mod sh;
+
+/// Build, demo, test and measure Courtside.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the eBPF object into target/bpf/courtside.bpf.o
+    BuildEbpf,
+    /// Build the eBPF object, then the binary `courtside` with the object inside
+    Build {
+        /// Optimised: target/release/courtside
+        #[arg(long)]
+        release: bool,
+    },
+}
+
+fn run() -> anyhow::Result<()> {
+    sh::catch_signals()?;
+    match Cli::parse().command {
+        Task::BuildEbpf => ebpf::build().map(drop),
+        Task::Build { release } => build::courtside(release).map(drop),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

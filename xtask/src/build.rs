@@ -1,0 +1,23 @@
+//! The binary `courtside`, with the eBPF object inside.
+//!
+//! In: the sources. Out: target/{debug,release}/courtside. Must not know: how the object is made.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{ebpf, sh};
+
+/// Build the object and the binary, and say where the binary is.
+pub fn courtside(release: bool) -> Result<PathBuf> {
+    ebpf::build()?;
+    let mut cargo = sh::cargo();
+    cargo.args(["build", "--package", "profiler-user", "--bin", "courtside"]);
+    if release {
+        cargo.arg("--release");
+    }
+    sh::run(&mut cargo)?;
+    Ok(sh::target_dir()
+        .join(if release { "release" } else { "debug" })
+        .join("courtside"))
+}
