@@ -62,6 +62,25 @@ pub fn object(bin: &str, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
+/// Lint the programs. The compiler that builds them has no clippy, so they are linted as if for this host.
+pub fn clippy() -> Result<()> {
+    sh::run(
+        sh::cargo()
+            .args([
+                "clippy",
+                "--package",
+                "profiler-ebpf",
+                "--features",
+                "programs",
+                "--bins",
+                "--target-dir",
+            ])
+            .arg(sh::target_dir().join("bpf-build"))
+            .args(["--", "--deny", "warnings"])
+            .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+    )
+}
+
 fn selection(bin: &str) -> Vec<String> {
     let dir = sh::target_dir().join("bpf-build").display().to_string();
     [

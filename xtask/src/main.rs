@@ -11,6 +11,7 @@ mod build;
 mod ebpf;
 mod packages;
 mod sh;
+mod test;
 
 /// Build, demo, test and measure Courtside.
 #[derive(Parser)]
@@ -34,6 +35,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
+    Test,
 }
 
 fn run() -> anyhow::Result<()> {
@@ -41,6 +44,7 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Task::BuildEbpf => ebpf::build().map(drop),
         Task::Build { release } => build::courtside(release).map(drop),
+        Task::Test => test::test(),
     }
 }
 
