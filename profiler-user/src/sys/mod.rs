@@ -4,3 +4,9 @@
 //! Must not know: the kernel programs, how facts are folded or shown.
 
 pub mod btf;
+pub mod cgroup;
+pub mod host;
+pub mod privileges;
+pub mod process;
+pub mod program;
+pub mod usage;
