@@ -1,1 +1,6 @@
-//! Harness.
+//! Workloads with known answers, and the harness that holds Courtside to them.
+//!
+//! In: the command line of a workload, or a built `courtside`. Out: what the workload truly did, counted by
+//! itself, and what `courtside` says it did. Must not know: how Courtside measures.
+
+pub mod workload;
