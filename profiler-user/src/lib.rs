@@ -1,5 +1,6 @@
 //! Courtside's library: hook → maps → collect → [`frame::Frame`] → fold → [`model::Snapshot`] → screen, file.
 
+pub mod export;
 pub mod frame;
 pub mod model;
 pub mod sys;

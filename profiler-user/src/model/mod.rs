@@ -1,5 +1,23 @@
-//! From Frames to Snapshots. Pure: no kernel, no file system, no clock.
+//! From Frames to Snapshots: what a window of raw facts means in users' words.
+//!
+//! In: a [`crate::frame::Frame`] and a [`View`] of it. Out: a [`Snapshot`], the same for the same input.
+//! Must not know: the kernel, the file system, the clock, how anything is shown.
 
+mod components;
+pub mod dist;
+mod edges;
+mod entries;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod fold;
+mod schema;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod view;
+pub mod words;
 
+pub use fold::{State, fold};
+pub use schema::{SCHEMA_NAMES, schema_json};
 pub use snapshot::Snapshot;
+pub use view::{EntryWish, GroupBy, Selection, View};

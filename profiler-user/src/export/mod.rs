@@ -1,0 +1,5 @@
+//! One file a format: Snapshot → text.
+//!
+//! In: a [`crate::model::Snapshot`]. Out: strings. Must not know: files, screens, clocks.
+
+pub mod json;

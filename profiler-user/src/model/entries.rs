@@ -1,0 +1,253 @@
+//! Entries: where requests come in, and over which courts one request's time went.
+//!
+//! In: components' turnarounds and the edges between them. Out: [`Entry`] records, roundtrips per request.
+//! Must not know: frames, what is shown.
+//!
+//! A request's mean service time at the entry is the ball's way through the courts: the entry's own turnarounds,
+//! plus for each roundtrip it makes its latency, which is network plus the acceptor's service time, which is the
+//! acceptor's turnarounds plus its own roundtrips, and so on. So
+//! `mean = Σ courts + network + other`, with `other` 0 as long as each wait is for one reply at a time, negative
+//! when replies are awaited in parallel, and positive for waits that no court explains.
+//!
+//! Where several entries lead to one component, its time is split by the requests that each entry brings to it,
+//! directly and over the components in between: an approximation, exact when they cost the same.
+//! A remote end's court is the whole latency towards it, network included: its parts are not known and stay 0.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::components::{Directory, Sums};
+use super::dist::{count, merge};
+use super::edges::{EdgeKey, EdgeSum};
+use super::snapshot::{Court, Entry};
+use super::view::EntryWish;
+use crate::frame::DistRaw;
+
+/// A place where requests come in.
+pub(super) struct EntryPoint {
+    pub component: usize,
+    pub port: u16,
+    pub requests: u64,
+    service: DistRaw,
+    /// The edges over which they come in.
+    edges: BTreeSet<EdgeKey>,
+    /// Components reached from here, nearest first.
+    reached: Vec<usize>,
+    /// How much of each component's work these requests cause, 0 to 1.
+    shares: Vec<f64>,
+}
+
+/// Edges of a window with their directory, and who serves requests of its own.
+pub(super) struct Graph<'a> {
+    pub directory: &'a Directory,
+    pub edges: &'a BTreeMap<EdgeKey, EdgeSum>,
+    pub serves: &'a [bool],
+}
+
+impl Graph<'_> {
+    /// The entries wished for, or those that the traffic suggests; the busiest first.
+    ///
+    /// Suggested are the sides of selected components that serve clients which are remote, are not selected, or
+    /// serve nobody themselves; only those clients' requests enter there.
+    pub fn entries(&self, wishes: &[EntryWish]) -> Vec<EntryPoint> {
+        let mut sides: BTreeMap<(usize, u16), BTreeSet<EdgeKey>> = BTreeMap::new();
+        for (key, sum) in self.edges {
+            let enters = if wishes.is_empty() {
+                let outside = self.directory.remote(key.from)
+                    || !self.serves[key.from]
+                    || !self.directory.identities[key.from].selected;
+                outside && self.directory.identities[key.to].selected
+            } else {
+                wishes.iter().any(|wish| self.is_wished(wish, key))
+            };
+            if enters && sum.served > 0 && key.from != key.to && !self.directory.remote(key.to) {
+                sides.entry((key.to, key.port)).or_default().insert(*key);
+            }
+        }
+        let all_entering: BTreeSet<EdgeKey> = sides.values().flatten().copied().collect();
+        let mut entries: Vec<EntryPoint> = sides
+            .into_iter()
+            .map(|((component, port), edges)| self.enter(component, port, edges, &all_entering))
+            .collect();
+        entries.sort_by_key(|e| (std::cmp::Reverse(e.requests), e.component, e.port));
+        entries
+    }
+
+    fn is_wished(&self, wish: &EntryWish, key: &EdgeKey) -> bool {
+        let component = &self.directory.identities[key.to];
+        (wish.name == component.name || wish.name == component.id)
+            && wish.port.is_none_or(|port| port == key.port)
+    }
+
+    fn enter(
+        &self,
+        component: usize,
+        port: u16,
+        edges: BTreeSet<EdgeKey>,
+        all_entering: &BTreeSet<EdgeKey>,
+    ) -> EntryPoint {
+        let mut requests = 0;
+        let mut service = DistRaw::default();
+        for sum in edges.iter().filter_map(|key| self.edges.get(key)) {
+            requests += sum.served;
+            merge(&mut service, &sum.service);
+        }
+        let reached = self.reached_from(component);
+        let shares = self.shares(&reached, &edges, all_entering);
+        EntryPoint {
+            component,
+            port,
+            requests,
+            service,
+            edges,
+            reached,
+            shares,
+        }
+    }
+
+    /// Breadth first along the edges.
+    fn reached_from(&self, start: usize) -> Vec<usize> {
+        let mut seen = BTreeSet::from([start]);
+        let mut queue = VecDeque::from([start]);
+        let mut order = Vec::new();
+        while let Some(component) = queue.pop_front() {
+            order.push(component);
+            let first = EdgeKey {
+                from: component,
+                to: 0,
+                ..LOWEST
+            };
+            for key in self.edges.range(first..).map(|(key, _)| key) {
+                if key.from != component {
+                    break;
+                }
+                if seen.insert(key.to) {
+                    queue.push_back(key.to);
+                }
+            }
+        }
+        order
+    }
+
+    /// A component's share is the mean of its callers' shares, weighted by the work each brings; requests that
+    /// enter here count in full, those that enter elsewhere not at all. Cycles settle by repetition.
+    fn shares(
+        &self,
+        reached: &[usize],
+        entering: &BTreeSet<EdgeKey>,
+        all_entering: &BTreeSet<EdgeKey>,
+    ) -> Vec<f64> {
+        let mut incoming: BTreeMap<usize, Vec<(&EdgeKey, f64)>> = BTreeMap::new();
+        for (key, sum) in self.edges.iter().filter(|(key, _)| key.from != key.to) {
+            incoming
+                .entry(key.to)
+                .or_default()
+                .push((key, sum.weight() as f64));
+        }
+        let mut shares = vec![0.0; self.directory.identities.len()];
+        for _ in 0..MAX_ROUNDS {
+            let mut change: f64 = 0.0;
+            for &component in reached {
+                let (mut caused, mut all) = (0.0, 0.0);
+                for &(key, weight) in incoming.get(&component).into_iter().flatten() {
+                    all += weight;
+                    if entering.contains(key) {
+                        caused += weight;
+                    } else if !all_entering.contains(key) {
+                        caused += weight * shares[key.from];
+                    }
+                }
+                let share = if all > 0.0 { caused / all } else { 0.0 };
+                change = change.max((share - shares[component]).abs());
+                shares[component] = share;
+            }
+            if change < 1e-12 {
+                break;
+            }
+        }
+        shares
+    }
+
+    /// The entry as shown.
+    pub fn describe(&self, entry: &EntryPoint, sums: &[Sums]) -> Entry {
+        let requests = entry.requests as f64;
+        let name = |component: usize| self.directory.identities[component].id.clone();
+        let mut network_ns = 0.0;
+        let mut remote_ns: BTreeMap<usize, f64> = BTreeMap::new();
+        for (key, sum) in self.edges {
+            let scale = entry.shares[key.from] / requests;
+            if scale <= 0.0 || entry.edges.contains(key) {
+                continue;
+            }
+            if self.directory.remote(key.to) {
+                *remote_ns.entry(key.to).or_default() += sum.latency.sum_ns as f64 * scale;
+            } else if let (Some(latency), Some(service)) = (mean(&sum.latency), mean(&sum.service))
+            {
+                network_ns += (latency - service) * count(&sum.latency) as f64 * scale;
+            }
+        }
+        let courts: Vec<Court> = entry
+            .reached
+            .iter()
+            .filter_map(|&component| {
+                if self.directory.remote(component) {
+                    let turnaround_ns = *remote_ns.get(&component)?;
+                    return Some(Court {
+                        component: name(component),
+                        turnaround_ns,
+                        ..Court::default()
+                    });
+                }
+                let turnaround = &sums[component].turnaround;
+                if turnaround.count == 0 && component != entry.component {
+                    return None;
+                }
+                let per_request = |ns: u64| ns as f64 * entry.shares[component] / requests;
+                Some(Court {
+                    component: name(component),
+                    turnaround_ns: per_request(turnaround.total_ns()),
+                    on_cpu_ns: per_request(turnaround.parts.on_cpu_ns),
+                    run_queue_ns: per_request(turnaround.parts.run_queue_ns),
+                    block_io_ns: per_request(turnaround.parts.block_io_ns),
+                    sleep_ns: per_request(turnaround.parts.sleep_ns),
+                    queued_ns: per_request(turnaround.parts.queued_ns),
+                })
+            })
+            .collect();
+        let mean_ns = mean(&entry.service).unwrap_or(0.0);
+        let explained = courts.iter().map(|court| court.turnaround_ns).sum::<f64>() + network_ns;
+        Entry {
+            component: name(entry.component),
+            port: entry.port,
+            requests: entry.requests,
+            mean_ns,
+            courts,
+            network_ns,
+            other_ns: mean_ns - explained,
+        }
+    }
+}
+
+/// An edge's roundtrips divided by the requests of all entries that it is part of.
+pub(super) fn per_request(entries: &[EntryPoint], key: &EdgeKey, edge: &EdgeSum) -> Option<f64> {
+    let requests: u64 = entries
+        .iter()
+        .filter(|entry| entry.shares[key.from] > 0.0 || entry.edges.contains(key))
+        .map(|entry| entry.requests)
+        .sum();
+    (requests > 0).then(|| edge.roundtrips() as f64 / requests as f64)
+}
+
+const LOWEST: EdgeKey = EdgeKey {
+    from: 0,
+    to: 0,
+    transport: crate::frame::Transport::Tcp,
+    port: 0,
+};
+
+/// Enough for any chain within a cycle to settle to the last digit shown.
+const MAX_ROUNDS: usize = 100;
+
+fn mean(dist: &DistRaw) -> Option<f64> {
+    let count = count(dist);
+    (count > 0).then(|| dist.sum_ns as f64 / count as f64)
+}
