@@ -196,9 +196,7 @@ fn linker() -> Result<PathBuf> {
                 LINKER_VERSION,
                 "--root",
             ])
-            .arg(&tools)
-            .arg("--target-dir")
-            .arg(sh::target_dir().join("tools-build")),
+            .arg(&tools),
     )
     .context("bpf-linker was not installed")?;
     Ok(linker)

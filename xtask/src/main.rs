@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod build;
+mod demo;
 mod ebpf;
 mod packages;
+mod services;
 mod sh;
 mod test;
 
@@ -35,6 +37,12 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Start a service of several tiers under load, and look at it with Courtside
+    Demo {
+        /// nginx, gunicorn, redis and PostgreSQL instead of our own workloads
+        #[arg(long)]
+        real: bool,
+    },
     /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
     Test,
 }
@@ -44,6 +52,7 @@ fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Task::BuildEbpf => ebpf::build().map(drop),
         Task::Build { release } => build::courtside(release).map(drop),
+        Task::Demo { real } => demo::demo(real),
         Task::Test => test::test(),
     }
 }

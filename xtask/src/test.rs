@@ -163,6 +163,7 @@ fn truth_tests() -> Result<()> {
         "courtside-tests",
         "--test",
         "*",
+        "--no-fail-fast",
         "--",
         "--test-threads=1",
     ])
