@@ -22,7 +22,7 @@ use super::{
     Role,
     clock::monotonic_ns,
     line::{Line, MESSAGE_MAX_BYTES, Tally, Variant},
-    process::{Stage, say, wait_for_line},
+    process::{Hears, Stage, say, wait_for_line},
     socket::{Address, Transport},
 };
 
@@ -108,14 +108,19 @@ impl Game {
             game: self.clone(),
             dir: stage.dir().to_owned(),
         };
-        let mut server = stage.start(&server_name, Role::PingPongServer(part), false)?;
+        let mut server = stage.start(&server_name, Role::PingPongServer(part), Hears::Nothing)?;
         let servers: Vec<Address> = server.hear()?;
         let port = servers.first().map_or(0, Address::port);
         let part = Client {
             game: self,
             servers,
         };
-        let mut client = stage.start(&client_name, Role::PingPongClient(part), wait_go)?;
+        let hears = if wait_go {
+            Hears::OurStdin
+        } else {
+            Hears::Nothing
+        };
+        let mut client = stage.start(&client_name, Role::PingPongClient(part), hears)?;
         let tgids = (server.tgid(), client.tgid());
         if wait_go {
             let ready: String = client.hear()?;

@@ -6,7 +6,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
 };
@@ -29,6 +29,17 @@ pub struct Stage {
 pub struct Part {
     parent: i32,
     role: Role,
+}
+
+/// What a child's stdin is.
+#[derive(Clone, Copy, Debug)]
+pub enum Hears {
+    /// Empty.
+    Nothing,
+    /// A pipe from us, which ends with us.
+    Us,
+    /// Ours.
+    OurStdin,
 }
 
 /// A running child. It is killed by its id when dropped.
@@ -56,11 +67,11 @@ impl Stage {
         self.dir.path()
     }
 
-    /// Starts `role` as a process called `name`, which hears our stdin if `with_stdin`.
+    /// Starts `role` as a process called `name`.
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn start(&self, name: &str, role: Role, with_stdin: bool) -> anyhow::Result<Player> {
+    pub fn start(&self, name: &str, role: Role, hears: Hears) -> anyhow::Result<Player> {
         let link = self.dir().join(name);
         if !link.exists() {
             symlink(&self.program, &link)
@@ -70,13 +81,18 @@ impl Stage {
             parent: getpid().as_raw_nonzero().get(),
             role,
         };
-        let mut child = Command::new(&link)
+        let mut command = Command::new(&link);
+        if !matches!(hears, Hears::OurStdin) {
+            // A Ctrl-C is for us alone; we tell the children.
+            command.process_group(0);
+        }
+        let mut child = command
             .arg("part")
             .arg(serde_json::to_string(&part)?)
-            .stdin(if with_stdin {
-                Stdio::inherit()
-            } else {
-                Stdio::null()
+            .stdin(match hears {
+                Hears::Nothing => Stdio::null(),
+                Hears::Us => Stdio::piped(),
+                Hears::OurStdin => Stdio::inherit(),
             })
             .stdout(Stdio::piped())
             .spawn()
@@ -119,6 +135,11 @@ impl Player {
         let mut line = String::new();
         self.lines.read_line(&mut line)?;
         serde_json::from_str(&line).with_context(|| format!("{} said `{}`", self.name, line.trim()))
+    }
+
+    /// Ends the child's stdin.
+    pub fn stop_talking(&mut self) {
+        self.child.stdin = None;
     }
 
     /// Waits for the child's end.

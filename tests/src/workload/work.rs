@@ -1,0 +1,282 @@
+//! Work of known kinds: spinning, sleeping, waiting for a lock, reading from a disk.
+//!
+//! In: how much of each. Out: the work done, and where its time truly went.
+//! Must not know: for whom the work is done.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    str::FromStr,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Clocks, Reading, Span, sleep, spin};
+
+const BLOCK_BYTES: usize = 4096;
+const FILE_BLOCKS: usize = 1024;
+
+/// What a tier does for one request.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// CPU time to burn.
+    pub spin: Span,
+    /// Time to sleep on a timer.
+    pub sleep: Span,
+    /// Time for which another thread holds a lock that is waited for.
+    pub lock: Span,
+    /// Blocks of 4 KiB to read past the page cache.
+    pub disk: u64,
+    /// Calls to the next tier.
+    pub calls: u64,
+}
+
+impl FromStr for Work {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let mut work = Self::default();
+        for item in text.split(',').filter(|item| !item.is_empty()) {
+            let (key, value) = item
+                .split_once('=')
+                .with_context(|| format!("`{item}` is not KEY=VALUE"))?;
+            match key {
+                "spin" => work.spin = value.parse()?,
+                "sleep" => work.sleep = value.parse()?,
+                "lock" => work.lock = value.parse()?,
+                "disk" => work.disk = value.parse()?,
+                "calls" => work.calls = value.parse()?,
+                _ => bail!("no work is called `{key}`; there are spin, sleep, lock, disk, calls"),
+            }
+        }
+        Ok(work)
+    }
+}
+
+impl Work {
+    /// One of `slices` equal parts; the last has all of the disk reads.
+    #[must_use]
+    pub fn slice(&self, slices: u64, last: bool) -> Self {
+        let part = |span: Span| Span {
+            ns: span.ns / slices,
+        };
+        Self {
+            spin: part(self.spin),
+            sleep: part(self.sleep),
+            lock: part(self.lock),
+            disk: if last { self.disk } else { 0 },
+            calls: 0,
+        }
+    }
+}
+
+/// Where the time of one thread's turnarounds truly went.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// How many turnarounds.
+    pub count: u64,
+    /// On a CPU, between sends.
+    pub on_cpu_ns: u64,
+    /// Runnable without a CPU, between sends.
+    pub run_queue_ns: u64,
+    /// Off the CPU on a timer.
+    pub timer_ns: u64,
+    /// Off the CPU for a lock.
+    pub lock_ns: u64,
+    /// Off the CPU for the disk.
+    pub disk_ns: u64,
+    /// Blocks read.
+    pub disk_reads: u64,
+    /// Inside send calls, on a CPU.
+    pub sending_ns: u64,
+}
+
+impl Spent {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.on_cpu_ns += other.on_cpu_ns;
+        self.run_queue_ns += other.run_queue_ns;
+        self.timer_ns += other.timer_ns;
+        self.lock_ns += other.lock_ns;
+        self.disk_ns += other.disk_ns;
+        self.disk_reads += other.disk_reads;
+        self.sending_ns += other.sending_ns;
+    }
+}
+
+/// A thread that works.
+pub struct Worker {
+    clocks: Clocks,
+    disk: Option<Disk>,
+    lock: Option<Lock>,
+    /// The end of the previous send.
+    since: Reading,
+    /// Since then.
+    now: Spent,
+}
+
+impl Worker {
+    /// A worker in the calling thread; the file it may read lies in `disk_dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn new(work: &Work, disk_dir: &Path) -> anyhow::Result<Self> {
+        let clocks = Clocks::of_this_thread()?;
+        Ok(Self {
+            disk: (work.disk > 0).then(|| Disk::new(disk_dir)).transpose()?,
+            lock: (work.lock.ns > 0).then(Lock::new),
+            since: clocks.read()?,
+            clocks,
+            now: Spent::default(),
+        })
+    }
+
+    /// Does some work.
+    ///
+    /// # Errors
+    /// When the disk or a clock cannot be read.
+    pub fn work(&mut self, work: &Work) -> anyhow::Result<()> {
+        spin(work.spin.ns);
+        if work.sleep.ns > 0 {
+            let before = self.clocks.read()?;
+            sleep(work.sleep.ns);
+            self.now.timer_ns += (self.clocks.read()? - before).blocked_ns;
+        }
+        if let (Some(lock), true) = (&self.lock, work.lock.ns > 0) {
+            let before = self.clocks.read()?;
+            lock.wait(work.lock.ns)?;
+            self.now.lock_ns += (self.clocks.read()? - before).blocked_ns;
+        }
+        if let Some(disk) = &mut self.disk {
+            for _ in 0..work.disk {
+                let before = self.clocks.read()?;
+                disk.read()?;
+                self.now.disk_ns += (self.clocks.read()? - before).blocked_ns;
+                self.now.disk_reads += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `send` and returns where the time since the send before it went.
+    ///
+    /// # Errors
+    /// When `send` fails.
+    pub fn send(&mut self, send: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Spent> {
+        let start = self.clocks.read()?;
+        send()?;
+        let end = self.clocks.read()?;
+        let elapsed = start - self.since;
+        self.since = end;
+        Ok(Spent {
+            count: 1,
+            on_cpu_ns: elapsed.on_cpu_ns,
+            run_queue_ns: elapsed.run_queue_ns,
+            sending_ns: (end - start).on_cpu_ns,
+            ..std::mem::take(&mut self.now)
+        })
+    }
+}
+
+/// A file that is read past the page cache.
+pub struct Disk {
+    file: File,
+    buffer: Vec<u8>,
+    block: usize,
+}
+
+impl Disk {
+    /// A file of our own in `dir`, which nobody else sees.
+    ///
+    /// # Errors
+    /// When `dir` is not on a disk that can be read past the page cache.
+    pub fn new(dir: &Path) -> anyhow::Result<Self> {
+        let mut file = tempfile::tempfile_in(dir)
+            .with_context(|| format!("cannot make a file in {}", dir.display()))?;
+        for _ in 0..FILE_BLOCKS {
+            file.write_all(&[0x55; BLOCK_BYTES])?;
+        }
+        file.sync_all()?;
+        rustix::fs::fcntl_setfl(&file, OFlags::DIRECT)
+            .with_context(|| format!("{} cannot be read past the page cache", dir.display()))?;
+        Ok(Self {
+            file,
+            buffer: vec![0x55; 2 * BLOCK_BYTES],
+            block: 0,
+        })
+    }
+
+    /// Reads another block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn read(&mut self) -> anyhow::Result<()> {
+        let (place, offset) = self.next();
+        let buffer = self.buffer.get_mut(place).context("buffer too small")?;
+        let length = self.file.read_at(buffer, offset)?;
+        ensure!(length == BLOCK_BYTES, "only {length} bytes were read");
+        Ok(())
+    }
+
+    /// Writes another block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write(&mut self) -> anyhow::Result<()> {
+        let (place, offset) = self.next();
+        let buffer = self.buffer.get(place).context("buffer too small")?;
+        self.file.write_all_at(buffer, offset)?;
+        Ok(())
+    }
+
+    /// An aligned place in the buffer, and the offset of a block far from the last one.
+    fn next(&mut self) -> (std::ops::Range<usize>, u64) {
+        let start = self.buffer.as_ptr().align_offset(BLOCK_BYTES);
+        self.block = (self.block + 389) % FILE_BLOCKS;
+        (
+            start..start + BLOCK_BYTES,
+            (self.block * BLOCK_BYTES) as u64,
+        )
+    }
+}
+
+/// A lock, and a thread that holds it for as long as it is told.
+struct Lock {
+    lock: Arc<Mutex<()>>,
+    hold: mpsc::Sender<u64>,
+    held: mpsc::Receiver<()>,
+}
+
+impl Lock {
+    fn new() -> Self {
+        let lock = Arc::new(Mutex::new(()));
+        let (hold, holds) = mpsc::channel();
+        let (tell_held, held) = mpsc::channel();
+        let theirs = Arc::clone(&lock);
+        thread::spawn(move || {
+            for hold_ns in holds {
+                let Ok(_guard) = theirs.lock() else { return };
+                if tell_held.send(()).is_err() {
+                    return;
+                }
+                sleep(hold_ns);
+            }
+        });
+        Self { lock, hold, held }
+    }
+
+    /// Waits for the lock, which is held for `hold_ns`.
+    fn wait(&self, hold_ns: u64) -> anyhow::Result<()> {
+        self.hold.send(hold_ns)?;
+        self.held.recv()?;
+        drop(self.lock.lock().map_err(|_| anyhow::anyhow!("poisoned"))?);
+        Ok(())
+    }
+}
