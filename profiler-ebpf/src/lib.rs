@@ -262,7 +262,7 @@ pub struct ListenKey {
 pub struct Settings {
     /// Number of the current window: extremes of a [`Dist`] start anew when it changes.
     pub epoch: u32,
-    /// 1 while the iterator marks what it finds as older than the attach.
+    /// 1 while listeners are collected, 2 while sockets found are marked as older than the attach, else 0.
     pub scanning: u32,
     /// 1 when each connection's own minimum RTT is the floor; 0 when `floor_ns` is.
     pub floor_auto: u32,
@@ -337,22 +337,8 @@ pub struct SelfCheck {
     pub remote_port: u16,
     /// Address family of our own socket as read.
     pub family: u16,
-    /// Fills the record.
-    pub pad: u16,
-}
-
-/// One entry per task of the task iterator's output stream.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct TaskRow {
-    /// Thread group.
-    pub tgid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// Its program image.
-    pub image: u32,
-    /// Fills the record to eight bytes.
-    pub pad: u32,
+    /// Local port of the socket to check; set by user space before.
+    pub want_port: u16,
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
@@ -365,4 +351,3 @@ const _: () = assert!(size_of::<RemoteKey>() == 20);
 const _: () = assert!(size_of::<ListenKey>() == 8);
 const _: () = assert!(size_of::<Settings>() == 24);
 const _: () = assert!(size_of::<SelfCheck>() == 48);
-const _: () = assert!(size_of::<TaskRow>() == 16);

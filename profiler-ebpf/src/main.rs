@@ -1,1 +1,31 @@
-fn main() {}
+//! Courtside's kernel programs, one family a module.
+//!
+//! In: kernel hooks. Out: aggregates in maps (`maps.rs`), read by user space. Every program does O(1) work.
+//! Must not know: names, components, windows (beyond the epoch number), or anything of user space.
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(internal_features, reason = "atomic additions, see maps::add")]
+
+mod clock;
+mod disk;
+mod image;
+mod iter;
+mod kernel;
+mod maps;
+mod net;
+mod peer;
+mod pmu;
+mod sched;
+mod state;
+mod tcp;
+mod turnaround;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -53,6 +53,8 @@ offsets! {
     task_in_iowait_bit = "task_struct.in_iowait#bit", 0;
     /// Thread group leader.
     task_group_leader = "task_struct.group_leader", 8;
+    /// 1 while the task is on a CPU.
+    task_on_cpu = "task_struct.on_cpu", 4;
     /// Start time since boot.
     task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time", 8;
     /// Protocol numbers and addresses of any socket.
@@ -79,6 +81,10 @@ offsets! {
     sock_type = "sock.sk_type", 2;
     /// Datagrams or segments waiting.
     sock_receive_queue_len = "sock.sk_receive_queue.qlen", 4;
+    /// The last datagram waiting.
+    sock_receive_queue_last = "sock.sk_receive_queue.prev", 8;
+    /// Device a packet came in by.
+    skb_iif = "sk_buff.skb_iif", 4;
     /// Process at the other end of a Unix connection, as it was when it listened or connected.
     sock_peer_pid = "sock.sk_peer_pid", 8;
     /// `struct socket` of the sock.
@@ -105,6 +111,4 @@ offsets! {
     request_cmd_flags = "request.cmd_flags", 4;
     /// Bytes of a block request.
     request_data_len = "request.__data_len", 4;
-    /// Sequence and `seq_file` of an iterator.
-    iter_meta_seq = "bpf_iter_meta.seq", 8;
 }

@@ -1,7 +1,9 @@
 //! Courtside's library: hook → maps → collect → [`frame::Frame`] → fold → [`model::Snapshot`] → screen, file.
 
+pub mod collect;
 pub mod export;
 pub mod frame;
 pub mod model;
+pub mod probe;
 pub mod sys;
 pub mod units;

@@ -1,0 +1,94 @@
+//! Block I/O: size and latency of each request, charged to the task that started it.
+//!
+//! In: `block_io_start` (before 6.5: `block_rq_issue`), `block_rq_complete`. Out: `DISKS` by image. What the kernel
+//! writes back later on its own is charged to the kernel. Must not know: sockets.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use courtside_wire::Lost;
+
+use crate::{
+    field, image,
+    kernel::{current_task, now_ns},
+    maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
+    net, offset,
+};
+
+/// Lower eight bits of `cmd_flags` hold the operation; zero is a read.
+const OPERATION: u32 = 0xff;
+
+#[inline(always)]
+fn started(ctx: &BtfTracePointContext) -> i32 {
+    let request: *const u8 = ctx.arg(0);
+    let current = current_task();
+    let image = match task_state(current) {
+        Some(task) => image::image_of(current, task),
+        None => 0,
+    };
+    let write = u32::from(field!(request, request_cmd_flags, u32) & OPERATION != 0);
+    let open = OpenRequest {
+        start_ns: now_ns(),
+        image,
+        write,
+    };
+    if REQUESTS.insert(request as u64, open, 0).is_err() {
+        lost(Lost::DiskRequests);
+    }
+    0
+}
+
+/// match-proto: block_io_start(struct request *rq)
+#[btf_tracepoint(function = "block_io_start")]
+fn block_io_start(ctx: BtfTracePointContext) -> i32 {
+    started(&ctx)
+}
+
+/// match-proto: block_rq_issue(struct request *rq)
+#[btf_tracepoint(function = "block_rq_issue")]
+fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+    started(&ctx)
+}
+
+/// match-proto: block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)
+#[btf_tracepoint(function = "block_rq_complete")]
+fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+    let request: *const u8 = ctx.arg(0);
+    let bytes = ctx.arg::<u64>(2) & 0xffff_ffff;
+    let key = request as u64;
+    let Some(open) = REQUESTS.get_ptr(key) else {
+        return 0;
+    };
+    // SAFETY: a live map value.
+    let open = unsafe { *open };
+    let Some(stats) = disk(open.image) else {
+        return 0;
+    };
+    let last = u64::from(field!(request, request_data_len, u32)) <= bytes;
+    let epoch = settings().map_or(0, |settings| settings.epoch);
+    // SAFETY: a live map value; every addition is atomic.
+    unsafe {
+        if open.write != 0 {
+            add(&raw mut (*stats).write_bytes, bytes);
+        } else {
+            add(&raw mut (*stats).read_bytes, bytes);
+        }
+        if last {
+            add(
+                if open.write != 0 {
+                    &raw mut (*stats).writes
+                } else {
+                    &raw mut (*stats).reads
+                },
+                1,
+            );
+            net::record(
+                &raw mut (*stats).latency_ns,
+                now_ns().saturating_sub(open.start_ns),
+                epoch,
+            );
+        }
+    }
+    if last {
+        let _ = REQUESTS.remove(key);
+    }
+    0
+}

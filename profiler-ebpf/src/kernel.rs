@@ -1,0 +1,91 @@
+//! Reading kernel structs: offsets from the running kernel's BTF, direct loads where the verifier knows the type.
+//!
+//! In: pointers that the hooks gave. Out: plain values. Must not know: what they are used for.
+
+use core::ptr::{addr_of, read_volatile};
+
+use aya_ebpf::helpers::generated;
+use courtside_wire::{ABSENT, Offsets};
+
+/// Filled by user space before load; frozen, so the verifier sees constants.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::ABSENT;
+
+/// Features of this attach; constants for the verifier, so what is off costs nothing.
+#[unsafe(no_mangle)]
+pub static FEATURE_PMU: u32 = 0;
+
+/// 1 where `sched_switch` passes the state of the task that leaves (5.18).
+#[unsafe(no_mangle)]
+pub static SWITCH_PASSES_STATE: u32 = 0;
+
+/// One offset as a constant.
+#[macro_export]
+macro_rules! offset {
+    ($field:ident) => {
+        // SAFETY: a read of our own read-only global.
+        unsafe { core::ptr::read_volatile(core::ptr::addr_of!($crate::kernel::OFFSETS.$field)) }
+    };
+}
+
+/// Reads a field through a pointer whose type the verifier knows (`tp_btf` arguments and casts of them).
+#[macro_export]
+macro_rules! field {
+    ($ptr:expr, $field:ident, $ty:ty) => {{
+        let at = $crate::offset!($field);
+        // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
+        unsafe { core::ptr::read_volatile(($ptr as *const u8).add(at as usize) as *const $ty) }
+    }};
+}
+
+/// Whether counters are read at switches.
+#[inline(always)]
+pub fn pmu_wanted() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(FEATURE_PMU)) != 0 }
+}
+
+/// Whether `sched_switch` passes the state of the task that leaves. The field itself may already say that the task
+/// was woken again by another CPU.
+#[inline(always)]
+pub fn switch_passes_state() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(SWITCH_PASSES_STATE)) != 0 }
+}
+
+/// Whether a field exists on this kernel.
+#[inline(always)]
+pub fn present(offset: u32) -> bool {
+    offset != ABSENT
+}
+
+/// Reads kernel memory that the verifier cannot type; zero when it faults.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(base: u64, offset: u32) -> T {
+    let mut value = T::default();
+    if base != 0 {
+        // SAFETY: the helper checks the address itself and writes only `value`.
+        unsafe {
+            generated::bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                base.wrapping_add(u64::from(offset)) as *const core::ffi::c_void,
+            );
+        }
+    }
+    value
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { generated::bpf_ktime_get_ns() }
+}
+
+/// The running task, as a typed pointer.
+#[inline(always)]
+pub fn current_task() -> *const u8 {
+    // SAFETY: no arguments.
+    unsafe { generated::bpf_get_current_task_btf() as *const u8 }
+}

@@ -1,0 +1,263 @@
+//! Every map. Key, value, bound, who writes and who reads.
+
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    marker::PhantomData,
+};
+
+use aya_ebpf::{
+    bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE},
+    helpers::generated,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+};
+use courtside_wire::{
+    CpuStats, DiskStats, FlowKey, FlowStats, ImageInfo, LOST_CLASSES, ListenKey, Lost, RemoteKey,
+    SelfCheck, Settings,
+};
+
+use crate::state::{SockState, TaskState};
+
+/// `BPF_F_NO_PREALLOC`
+const NO_PREALLOC: u32 = 1;
+/// `BPF_LOCAL_STORAGE_GET_F_CREATE`
+const CREATE: u64 = 1;
+
+/// State that the kernel keeps with the object itself (task or socket) and frees with it.
+/// aya-ebpf 0.2 has no task storage; the form is that of its BTF maps.
+#[repr(C)]
+pub struct LocalStorage<const TYPE: usize, T> {
+    r#type: *const [i32; TYPE],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; NO_PREALLOC as usize],
+    _value: PhantomData<T>,
+}
+
+// SAFETY: the fields are placeholders that the loader patches; the kernel synchronises access.
+unsafe impl<const TYPE: usize, T> Sync for LocalStorage<TYPE, T> {}
+
+impl<const TYPE: usize, T> LocalStorage<TYPE, T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+            _value: PhantomData,
+        }
+    }
+
+    fn as_ptr(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+#[btf_map]
+static TASKS: LocalStorage<{ BPF_MAP_TYPE_TASK_STORAGE as usize }, TaskState> = LocalStorage::new();
+#[btf_map]
+static SOCKETS: LocalStorage<{ BPF_MAP_TYPE_SK_STORAGE as usize }, SockState> = LocalStorage::new();
+
+/// Traffic by end, peer, port, transport and role. Written by the socket programs, read and pruned by user space.
+#[map]
+pub static FLOWS: HashMap<FlowKey, FlowStats> = HashMap::with_max_entries(4096, NO_PREALLOC);
+/// CPU time by image. Written by the task iterator and at exec and exit.
+#[map]
+pub static CPU: HashMap<u32, CpuStats> = HashMap::with_max_entries(16384, NO_PREALLOC);
+/// Block I/O by image.
+#[map]
+pub static DISKS: HashMap<u32, DiskStats> = HashMap::with_max_entries(4096, NO_PREALLOC);
+/// Image of each live process.
+#[map]
+pub static PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(65536, NO_PREALLOC);
+/// What is known of each image. Pruned by user space when its processes are gone.
+#[map]
+pub static IMAGES: HashMap<u32, ImageInfo> = HashMap::with_max_entries(16384, NO_PREALLOC);
+/// Numbers of remote ends.
+#[map]
+pub static REMOTES: HashMap<RemoteKey, u32> = HashMap::with_max_entries(8192, NO_PREALLOC);
+/// Image that listens on a port.
+#[map]
+pub static LISTENERS: HashMap<ListenKey, u32> = HashMap::with_max_entries(8192, NO_PREALLOC);
+/// Image of each end of a connection, so that the other end can find it. A rendezvous only: eviction is harmless.
+#[map]
+pub static ENDS: LruHashMap<EndKey, u32> = LruHashMap::with_max_entries(32768, 0);
+/// Block requests under way, by the address of the request.
+#[map]
+pub static REQUESTS: HashMap<u64, OpenRequest> = HashMap::with_max_entries(8192, NO_PREALLOC);
+/// Next image and remote number of each CPU.
+#[map]
+pub static COUNTERS: PerCpuArray<[u32; 2]> = PerCpuArray::with_max_entries(1, 0);
+/// Losses by class.
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_CLASSES as u32, 0);
+/// Connections in use that are older than the attach.
+#[map]
+pub static MIDLIFE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+/// Settings that user space may change at any time.
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+/// Result of the self-check.
+#[map]
+pub static SELF_CHECK: Array<SelfCheck> = Array::with_max_entries(1, 0);
+/// Zeroes, to create large entries from.
+#[map]
+static ZERO_FLOW: Array<FlowStats> = Array::with_max_entries(1, 0);
+#[map]
+static ZERO_DISK: Array<DiskStats> = Array::with_max_entries(1, 0);
+
+/// A block request under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OpenRequest {
+    pub start_ns: u64,
+    pub image: u32,
+    pub write: u32,
+}
+
+/// One end of a connection: addresses and ports for TCP, addresses of the kernel's sockets for Unix.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct EndKey {
+    pub local: [u64; 2],
+    pub remote: [u64; 2],
+    pub local_port: u16,
+    pub remote_port: u16,
+    pub netns: u32,
+}
+
+impl EndKey {
+    /// The same connection seen from the other end.
+    #[inline(always)]
+    pub fn reversed(&self) -> Self {
+        Self {
+            local: self.remote,
+            remote: self.local,
+            local_port: self.remote_port,
+            remote_port: self.local_port,
+            netns: self.netns,
+        }
+    }
+}
+
+/// Counts one loss.
+#[inline(never)]
+pub fn lost(class: Lost) {
+    if let Some(count) = LOST.get_ptr_mut(class as u32) {
+        // SAFETY: a slot of this CPU.
+        unsafe { *count += 1 };
+    }
+}
+
+/// Adds to a shared counter.
+#[inline(always)]
+pub fn add(counter: *mut u64, value: u64) {
+    // SAFETY: callers pass a field of a live map value, eight bytes aligned. `core::sync::atomic` has no additions for
+    // this target, which lacks compare-and-swap before its third version.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Adds one to a shared 32-bit counter.
+#[inline(always)]
+pub fn add_one(counter: *mut u32) {
+    // SAFETY: as above, four bytes aligned.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, 1) };
+}
+
+/// State of a task, made if it has none. `task` must be a typed pointer.
+#[inline(always)]
+pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
+    // SAFETY: the verifier checks the pointer's type; the value lives as long as the program runs.
+    let state = unsafe {
+        generated::bpf_task_storage_get(
+            TASKS.as_ptr(),
+            task as *mut _,
+            core::ptr::null_mut(),
+            CREATE,
+        )
+        .cast::<TaskState>()
+        .as_mut()
+    };
+    if state.is_none() {
+        lost(Lost::TaskState);
+    }
+    state
+}
+
+/// State of a socket, made if it has none. `sk` must be a typed pointer.
+#[inline(always)]
+pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
+    // SAFETY: as above.
+    let state = unsafe {
+        generated::bpf_sk_storage_get(
+            SOCKETS.as_ptr(),
+            sk as *mut _,
+            core::ptr::null_mut(),
+            CREATE,
+        )
+        .cast::<SockState>()
+        .as_mut()
+    };
+    if state.is_none() {
+        lost(Lost::SocketState);
+    }
+    state
+}
+
+/// State of a socket if it has any.
+#[inline(always)]
+pub fn known_socket_state(sk: *const u8) -> Option<&'static mut SockState> {
+    // SAFETY: as above.
+    unsafe {
+        generated::bpf_sk_storage_get(SOCKETS.as_ptr(), sk as *mut _, core::ptr::null_mut(), 0)
+            .cast::<SockState>()
+            .as_mut()
+    }
+}
+
+/// Current settings.
+#[inline(always)]
+pub fn settings() -> Option<&'static Settings> {
+    SETTINGS.get(0)
+}
+
+/// Counters of a flow, made if it has none.
+#[inline(always)]
+pub fn flow(key: &FlowKey) -> Option<*mut FlowStats> {
+    if let Some(stats) = FLOWS.get_ptr_mut(key) {
+        return Some(stats);
+    }
+    new_flow(key)
+}
+
+#[inline(never)]
+fn new_flow(key: &FlowKey) -> Option<*mut FlowStats> {
+    if let Some(zero) = ZERO_FLOW.get(0) {
+        // An error is either "there already" or "full"; the look-up tells which.
+        let _ = FLOWS.insert(key, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    let stats = FLOWS.get_ptr_mut(key);
+    if stats.is_none() {
+        lost(Lost::Flows);
+    }
+    stats
+}
+
+/// Block I/O counters of an image, made if it has none.
+#[inline(always)]
+pub fn disk(image: u32) -> Option<*mut DiskStats> {
+    if let Some(stats) = DISKS.get_ptr_mut(image) {
+        return Some(stats);
+    }
+    if let Some(zero) = ZERO_DISK.get(0) {
+        let _ = DISKS.insert(image, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    let stats = DISKS.get_ptr_mut(image);
+    if stats.is_none() {
+        lost(Lost::Images);
+    }
+    stats
+}

@@ -1,0 +1,462 @@
+//! Send, receive and arrival on TCP, UDP and Unix sockets: messages, turns, roundtrips, requests served.
+//!
+//! In: `sock_send_length`, `sock_recv_length`, `sk_data_ready`. Out: flows. Both `*_length` tracepoints fire when
+//! the call has finished, so a reply may arrive before the send is seen; `tcp.rs` notes the start of TCP sends.
+//! Must not know: names, windows.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use courtside_wire::{
+    Dist, FlowKey, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN,
+    TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
+};
+
+use crate::{
+    field, image,
+    kernel::{current_task, now_ns, probe},
+    maps::{add, add_one, flow, known_socket_state, settings, socket_state, task_state},
+    offset, peer,
+    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState},
+    tcp, turnaround,
+};
+
+const MSG_PEEK: u64 = 2;
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// Index of the loopback device in every network namespace.
+const LOOPBACK: u32 = 1;
+
+#[inline(always)]
+fn is_counted_family(sk: *const u8) -> bool {
+    let family = field!(sk, sock_family, u16);
+    family == AF_INET || family == AF_INET6 || family == AF_UNIX
+}
+
+/// Adds one value to a distribution; extremes start anew with each window.
+#[inline(always)]
+pub fn record(dist: *mut Dist, value_ns: u64, epoch: u32) {
+    let bucket = bucket_of(value_ns) & 511;
+    // SAFETY: a live map value. Extremes are plain stores: two CPUs may race, and then one extreme of one window
+    // is lost; sums and counts are atomic and exact.
+    unsafe {
+        add(&raw mut (*dist).sum_ns, value_ns);
+        if bucket < HIST_BUCKETS {
+            let count = (&raw mut (*dist).buckets).cast::<u32>().add(bucket);
+            add_one(count);
+        }
+        if (*dist).epoch != epoch {
+            (*dist).epoch = epoch;
+            (*dist).min_ns = value_ns;
+            (*dist).max_ns = value_ns;
+        } else {
+            if value_ns < (*dist).min_ns {
+                (*dist).min_ns = value_ns;
+            }
+            if value_ns > (*dist).max_ns {
+                (*dist).max_ns = value_ns;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn flow_of(socket: &SockState) -> Option<*mut FlowStats> {
+    flow(&FlowKey {
+        image: socket.image,
+        peer: socket.peer,
+        port: socket.port,
+        transport: socket.transport,
+        role: socket.role,
+    })
+}
+
+/// A message of this end begins at `start`.
+#[inline(always)]
+fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32) {
+    // SAFETY: a live map value.
+    unsafe { add(&raw mut (*flow).messages_sent, 1) };
+    let first_turn = socket.midlife != 0 && socket.direction == DIR_IN;
+    if first_turn {
+        socket.midlife = 0;
+    }
+    if socket.pending != 0 && socket.role == ROLE_ACCEPTOR {
+        let service = start.saturating_sub(socket.received_ns);
+        // SAFETY: as above.
+        unsafe {
+            if first_turn {
+                add(&raw mut (*flow).midlife_turns, 1);
+            } else {
+                add(&raw mut (*flow).answered, 1);
+                record(&raw mut (*flow).answer_ns, service, epoch);
+            }
+        }
+    }
+    socket.direction = DIR_OUT;
+}
+
+/// match-proto: sock_send_length(struct sock *sk, int ret, int flags)
+#[btf_tracepoint(function = "sock_send_length")]
+fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    let length = ctx.arg::<u64>(1) as i32;
+    if length <= 0 {
+        if let Some(socket) = known_socket_state(sk) {
+            socket.sending_ns = 0;
+        }
+        return 0;
+    }
+    if !is_counted_family(sk) {
+        return 0;
+    }
+    let now = now_ns();
+    let Some(settings) = settings() else { return 0 };
+    let epoch = settings.epoch;
+    let current = current_task();
+    let (Some(task), Some(socket)) = (task_state(current), socket_state(sk)) else {
+        return 0;
+    };
+    if !peer::classify(sk, socket) {
+        return 0;
+    }
+    let image = image::image_of(current, task);
+    if socket.role == ROLE_UNKNOWN {
+        socket.role = ROLE_INITIATOR;
+    }
+    peer::meet(sk, socket, task.tgid, image);
+
+    // When the call began, as far as the kernel shows it.
+    let mut start = now;
+    if socket.transport == TRANSPORT_TCP {
+        if socket.sending_ns != 0 {
+            start = socket.sending_ns;
+        }
+        socket.sent_after_ns = start;
+    } else {
+        if task.ready_ns != 0 {
+            start = task.ready_ns;
+            if task.ready_image != 0 {
+                socket.peer = task.ready_image;
+            }
+            if socket.role == ROLE_INITIATOR && task.ready_port != 0 {
+                socket.port = task.ready_port as u16;
+            }
+        } else if socket.transport == TRANSPORT_UDP && socket.peer == 0 {
+            socket.peer = peer::udp_remote(sk, socket);
+        }
+        let known = socket.received_ns;
+        socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
+    }
+    socket.sending_ns = 0;
+    task.ready_ns = 0;
+    task.ready_sk = 0;
+
+    let Some(stats) = flow_of(socket) else {
+        return 0;
+    };
+    let unanswered = turnaround::unanswered(socket);
+    let early = socket.booked_early != 0;
+    socket.booked_early = 0;
+    // The other end is on this host and about to show itself: what it gets is booked when it has.
+    let hold = socket.peer == 0 && socket.transport != TRANSPORT_TCP && socket.peer_tries < 8;
+    if !early {
+        let turns = socket.direction != DIR_OUT;
+        if socket.role == ROLE_INITIATOR && turns && turnaround::is_ambiguous(task) {
+            // SAFETY: a live map value.
+            unsafe { add(&raw mut (*stats).ambiguous, 1) };
+        }
+        if turns && hold {
+            socket.held_messages += 1;
+            socket.direction = DIR_OUT;
+        } else if turns {
+            turn_out(socket, stats, start, epoch);
+        }
+        socket.awaiting = 1;
+        socket.sent_ns = start;
+        socket.pending = 0;
+    }
+    if hold {
+        socket.held_sends += 1;
+        socket.held_bytes += length as u64;
+    } else {
+        // SAFETY: a live map value.
+        unsafe {
+            add(&raw mut (*stats).sends, 1 + u64::from(socket.held_sends));
+            add(
+                &raw mut (*stats).bytes_sent,
+                length as u64 + socket.held_bytes,
+            );
+        }
+        release(socket, stats);
+    }
+    turnaround::sent(task, stats, unanswered, start, epoch);
+    turnaround::answered(task, sk as u64);
+    0
+}
+
+/// Books the messages that waited for the other end to be known, and forgets the rest of what was held.
+#[inline(always)]
+fn release(socket: &mut SockState, stats: *mut FlowStats) {
+    if socket.held_sends != 0 {
+        // SAFETY: a live map value.
+        unsafe {
+            add(
+                &raw mut (*stats).messages_sent,
+                u64::from(socket.held_messages),
+            )
+        };
+        socket.held_messages = 0;
+        socket.held_sends = 0;
+        socket.held_bytes = 0;
+    }
+}
+
+/// match-proto: sock_recv_length(struct sock *sk, int ret, int flags)
+#[btf_tracepoint(function = "sock_recv_length")]
+fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    let length = ctx.arg::<u64>(1) as i32;
+    if length <= 0 || ctx.arg::<u64>(2) & MSG_PEEK != 0 || !is_counted_family(sk) {
+        return 0;
+    }
+    let now = now_ns();
+    let Some(settings) = settings() else { return 0 };
+    let epoch = settings.epoch;
+    let current = current_task();
+    let (Some(task), Some(socket)) = (task_state(current), socket_state(sk)) else {
+        return 0;
+    };
+    if !peer::classify(sk, socket) {
+        return 0;
+    }
+    let image = image::image_of(current, task);
+    if socket.role == ROLE_UNKNOWN {
+        socket.role = ROLE_ACCEPTOR;
+    }
+    peer::meet(sk, socket, task.tgid, image);
+    let Some(stats) = flow_of(socket) else {
+        return 0;
+    };
+
+    let arrival = take_arrival(sk, socket, length as u32, now);
+    let known = arrival != 0;
+    let arrival = if known { arrival } else { now };
+
+    // The answer to a send call that has not returned yet, read by another thread.
+    if socket.sending_ns != 0 && arrival > socket.sending_ns && socket.booked_early == 0 {
+        if socket.direction != DIR_OUT {
+            let start = socket.sending_ns;
+            turn_out(socket, stats, start, epoch);
+        }
+        socket.booked_early = 1;
+        socket.awaiting = 1;
+        socket.sent_ns = socket.sending_ns;
+        socket.sent_after_ns = socket.sending_ns;
+        socket.pending = 0;
+    }
+
+    // SAFETY: a live map value; every addition is atomic.
+    unsafe {
+        add(&raw mut (*stats).receives, 1);
+        add(&raw mut (*stats).bytes_received, length as u64);
+        if socket.held_sends != 0 {
+            add(&raw mut (*stats).sends, u64::from(socket.held_sends));
+            add(&raw mut (*stats).bytes_sent, socket.held_bytes);
+        }
+    }
+    release(socket, stats);
+    let turns = socket.direction != DIR_IN;
+    let first_turn = turns && socket.direction == DIR_OUT && socket.midlife != 0;
+    if turns {
+        // SAFETY: as above.
+        unsafe {
+            add(&raw mut (*stats).messages_received, 1);
+            record(
+                &raw mut (*stats).queued_ns,
+                now.saturating_sub(arrival),
+                epoch,
+            );
+            if !known {
+                add(&raw mut (*stats).arrival_unknown, 1);
+            }
+        }
+        socket.received_ns = arrival;
+        socket.direction = DIR_IN;
+        if first_turn {
+            socket.midlife = 0;
+        }
+    }
+    if socket.awaiting != 0 && socket.role == ROLE_INITIATOR {
+        let floor = floor(
+            sk,
+            socket,
+            stats,
+            settings.floor_auto != 0,
+            settings.floor_ns,
+        );
+        let latency = arrival.saturating_sub(socket.sent_ns);
+        // SAFETY: as above.
+        unsafe {
+            if arrival < socket.sent_after_ns || latency < floor {
+                add(&raw mut (*stats).below_floor, 1);
+            } else {
+                socket.awaiting = 0;
+                if first_turn {
+                    add(&raw mut (*stats).midlife_turns, 1);
+                } else {
+                    add(&raw mut (*stats).answered, 1);
+                    record(&raw mut (*stats).answer_ns, latency, epoch);
+                }
+            }
+        }
+    }
+    if socket.pending == 0 {
+        socket.pending = 1;
+        socket.received_ns = arrival;
+        if socket.role == ROLE_ACCEPTOR {
+            turnaround::opened(task, sk as u64);
+        }
+    }
+    turnaround::received(task, arrival);
+    0
+}
+
+/// Time below which a receive cannot answer the send before it.
+#[inline(always)]
+fn floor(
+    sk: *const u8,
+    socket: &SockState,
+    stats: *mut FlowStats,
+    auto: bool,
+    constant_ns: u64,
+) -> u64 {
+    if socket.transport != TRANSPORT_TCP {
+        return if auto { 0 } else { constant_ns };
+    }
+    let min_rtt_ns = tcp::min_rtt_ns(sk);
+    if min_rtt_ns != 0 {
+        // SAFETY: a live map value; a lost race costs one sample of a minimum.
+        unsafe {
+            if (*stats).min_rtt_ns == 0 || min_rtt_ns < (*stats).min_rtt_ns {
+                (*stats).min_rtt_ns = min_rtt_ns;
+            }
+        }
+    }
+    // The kernel counts whole microseconds between two clock readings cut to microseconds: up to one too many.
+    if auto {
+        min_rtt_ns.saturating_sub(1000)
+    } else {
+        constant_ns
+    }
+}
+
+/// Arrival of the data that a receive took, 0 if the kernel did not tell it.
+#[inline(always)]
+fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> u64 {
+    if socket.transport == TRANSPORT_TCP {
+        return tcp::take_arrival(sk, socket, length, now);
+    }
+    if socket.stream != 0 {
+        let arrival = if socket.arrival_guess != 0 {
+            0
+        } else {
+            socket.arrival_ns
+        };
+        if field!(sk, sock_receive_queue_len, u32) != 0 {
+            // More is waiting, and has since some time before now.
+            socket.arrival_ns = now;
+            socket.arrival_guess = 1;
+        }
+        return arrival;
+    }
+    let index = socket.consumed;
+    let waiting = socket.arrived.wrapping_sub(index);
+    if waiting == 0 || waiting > 1 << 30 {
+        socket.consumed = socket.arrived;
+        return 0;
+    }
+    socket.consumed = index.wrapping_add(1);
+    if waiting > ARRIVALS as u32 {
+        return 0;
+    }
+    // SAFETY: masked to the array's length.
+    unsafe {
+        *socket
+            .arrivals
+            .as_ptr()
+            .add(index as usize & (ARRIVALS - 1))
+    }
+}
+
+/// match-proto: sk_data_ready(const struct sock *sk)
+///
+/// Runs in the context of whatever delivers the data: for Unix sockets always the sender, for loopback UDP mostly.
+#[btf_tracepoint(function = "sk_data_ready")]
+fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    if !is_counted_family(sk) || field!(sk, sock_state, u8) == peer::LISTEN {
+        return 0;
+    }
+    let now = now_ns();
+    let Some(socket) = socket_state(sk) else {
+        return 0;
+    };
+    if !peer::classify(sk, socket) {
+        return 0;
+    }
+    if socket.transport == TRANSPORT_TCP {
+        tcp::arrived(sk, socket, now);
+        return 0;
+    }
+    if socket.stream != 0 {
+        if socket.arrival_ns == 0 || field!(sk, sock_receive_queue_len, u32) <= 1 {
+            socket.arrival_ns = now;
+            socket.arrival_guess = 0;
+        }
+    } else {
+        // Two CPUs may deliver to one UDP socket at once; one arrival time may then be another's.
+        let slot = socket.arrived as usize & (ARRIVALS - 1);
+        // SAFETY: masked to the array's length.
+        unsafe { *socket.arrivals.as_mut_ptr().add(slot) = now };
+        socket.arrived = socket.arrived.wrapping_add(1);
+    }
+    if socket.transport == TRANSPORT_UDP && !came_over_loopback(sk) {
+        return 0;
+    }
+    let current = current_task();
+    if field!(current, task_pid, u32) == 0 {
+        return 0;
+    }
+    let Some(task) = task_state(current) else {
+        return 0;
+    };
+    let sender = image::image_of(current, task);
+    if sender != courtside_wire::IMAGE_KERNEL {
+        socket.peer = sender;
+        socket.peer_sure = 1;
+    }
+    note_ready(sk, socket, task, now);
+    0
+}
+
+/// Notes where the running send of `task` made data readable.
+#[inline(always)]
+fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64) {
+    if task.ready_sk == sk as u64 && socket.transport == TRANSPORT_UNIX {
+        return;
+    }
+    task.ready_ns = now;
+    task.ready_sk = sk as u64;
+    task.ready_image = socket.image;
+    task.ready_port = if socket.transport == TRANSPORT_UDP {
+        u32::from(field!(sk, sock_num, u16))
+    } else {
+        0
+    };
+}
+
+/// Whether the last datagram in the queue came from this host.
+#[inline(always)]
+fn came_over_loopback(sk: *const u8) -> bool {
+    let last: u64 = probe(sk as u64, offset!(sock_receive_queue_last));
+    probe::<u32>(last, offset!(skb_iif)) == LOOPBACK
+}

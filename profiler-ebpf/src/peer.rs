@@ -1,0 +1,299 @@
+//! Who is at the other end of a connection: a program image of this host, or a remote address.
+//!
+//! In: a socket and its state. Out: `peer`, `port`, `role` in that state. Must not know: turns, time.
+
+use courtside_wire::{
+    ListenKey, Lost, PEER_REMOTE, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, RemoteKey,
+    TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+};
+
+use crate::{
+    field, image,
+    kernel::probe,
+    maps::{ENDS, EndKey, LISTENERS, MIDLIFE, PROCESSES, REMOTES, lost},
+    offset,
+    state::SockState,
+};
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
+/// `TCP_LISTEN`, also the state of listening Unix sockets.
+pub const LISTEN: u8 = 10;
+/// Look-ups of the other end before it is taken for remote for good.
+const TRIES: u8 = 16;
+
+/// Fills what never changes in a socket's life. `false` for sockets that are not ours to count.
+#[inline(always)]
+pub fn classify(sk: *const u8, state: &mut SockState) -> bool {
+    if state.transport != 0 {
+        return true;
+    }
+    first_look(sk, state)
+}
+
+#[inline(never)]
+fn first_look(sk: *const u8, state: &mut SockState) -> bool {
+    let family = field!(sk, sock_family, u16);
+    state.stream = u8::from(field!(sk, sock_type, u16) == SOCK_STREAM);
+    if family == AF_UNIX {
+        state.transport = TRANSPORT_UNIX;
+        state.role = unix_role(sk, state.stream != 0);
+    } else if family == AF_INET || family == AF_INET6 {
+        match field!(sk, sock_protocol, u16) {
+            IPPROTO_TCP => state.transport = TRANSPORT_TCP,
+            IPPROTO_UDP => state.transport = TRANSPORT_UDP,
+            _ => return false,
+        }
+        let net: u64 = probe(sk as u64, offset!(sock_net));
+        state.netns = probe(net, offset!(net_inum));
+        if state.transport == TRANSPORT_TCP && state.role == ROLE_UNKNOWN {
+            // Neither its connect nor its accept was seen: a port that somebody listens on makes this end the acceptor.
+            let key = ListenKey {
+                netns: state.netns,
+                port: field!(sk, sock_num, u16),
+                pad: 0,
+            };
+            state.role = if LISTENERS.get_ptr(key).is_some() {
+                ROLE_ACCEPTOR
+            } else {
+                ROLE_INITIATOR
+            };
+        }
+    } else {
+        return false;
+    }
+    if scanning() {
+        state.midlife = 1;
+        if let Some(count) = MIDLIFE.get_ptr_mut(0) {
+            // SAFETY: a slot of this CPU.
+            unsafe { *count += 1 };
+        }
+    }
+    true
+}
+
+#[inline(always)]
+fn scanning() -> bool {
+    crate::maps::settings().is_some_and(|settings| settings.scanning != 0)
+}
+
+/// An accepted Unix socket carries its listener's address, a connected one usually none. Socket pairs and datagram
+/// sockets have no such difference: there the first transfer decides.
+#[inline(always)]
+fn unix_role(sk: *const u8, stream: bool) -> u8 {
+    if !stream {
+        return ROLE_UNKNOWN;
+    }
+    let address: u64 = probe(sk as u64, offset!(unix_addr));
+    let peer: u64 = probe(sk as u64, offset!(unix_peer));
+    let peer_address: u64 = probe(peer, offset!(unix_addr));
+    if (address != 0) == (peer_address != 0) {
+        ROLE_UNKNOWN
+    } else if address != 0 {
+        ROLE_ACCEPTOR
+    } else {
+        ROLE_INITIATOR
+    }
+}
+
+/// Notes who uses this end now, and looks for the other end until it is found.
+#[inline(always)]
+pub fn meet(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
+    if state.tgid == tgid
+        && state.image == image
+        && (state.peer_sure != 0 || state.peer_tries >= TRIES)
+    {
+        return;
+    }
+    look_up(sk, state, tgid, image);
+}
+
+#[inline(never)]
+fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
+    let moved = state.image != image;
+    state.tgid = tgid;
+    state.image = image;
+    state.peer_tries = state.peer_tries.saturating_add(1);
+    if state.transport == TRANSPORT_UNIX {
+        // Each arrival tells its sender (`net::sk_data_ready`); before the first one, the kernel's note has to do.
+        if state.peer == 0 && state.role != ROLE_UNKNOWN {
+            state.peer = unix_guess(sk);
+        }
+        return;
+    }
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, state.netns, &mut key);
+    if state.transport == TRANSPORT_UDP {
+        if state.port == 0 && state.role != ROLE_UNKNOWN {
+            state.port = if state.role == ROLE_ACCEPTOR {
+                key.local_port
+            } else {
+                key.remote_port
+            };
+        }
+        return;
+    }
+    if moved && ENDS.insert(key, image, 0).is_err() {
+        lost(Lost::Ends);
+    }
+    if state.peer_sure != 0 {
+        return;
+    }
+    state.port = if state.role == ROLE_ACCEPTOR {
+        key.local_port
+    } else {
+        key.remote_port
+    };
+    if let Some(found) = ENDS.get_ptr(key.reversed()) {
+        // SAFETY: a live map value.
+        state.peer = unsafe { *found };
+        state.peer_sure = 1;
+    } else if state.peer == 0 {
+        state.peer = tcp_guess(state, &key);
+    }
+}
+
+/// The remote address of a connected UDP socket that sent to no socket of this host; 0 if it is not connected.
+#[inline(never)]
+pub fn udp_remote(sk: *const u8, state: &SockState) -> u32 {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, state.netns, &mut key);
+    if key.remote_port == 0 {
+        return 0;
+    }
+    let port = if state.role == ROLE_ACCEPTOR {
+        0
+    } else {
+        key.remote_port
+    };
+    remote(key.remote, port, TRANSPORT_UDP)
+}
+
+/// Forgets this end, so that a later connection with the same addresses starts anew.
+#[inline(never)]
+pub fn part(sk: *const u8, state: &SockState) {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, state.netns, &mut key);
+    let _ = ENDS.remove(key);
+}
+
+/// The process that listened or connected at the other end, as the kernel noted it then (`SO_PEERCRED`).
+#[inline(always)]
+fn unix_guess(sk: *const u8) -> u32 {
+    let pid: u64 = probe(sk as u64, offset!(sock_peer_pid));
+    let tgid: u32 = probe(pid, offset!(pid_nr) + offset!(upid_nr));
+    match PROCESSES.get_ptr(tgid) {
+        // SAFETY: a live map value.
+        Some(image) => unsafe { *image },
+        None => 0,
+    }
+}
+
+/// The listener of the remote port if it is on this host, else the remote address.
+#[inline(always)]
+fn tcp_guess(state: &SockState, key: &EndKey) -> u32 {
+    let own_host =
+        key.local[0] == key.remote[0] && key.local[1] == key.remote[1] || is_loopback(&key.remote);
+    if state.role == ROLE_INITIATOR && own_host {
+        let listen = ListenKey {
+            netns: state.netns,
+            port: key.remote_port,
+            pad: 0,
+        };
+        if let Some(image) = LISTENERS.get_ptr(listen) {
+            // SAFETY: a live map value.
+            return unsafe { *image };
+        }
+    }
+    let port = if state.role == ROLE_INITIATOR {
+        key.remote_port
+    } else {
+        0
+    };
+    remote(key.remote, port, TRANSPORT_TCP)
+}
+
+#[inline(always)]
+fn is_loopback(address: &[u64; 2]) -> bool {
+    // ::1, or ::ffff:127.x.x.x, both in network order read as little-endian words.
+    (address[0] == 0 && address[1] == 1 << 56)
+        || (address[0] == 0
+            && address[1] & 0xffff_ffff == 0xffff_0000
+            && (address[1] >> 32) & 0xff == 127)
+}
+
+/// Number of a remote end.
+#[inline(never)]
+pub fn remote(address: [u64; 2], port: u16, transport: u8) -> u32 {
+    // SAFETY: sixteen bytes either way.
+    let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(address) };
+    let key = RemoteKey {
+        addr,
+        port,
+        transport,
+        pad: 0,
+    };
+    if let Some(number) = REMOTES.get_ptr(key) {
+        // SAFETY: a live map value.
+        return unsafe { *number };
+    }
+    let number = image::next_remote();
+    if REMOTES
+        .insert(key, number, u64::from(aya_ebpf::bindings::BPF_NOEXIST))
+        .is_ok()
+    {
+        return number;
+    }
+    match REMOTES.get_ptr(key) {
+        // SAFETY: a live map value.
+        Some(number) => unsafe { *number },
+        None => {
+            lost(Lost::Remotes);
+            PEER_REMOTE
+        }
+    }
+}
+
+/// Addresses and ports of a TCP or UDP socket, IPv4 mapped into IPv6. The namespace counts only for loopback
+/// addresses: two ends in two namespaces of one host share any other address pair.
+#[inline(always)]
+pub fn inet_key(sk: *const u8, netns: u32, key: &mut EndKey) {
+    let sock = sk as u64;
+    if field!(sk, sock_family, u16) == AF_INET {
+        key.local = mapped(probe(sock, offset!(sock_rcv_saddr)));
+        key.remote = mapped(probe(sock, offset!(sock_daddr)));
+    } else {
+        key.local = probe(sock, offset!(sock_v6_rcv_saddr));
+        key.remote = probe(sock, offset!(sock_v6_daddr));
+    }
+    key.local_port = field!(sk, sock_num, u16);
+    key.remote_port = u16::from_be(field!(sk, sock_dport, u16));
+    key.netns = if is_loopback(&key.remote) { netns } else { 0 };
+}
+
+#[inline(always)]
+fn mapped(v4: u32) -> [u64; 2] {
+    [0, 0xffff_0000 | (u64::from(v4) << 32)]
+}

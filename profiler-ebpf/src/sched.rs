@@ -1,0 +1,152 @@
+//! Scheduler hooks: switches, wake-ups, and the life of processes.
+//!
+//! In: `sched_*` tracepoints. Out: task clocks, images. Must not know: sockets.
+
+use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{
+    clock, field, image,
+    kernel::{current_task, now_ns, pmu_wanted, switch_passes_state},
+    maps::{PROCESSES, task_state},
+    offset, pmu,
+    state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
+};
+
+/// `TASK_UNINTERRUPTIBLE`
+const UNINTERRUPTIBLE: u32 = 2;
+/// `TASK_DEAD`
+const DEAD: u32 = 0x80;
+
+/// match-proto: sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
+///
+/// Kernels before 5.18 do not pass `prev_state`; there the field of `prev` is read instead.
+#[btf_tracepoint(function = "sched_switch")]
+fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let preempted = ctx.arg::<u64>(0) & 1 != 0;
+    let prev: *const u8 = ctx.arg(1);
+    let next: *const u8 = ctx.arg(2);
+    let state = if switch_passes_state() {
+        ctx.arg::<u64>(3) as u32
+    } else {
+        field!(prev, task_state, u32)
+    };
+    let now = now_ns();
+    if field!(prev, task_pid, u32) != 0 {
+        if let Some(task) = task_state(prev) {
+            if task.born_ns == 0 {
+                task.born_ns = now;
+            }
+            task.off_ns = now;
+            if preempted || state == 0 {
+                task.off_kind = OFF_RUN_QUEUE;
+                task.involuntary += 1;
+            } else {
+                task.off_kind = if state & UNINTERRUPTIBLE != 0 && in_iowait(prev) {
+                    OFF_BLOCK_IO
+                } else {
+                    OFF_SLEEP
+                };
+                task.voluntary += 1;
+                if state & DEAD != 0 {
+                    // The last switch of this task: nothing after it will be counted.
+                    clock::flush(task, now);
+                }
+            }
+            if pmu_wanted() {
+                pmu::charge(Some(task));
+            }
+        }
+    } else if pmu_wanted() {
+        pmu::charge(None);
+    }
+    if field!(next, task_pid, u32) != 0
+        && let Some(task) = task_state(next)
+    {
+        clock::switch_in(task, now);
+    }
+    0
+}
+
+#[inline(always)]
+fn in_iowait(task: *const u8) -> bool {
+    let byte = field!(task, task_in_iowait, u8);
+    byte >> (offset!(task_in_iowait_bit) & 7) & 1 != 0
+}
+
+/// match-proto: sched_waking(struct task_struct *p)
+///
+/// Runs in the waker's context, also when the wake-up itself is sent to another CPU.
+#[btf_tracepoint(function = "sched_waking")]
+fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let woken: *const u8 = ctx.arg(0);
+    let now = now_ns();
+    let Some(task) = task_state(woken) else {
+        return 0;
+    };
+    task.wake_ns = now;
+    let tgid = field!(woken, task_tgid, u32);
+    if ctx.tgid() != tgid {
+        return 0;
+    }
+    // A thread of the same process: it may hand over a message that it received.
+    if let Some(waker) = task_state(current_task())
+        && waker.last_arrival_ns != 0
+        && task.handover_wake_ns < waker.last_arrival_ns
+    {
+        task.handover_wake_ns = now;
+        task.handover_arrival_ns = waker.last_arrival_ns;
+    }
+    0
+}
+
+/// match-proto: sched_process_fork(struct task_struct *parent, struct task_struct *child)
+#[btf_tracepoint(function = "sched_process_fork")]
+fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent: *const u8 = ctx.arg(0);
+    let child: *const u8 = ctx.arg(1);
+    let now = now_ns();
+    let Some(of_parent) = task_state(parent) else {
+        return 0;
+    };
+    let image = image::image_of(parent, of_parent);
+    let Some(task) = task_state(child) else {
+        return 0;
+    };
+    task.born_ns = now;
+    task.off_ns = now;
+    task.off_kind = OFF_RUN_QUEUE;
+    task.image = image;
+    task.tgid = field!(child, task_tgid, u32);
+    if task.tgid == field!(child, task_pid, u32) && image != courtside_wire::IMAGE_KERNEL {
+        image::inherit(task.tgid, image);
+    }
+    0
+}
+
+/// match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    let Some(state) = task_state(task) else {
+        return 0;
+    };
+    clock::flush(state, now_ns());
+    let tgid = field!(task, task_tgid, u32);
+    state.tgid = tgid;
+    state.image = image::new_image(task, tgid, state.image);
+    0
+}
+
+/// match-proto: sched_process_exit(struct task_struct *p[, bool group_dead since 6.17])
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: *const u8 = ctx.arg(0);
+    let Some(state) = task_state(task) else {
+        return 0;
+    };
+    image::image_of(task, state);
+    if state.tgid == field!(task, task_pid, u32) {
+        let _ = PROCESSES.remove(state.tgid);
+    }
+    0
+}

@@ -1,0 +1,175 @@
+//! What only TCP has: the start of a send call, sequence numbers, minimum RTT, connection state, retransmits.
+//!
+//! In: `tcp_sendmsg_locked`, `inet_sock_set_state`, `tcp_retransmit_skb`, and calls from `net`. Out: socket state,
+//! listeners, flows. Must not know: turns.
+
+use aya_ebpf::{
+    EbpfContext, helpers::generated, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use courtside_wire::{FlowKey, ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
+
+use crate::{
+    field, image,
+    kernel::{current_task, now_ns, probe},
+    maps::{LISTENERS, add, flow, known_socket_state, lost, socket_state, task_state},
+    offset, peer,
+    state::SockState,
+};
+
+const IPPROTO_TCP: u32 = 6;
+const ESTABLISHED: u32 = 1;
+const SYN_SENT: u32 = 2;
+const SYN_RECV: u32 = 3;
+const CLOSE: u32 = 7;
+const LISTEN: u32 = 10;
+
+/// The socket as a typed `tcp_sock`, which the verifier lets us read directly.
+#[inline(always)]
+fn tcp_sock(sk: *const u8) -> Option<*const u8> {
+    // SAFETY: the helper checks the socket's kind.
+    let tcp = unsafe { generated::bpf_skc_to_tcp_sock(sk as *mut _) as *const u8 };
+    if tcp.is_null() { None } else { Some(tcp) }
+}
+
+/// Data arrived: a new arrival if everything announced before has been read.
+#[inline(always)]
+pub fn arrived(sk: *const u8, socket: &mut SockState, now: u64) {
+    let Some(tcp) = tcp_sock(sk) else { return };
+    let next = field!(tcp, tcp_rcv_nxt, u32);
+    let read = field!(tcp, tcp_copied_seq, u32);
+    if socket.arrival_ns == 0 || read == socket.ready_seq {
+        socket.arrival_before_ns = if socket.arrival_guess != 0 {
+            0
+        } else {
+            socket.arrival_ns
+        };
+        socket.arrival_ns = now;
+        socket.arrival_seq = read;
+        socket.arrival_guess = 0;
+    }
+    socket.ready_seq = next;
+}
+
+/// Arrival of the `length` bytes just read. Sequence numbers tell it from an arrival that came meanwhile.
+#[inline(always)]
+pub fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> u64 {
+    let Some(tcp) = tcp_sock(sk) else { return 0 };
+    let read = field!(tcp, tcp_copied_seq, u32);
+    let first = read.wrapping_sub(length);
+    let newer = first.wrapping_sub(socket.arrival_seq) as i32 >= 0;
+    let arrival = if !newer {
+        socket.arrival_before_ns
+    } else if socket.arrival_guess != 0 {
+        0
+    } else {
+        socket.arrival_ns
+    };
+    let rest_is_new = socket.arrival_seq.wrapping_sub(read) as i32 >= 0;
+    if !rest_is_new && field!(tcp, tcp_rcv_nxt, u32) != read {
+        // More is waiting, and has since some time before now.
+        socket.arrival_before_ns = arrival;
+        socket.arrival_ns = now;
+        socket.arrival_seq = read;
+        socket.arrival_guess = 1;
+    }
+    arrival
+}
+
+/// Smallest round-trip time the kernel has seen on this connection, 0 if none yet.
+#[inline(always)]
+pub fn min_rtt_ns(sk: *const u8) -> u64 {
+    // `struct minmax` begins with the best of three samples, `{ u32 t, v }`.
+    let micros: u32 = probe(sk as u64, offset!(tcp_rtt_min) + 4);
+    if micros == u32::MAX {
+        0
+    } else {
+        u64::from(micros) * 1000
+    }
+}
+
+/// match-proto: tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+///
+/// Fires for each piece of a send; the first one is the start of the call.
+#[btf_tracepoint(function = "tcp_sendmsg_locked")]
+fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    if let Some(socket) = socket_state(sk)
+        && socket.sending_ns == 0
+    {
+        socket.sending_ns = now_ns();
+    }
+    0
+}
+
+/// match-proto: inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    let before = ctx.arg::<u64>(1) as u32;
+    let after = ctx.arg::<u64>(2) as u32;
+    if u32::from(field!(sk, sock_protocol, u16)) != IPPROTO_TCP {
+        return 0;
+    }
+    if after == SYN_SENT {
+        if let Some(socket) = socket_state(sk) {
+            socket.role = ROLE_INITIATOR;
+        }
+    } else if before == SYN_RECV && after == ESTABLISHED {
+        if let Some(socket) = socket_state(sk) {
+            socket.role = ROLE_ACCEPTOR;
+        }
+    } else if after == LISTEN {
+        if ctx.pid() != 0
+            && let Some(task) = task_state(current_task())
+        {
+            let image = image::image_of(current_task(), task);
+            listens(sk, image);
+        }
+    } else if before == LISTEN {
+        let _ = LISTENERS.remove(listen_key(sk));
+    } else if after == CLOSE
+        && let Some(socket) = known_socket_state(sk)
+        && socket.transport != 0
+    {
+        peer::part(sk, socket);
+    }
+    0
+}
+
+/// Notes that `image` listens on the port of `sk`.
+#[inline(always)]
+pub fn listens(sk: *const u8, image: u32) {
+    if LISTENERS.insert(listen_key(sk), image, 0).is_err() {
+        lost(Lost::Ends);
+    }
+}
+
+#[inline(always)]
+fn listen_key(sk: *const u8) -> ListenKey {
+    let net: u64 = probe(sk as u64, offset!(sock_net));
+    ListenKey {
+        netns: probe(net, offset!(net_inum)),
+        port: field!(sk, sock_num, u16),
+        pad: 0,
+    }
+}
+
+/// match-proto: tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb[, int err since 6.14])
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    if let Some(socket) = known_socket_state(sk)
+        && socket.transport != 0
+        && let Some(stats) = flow(&FlowKey {
+            image: socket.image,
+            peer: socket.peer,
+            port: socket.port,
+            transport: socket.transport,
+            role: socket.role,
+        })
+    {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*stats).retransmits, 1) };
+    }
+    0
+}

@@ -1,0 +1,183 @@
+//! Turnaround: from the arrival of a message until its reader sends the next one, to whomever.
+//!
+//! In: receives and sends of a task, in order. Out: intervals and their five parts, booked on the flow of the send.
+//! The rules are in ARCHITECTURE.md. Must not know: how sockets are read.
+
+use courtside_wire::FlowStats;
+
+use crate::{
+    clock::clocks_at,
+    maps::add,
+    state::{Clocks, SockState, TaskState},
+};
+
+/// Notes that `task` received data that had arrived at `arrival`.
+#[inline(always)]
+pub fn received(task: &mut TaskState, arrival: u64) {
+    task.last_arrival_ns = arrival;
+    if task.prompt_ns != 0 {
+        return;
+    }
+    task.prompt_ns = arrival;
+    if arrival <= task.sent_ns {
+        task.start_ns = task.sent_ns;
+        task.start = task.sent;
+    } else {
+        task.start_ns = arrival;
+        task.start = clocks_at(task, arrival);
+    }
+    task.read_sleep_ns = task.clocks.sleep_ns;
+}
+
+/// Ends the turnaround of `task` with a send that began at `sent`, and books it.
+///
+/// `unanswered` is the arrival of a message on the same connection that nobody answered yet, 0 if there is none.
+#[inline(always)]
+pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u64, epoch: u32) {
+    let end = clocks_at(task, sent);
+    let handover = if unanswered != 0 {
+        unanswered
+    } else {
+        task.handover_arrival_ns
+    };
+    if task.prompt_ns != 0 {
+        let start = task.start_ns;
+        if sent > start {
+            let queued = task.read_sleep_ns.saturating_sub(task.start.sleep_ns);
+            book(flow, &task.start, &end, sent - start, queued, 0, epoch);
+        } else {
+            book(flow, &end, &end, 0, 0, 0, epoch);
+        }
+    } else if handover != 0 && sent > handover {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*flow).handovers, 1) };
+        if task.handover_wake_ns > handover {
+            let taken = task.handover_wake_ns;
+            book_handover(flow, &task.handover, &end, handover, taken, sent, epoch);
+        } else if task.sent_ns > handover {
+            let taken = task.sent_ns;
+            book_handover(flow, &task.sent, &end, handover, taken, sent, epoch);
+        } else {
+            let taken = clocks_at(task, handover);
+            book(flow, &taken, &end, sent - handover, 0, 0, epoch);
+        }
+    } else {
+        // SAFETY: a live map value.
+        unsafe {
+            add(&raw mut (*flow).unprompted, 1);
+            if task.sent_ns != 0 && sent > task.sent_ns {
+                add(&raw mut (*flow).unprompted_ns, sent - task.sent_ns);
+            }
+        }
+    }
+    if sent > task.sent_ns {
+        task.sent_ns = sent;
+        task.sent = end;
+    }
+    task.prompt_ns = 0;
+    task.last_arrival_ns = 0;
+    task.handover_arrival_ns = 0;
+    task.handover_wake_ns = 0;
+}
+
+/// Everything before the sending thread took over at `taken` is queued.
+#[inline(always)]
+fn book_handover(
+    flow: *mut FlowStats,
+    at_taken: &Clocks,
+    end: &Clocks,
+    arrival: u64,
+    taken: u64,
+    sent: u64,
+    epoch: u32,
+) {
+    if taken < sent {
+        book(flow, at_taken, end, sent - taken, 0, taken - arrival, epoch);
+    } else {
+        book(flow, end, end, 0, 0, sent - arrival, epoch);
+    }
+}
+
+/// Books an interval of `length`, whose clocks went from `start` to `end`; of its sleep `unread` passed before the
+/// message was read. `before` is queued time that came first. On-CPU is what is left, so the parts add up.
+#[inline(always)]
+fn book(
+    flow: *mut FlowStats,
+    start: &Clocks,
+    end: &Clocks,
+    length: u64,
+    unread: u64,
+    before: u64,
+    epoch: u32,
+) {
+    let run_queue = end.run_queue_ns.saturating_sub(start.run_queue_ns);
+    let block_io = end.block_io_ns.saturating_sub(start.block_io_ns);
+    let off = end.sleep_ns.saturating_sub(start.sleep_ns);
+    let unread = if unread < off { unread } else { off };
+    let mut run_queue = if run_queue < length {
+        run_queue
+    } else {
+        length
+    };
+    let mut left = length - run_queue;
+    let block_io = if block_io < left { block_io } else { left };
+    left -= block_io;
+    let queued = if unread < left { unread } else { left };
+    left -= queued;
+    let sleep = off - unread;
+    let sleep = if sleep < left { sleep } else { left };
+    left -= sleep;
+    if run_queue > length {
+        run_queue = length;
+    }
+    // SAFETY: a live map value; every addition is atomic.
+    unsafe {
+        add(&raw mut (*flow).turnarounds, 1);
+        add(&raw mut (*flow).turnaround_parts.on_cpu_ns, left);
+        add(&raw mut (*flow).turnaround_parts.run_queue_ns, run_queue);
+        add(&raw mut (*flow).turnaround_parts.block_io_ns, block_io);
+        add(&raw mut (*flow).turnaround_parts.sleep_ns, sleep);
+        add(&raw mut (*flow).turnaround_parts.queued_ns, queued + before);
+        crate::net::record(&raw mut (*flow).turnaround_ns, length + before, epoch);
+    }
+}
+
+/// Notes that `task` read a request of the connection `sk`.
+#[inline(always)]
+pub fn opened(task: &mut TaskState, sk: u64) {
+    if task.open[0] == sk || task.open[1] == sk {
+        return;
+    }
+    if task.open[0] == 0 {
+        task.open[0] = sk;
+    } else {
+        task.open[1] = sk;
+    }
+}
+
+/// Notes that `task` answered a request of the connection `sk`.
+#[inline(always)]
+pub fn answered(task: &mut TaskState, sk: u64) {
+    if task.open[0] == sk {
+        task.open[0] = task.open[1];
+        task.open[1] = 0;
+    } else if task.open[1] == sk {
+        task.open[1] = 0;
+    }
+}
+
+/// Whether `task` sends on behalf of a request it cannot tell from another one.
+#[inline(always)]
+pub fn is_ambiguous(task: &TaskState) -> bool {
+    task.open[1] != 0
+}
+
+/// The connection's unanswered message, if it still waits.
+#[inline(always)]
+pub fn unanswered(socket: &SockState) -> u64 {
+    if socket.pending != 0 {
+        socket.received_ns
+    } else {
+        0
+    }
+}

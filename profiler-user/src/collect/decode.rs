@@ -1,0 +1,169 @@
+//! Bytes from the kernel to records: the only place that decodes them, by length-checked conversions.
+//!
+//! In: maps. Out: wire records. Must not know: windows, differences.
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+};
+use courtside_wire::{
+    CpuStats, DiskStats, FlowKey, FlowStats, ImageInfo, LOST_CLASSES, RemoteKey, Settings,
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Why a map could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The object and this program do not fit together.
+    #[error("the eBPF object has no map {0}; build both with: cargo xtask build --release")]
+    NoMap(&'static str),
+    /// The kernel refused.
+    #[error("cannot read the kernel map {name}: {source}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+    /// A record has another size than ours.
+    #[error(
+        "a record of the kernel map {0} has an unexpected size; build both with: cargo xtask build --release"
+    )]
+    Size(&'static str),
+}
+
+fn map<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Map, DecodeError> {
+    ebpf.map(name).ok_or(DecodeError::NoMap(name))
+}
+
+fn failed(name: &'static str) -> impl Fn(MapError) -> DecodeError {
+    move |source| DecodeError::Map { name, source }
+}
+
+/// Every entry of a hash map. An entry removed while we walk is passed over; one walk never returns a key twice to
+/// the caller's totals because callers keep them by key.
+fn entries<K, V, const KEY: usize, const VALUE: usize>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    mut each: impl FnMut(K, V),
+) -> Result<(), DecodeError>
+where
+    K: FromBytes,
+    V: FromBytes,
+{
+    let map: HashMap<&MapData, [u8; KEY], [u8; VALUE]> =
+        map(ebpf, name)?.try_into().map_err(failed(name))?;
+    for entry in map.iter() {
+        let (key, value) = match entry {
+            Ok(entry) => entry,
+            Err(MapError::KeyNotFound) => continue,
+            Err(error) => return Err(failed(name)(error)),
+        };
+        let (Ok(key), Ok(value)) = (K::read_from_bytes(&key), V::read_from_bytes(&value)) else {
+            return Err(DecodeError::Size(name));
+        };
+        each(key, value);
+    }
+    Ok(())
+}
+
+/// Every flow.
+pub(super) fn flows(ebpf: &Ebpf, each: impl FnMut(FlowKey, FlowStats)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<FlowKey>() }, { size_of::<FlowStats>() }>(ebpf, "FLOWS", each)
+}
+
+/// CPU time of every image.
+pub(super) fn cpu(ebpf: &Ebpf, each: impl FnMut(u32, CpuStats)) -> Result<(), DecodeError> {
+    entries::<_, _, 4, { size_of::<CpuStats>() }>(ebpf, "CPU", each)
+}
+
+/// Block I/O of every image.
+pub(super) fn disks(ebpf: &Ebpf, each: impl FnMut(u32, DiskStats)) -> Result<(), DecodeError> {
+    entries::<_, _, 4, { size_of::<DiskStats>() }>(ebpf, "DISKS", each)
+}
+
+/// Image of every live process.
+pub(super) fn processes(ebpf: &Ebpf, each: impl FnMut(u32, u32)) -> Result<(), DecodeError> {
+    entries::<_, _, 4, 4>(ebpf, "PROCESSES", each)
+}
+
+/// What the kernel knows of every image.
+pub(super) fn images(ebpf: &Ebpf, each: impl FnMut(u32, ImageInfo)) -> Result<(), DecodeError> {
+    entries::<_, _, 4, { size_of::<ImageInfo>() }>(ebpf, "IMAGES", each)
+}
+
+/// Number of every remote end.
+pub(super) fn remotes(ebpf: &Ebpf, each: impl FnMut(RemoteKey, u32)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<RemoteKey>() }, 4>(ebpf, "REMOTES", each)
+}
+
+/// Image that listens on every port.
+pub(super) fn listeners(
+    ebpf: &Ebpf,
+    each: impl FnMut(courtside_wire::ListenKey, u32),
+) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<courtside_wire::ListenKey>() }, 4>(ebpf, "LISTENERS", each)
+}
+
+/// Losses by class, all CPUs together.
+pub(super) fn lost(ebpf: &Ebpf) -> Result<[u64; LOST_CLASSES], DecodeError> {
+    let name = "LOST";
+    let map: PerCpuArray<&MapData, u64> = map(ebpf, name)?.try_into().map_err(failed(name))?;
+    let mut lost = [0; LOST_CLASSES];
+    for (class, total) in (0..).zip(&mut lost) {
+        *total = map.get(&class, 0).map_err(failed(name))?.iter().sum();
+    }
+    Ok(lost)
+}
+
+/// Connections that stood before the attach, all CPUs together.
+pub(super) fn midlife(ebpf: &Ebpf) -> Result<u64, DecodeError> {
+    let name = "MIDLIFE";
+    let map: PerCpuArray<&MapData, u64> = map(ebpf, name)?.try_into().map_err(failed(name))?;
+    Ok(map.get(&0, 0).map_err(failed(name))?.iter().sum())
+}
+
+/// Changes the settings.
+pub(super) fn set(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), DecodeError> {
+    let name = "SETTINGS";
+    let map = ebpf.map_mut(name).ok_or(DecodeError::NoMap(name))?;
+    let mut map: Array<&mut MapData, [u8; size_of::<Settings>()]> =
+        map.try_into().map_err(failed(name))?;
+    let mut bytes = [0; size_of::<Settings>()];
+    bytes.copy_from_slice(settings.as_bytes());
+    map.set(0, bytes, 0).map_err(failed(name))
+}
+
+/// Removes an image from all maps, and its flows.
+pub(super) fn forget(
+    ebpf: &mut Ebpf,
+    images: &[u32],
+    flows: &[FlowKey],
+) -> Result<(), DecodeError> {
+    remove::<4, { size_of::<CpuStats>() }>(ebpf, "CPU", images)?;
+    remove::<4, { size_of::<DiskStats>() }>(ebpf, "DISKS", images)?;
+    remove::<4, { size_of::<ImageInfo>() }>(ebpf, "IMAGES", images)?;
+    remove::<{ size_of::<FlowKey>() }, { size_of::<FlowStats>() }>(ebpf, "FLOWS", flows)
+}
+
+fn remove<const KEY: usize, const VALUE: usize>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    keys: &[impl IntoBytes + zerocopy::Immutable],
+) -> Result<(), DecodeError> {
+    let map = ebpf.map_mut(name).ok_or(DecodeError::NoMap(name))?;
+    let mut map: HashMap<&mut MapData, [u8; KEY], [u8; VALUE]> =
+        map.try_into().map_err(failed(name))?;
+    for key in keys {
+        let mut bytes = [0; KEY];
+        bytes.copy_from_slice(key.as_bytes());
+        match map.remove(&bytes) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            // Not there is fine: most images have no flows and no disk.
+            Err(MapError::SyscallError(error))
+                if error.io_error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(name)(error)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,498 @@
+//! Draining the kernel: totals in maps → one [`Frame`] a window.
+//!
+//! In: attached programs. Out: Frames. Must not know: components, entries, how anything is shown.
+
+mod decode;
+mod names;
+mod selfcheck;
+mod window;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use courtside_wire::{
+    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_KERNEL, LOST_CLASSES, LOST_NAMES, PEER_REMOTE,
+    Settings,
+};
+
+pub use crate::probe::Wishes;
+use crate::{
+    frame::{Cost, Frame, Host, Pmu, PmuState, ProbeStatus, ProgramCost},
+    probe::{
+        facts::Facts,
+        load::{LoadError, Loaded, load},
+        plan::plan,
+        pmu,
+    },
+    sys,
+};
+
+/// Why measuring could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Capabilities are missing.
+    #[error("attaching to the kernel needs {}; run as root, or: {command}", missing.join(", "))]
+    Privileges {
+        /// Names of the capabilities.
+        missing: Vec<String>,
+        /// The command that grants them.
+        command: String,
+    },
+    /// The kernel does not describe itself.
+    #[error(
+        "{0}; Courtside needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF=y), run: courtside check"
+    )]
+    Btf(#[from] sys::btf::BtfError),
+    /// Nothing could be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What the programs read is not what is there.
+    #[error(transparent)]
+    SelfCheck(#[from] selfcheck::CheckError),
+    /// A map could not be used.
+    #[error(transparent)]
+    Map(#[from] decode::DecodeError),
+}
+
+/// Why a window could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// A map could not be read.
+    #[error(transparent)]
+    Map(#[from] decode::DecodeError),
+    /// CPU clocks could not be flushed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Totals at the end of the last window.
+#[derive(Debug, Default)]
+struct Totals {
+    flows: HashMap<FlowKey, Box<FlowStats>>,
+    cpu: HashMap<u32, CpuStats>,
+    disks: HashMap<u32, Box<DiskStats>>,
+    lost: [u64; LOST_CLASSES],
+    programs: HashMap<String, (u64, u64)>,
+    user_cpu_ns: u64,
+}
+
+/// Attached programs. Dropping it detaches everything.
+#[derive(Debug)]
+pub struct Session {
+    loaded: Loaded,
+    settings: Settings,
+    before: Totals,
+    started: Instant,
+    host: Host,
+    names: names::Names,
+    pmu: Pmu,
+    counters: Option<pmu::Counters>,
+    /// Keeps the kernel's run-time accounting on; `None` where it was not asked for.
+    run_time: Option<OwnedFd>,
+    /// Images whose processes were all gone at the end of the last window.
+    gone: BTreeSet<u32>,
+    map_bytes: u64,
+}
+
+impl Session {
+    /// Attaches to the running kernel and looks once at everything that exists.
+    ///
+    /// # Errors
+    /// When privileges or BTF are missing, nothing can be loaded, or the self-check fails. A single program that
+    /// cannot be attached is no error: see [`Self::probes`].
+    pub fn attach(wishes: &Wishes) -> Result<Self, AttachError> {
+        let root = Path::new("/");
+        if let Some(missing) = sys::privileges::Privileges::read(root).missing() {
+            return Err(AttachError::Privileges {
+                missing: missing.names,
+                command: missing.command,
+            });
+        }
+        let host = sys::host::host(root);
+        let facts = Facts::read(root)?;
+        let (counters, pmu) = open_pmu(wishes, host.cpus);
+        let mut loaded = load(&facts, &plan(&facts), counters.is_some())?;
+        if let Some(counters) = &counters
+            && let Err(error) = counters.hand_over(&loaded.ebpf)
+        {
+            tracing_note(&mut loaded, &error);
+        }
+        let mut settings = Settings {
+            epoch: 1,
+            scanning: 0,
+            floor_auto: u32::from(wishes.rtt_floor_ns.is_none()),
+            pad: 0,
+            floor_ns: wishes.rtt_floor_ns.unwrap_or(0),
+        };
+        selfcheck::check(&mut loaded, |loaded| scan(loaded, &mut settings))?;
+        let run_time = if wishes.run_time_stats {
+            aya::sys::enable_stats(aya::sys::Stats::RunTime).ok()
+        } else {
+            None
+        };
+        let map_bytes = map_bytes(&loaded);
+        let mut session = Self {
+            loaded,
+            settings,
+            before: Totals::default(),
+            started: Instant::now(),
+            host,
+            names: names::Names::new(root),
+            pmu,
+            counters,
+            run_time,
+            gone: BTreeSet::new(),
+            map_bytes,
+        };
+        session.window().map_err(|error| match error {
+            CollectError::Map(error) => AttachError::Map(error),
+            CollectError::Load(error) => AttachError::Load(error),
+        })?;
+        Ok(session)
+    }
+
+    /// How each program is attached.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.loaded.statuses
+    }
+
+    /// Ends the window now, starts the next one, and returns what happened.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn window(&mut self) -> Result<Frame, CollectError> {
+        self.loaded.iterate("iter_tasks")?;
+        let epoch = self.settings.epoch;
+        let ended = Instant::now();
+        let duration = ended.duration_since(self.started);
+        self.started = ended;
+        let own = std::process::id();
+
+        let ebpf = &self.loaded.ebpf;
+        let mut info = HashMap::new();
+        decode::images(ebpf, |id, image| {
+            info.insert(id, image);
+        })?;
+        let mut processes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut own_image = 0;
+        decode::processes(ebpf, |tgid, image| {
+            processes.entry(image).or_default().push(tgid);
+            if tgid == own {
+                own_image = image;
+            }
+        })?;
+        self.names.learn(&info);
+
+        let mut frame = Frame {
+            host: self.host.clone(),
+            start_unix_ns: unix_ns(duration),
+            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            probes: self.loaded.statuses.clone(),
+            midlife_connections: decode::midlife(ebpf)?,
+            ..Frame::default()
+        };
+        let mut totals = Totals::default();
+        let before = &self.before;
+        let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
+        let mut idle_flows = Vec::new();
+        let mut busy = BTreeSet::new();
+        decode::flows(ebpf, |key, now| {
+            match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
+                Some(flow) => {
+                    busy.insert(flow.image);
+                    if flow.image != own_image {
+                        frame.flows.push(flow);
+                    }
+                }
+                None => idle_flows.push(key),
+            }
+            totals.flows.insert(key, Box::new(now));
+        })?;
+        decode::cpu(ebpf, |image, now| {
+            if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc) {
+                busy.insert(image);
+                if image != own_image {
+                    frame.cpu.push(cpu);
+                }
+            }
+            totals.cpu.insert(image, now);
+        })?;
+        decode::disks(ebpf, |image, now| {
+            if let Some(disk) = window::disk(
+                image,
+                &now,
+                before.disks.get(&image).map(Box::as_ref),
+                epoch,
+            ) {
+                busy.insert(image);
+                if image != own_image {
+                    frame.disk.push(disk);
+                }
+            }
+            totals.disks.insert(image, Box::new(now));
+        })?;
+        frame
+            .flows
+            .sort_by_key(|flow| (flow.image, flow.peer, flow.port, flow.transport, flow.role));
+        frame.cpu.sort_by_key(|cpu| cpu.image);
+        frame.disk.sort_by_key(|disk| disk.image);
+        totals.lost = decode::lost(ebpf)?;
+        for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
+            frame
+                .lost
+                .insert((*name).to_owned(), now.saturating_sub(before));
+        }
+        self.name_everything(&mut frame, &processes)?;
+        self.account(&mut frame, &mut totals);
+        self.before = totals;
+        self.prune(&info, &processes, &busy, &idle_flows)?;
+        self.settings.epoch = epoch.wrapping_add(1).max(1);
+        decode::set(&mut self.loaded.ebpf, &self.settings)?;
+        Ok(frame)
+    }
+
+    /// Fills images and remotes: all that the frame's records refer to.
+    fn name_everything(
+        &mut self,
+        frame: &mut Frame,
+        processes: &BTreeMap<u32, Vec<u32>>,
+    ) -> Result<(), CollectError> {
+        let mut wanted = BTreeSet::new();
+        let mut remotes = BTreeSet::new();
+        for flow in &frame.flows {
+            wanted.insert(flow.image);
+            if flow.peer & PEER_REMOTE != 0 {
+                remotes.insert(flow.peer);
+            } else if flow.peer != 0 {
+                wanted.insert(flow.peer);
+            }
+        }
+        wanted.extend(frame.cpu.iter().map(|cpu| cpu.image));
+        wanted.extend(frame.disk.iter().map(|disk| disk.image));
+        let mut listens: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
+        decode::listeners(&self.loaded.ebpf, |key, image| {
+            listens.entry(image).or_default().insert(key.port);
+        })?;
+        frame.images = self.names.images(&wanted, processes, &listens);
+        if !remotes.is_empty() {
+            decode::remotes(&self.loaded.ebpf, |key, id| {
+                if remotes.contains(&id) {
+                    frame.remotes.push(names::remote(&key, id));
+                }
+            })?;
+            frame.remotes.sort_by_key(|remote| remote.id);
+        }
+        Ok(())
+    }
+
+    /// Fills what measuring cost, and the state of the hardware counters.
+    fn account(&self, frame: &mut Frame, totals: &mut Totals) {
+        let usage = sys::usage::usage(Path::new("/"));
+        totals.user_cpu_ns = usage.cpu_ns;
+        frame.cost = Cost {
+            programs: Vec::new(),
+            user_cpu_ns: usage.cpu_ns.saturating_sub(self.before.user_cpu_ns),
+            rss_bytes: usage.rss_bytes,
+            map_bytes: self.map_bytes,
+        };
+        for (name, program) in self.loaded.ebpf.programs() {
+            let Ok(fd) = program.fd() else { continue };
+            let (runs, run_time_ns) = run_time(fd.as_fd().as_raw_fd());
+            let before = self.before.programs.get(name).copied().unwrap_or_default();
+            let measured = self.run_time.is_some();
+            frame.cost.programs.push(ProgramCost {
+                name: name.to_owned(),
+                runs: measured.then(|| runs.saturating_sub(before.0)),
+                run_time_ns: measured.then(|| run_time_ns.saturating_sub(before.1)),
+            });
+            totals.programs.insert(name.to_owned(), (runs, run_time_ns));
+        }
+        frame.cost.programs.sort_by(|a, b| a.name.cmp(&b.name));
+        frame.pmu = self.pmu.clone();
+        if self.counters.is_some() {
+            let (enabled, running) = frame
+                .cpu
+                .iter()
+                .filter_map(|cpu| cpu.counters)
+                .fold((0, 0), |sum, counters| {
+                    (sum.0 + counters.enabled_ns, sum.1 + counters.running_ns)
+                });
+            let ratio = if enabled > 0 {
+                running as f64 / enabled as f64
+            } else {
+                1.0
+            };
+            frame.pmu.running_ratio = Some(ratio);
+            if ratio < 0.999 {
+                frame.pmu.state = PmuState::Multiplexed;
+                "more events than counters; values are scaled".clone_into(&mut frame.pmu.reason);
+            }
+        }
+    }
+
+    /// Removes images that had no process at the ends of two windows and did nothing in the second.
+    fn prune(
+        &mut self,
+        info: &HashMap<u32, courtside_wire::ImageInfo>,
+        processes: &BTreeMap<u32, Vec<u32>>,
+        busy: &BTreeSet<u32>,
+        idle_flows: &[FlowKey],
+    ) -> Result<(), CollectError> {
+        let gone: BTreeSet<u32> = info
+            .keys()
+            .filter(|id| **id != IMAGE_KERNEL && !processes.contains_key(id))
+            .copied()
+            .collect();
+        let done: Vec<u32> = gone
+            .intersection(&self.gone)
+            .filter(|id| !busy.contains(id))
+            .copied()
+            .collect();
+        let flows: Vec<FlowKey> = idle_flows
+            .iter()
+            .filter(|key| done.contains(&key.image))
+            .copied()
+            .collect();
+        if !done.is_empty() {
+            decode::forget(&mut self.loaded.ebpf, &done, &flows)?;
+            for id in &done {
+                self.before.cpu.remove(id);
+                self.before.disks.remove(id);
+            }
+            for key in &flows {
+                self.before.flows.remove(key);
+            }
+        }
+        self.gone = gone;
+        Ok(())
+    }
+}
+
+/// Walks all tasks and sockets: clocks for every task, listeners, connections older than the attach.
+fn scan(loaded: &mut Loaded, settings: &mut Settings) -> Result<(), LoadError> {
+    const LISTENERS: u32 = 1;
+    const CONNECTIONS: u32 = 2;
+    for scanning in [LISTENERS, CONNECTIONS] {
+        settings.scanning = scanning;
+        set(loaded, settings)?;
+        if scanning == LISTENERS && loaded.works("iter_tasks") {
+            loaded.iterate("iter_tasks")?;
+        }
+        if loaded.works("iter_sockets") {
+            loaded.iterate("iter_sockets")?;
+        }
+    }
+    settings.scanning = 0;
+    set(loaded, settings)
+}
+
+fn set(loaded: &mut Loaded, settings: &Settings) -> Result<(), LoadError> {
+    decode::set(&mut loaded.ebpf, settings).map_err(|error| LoadError::Iterator {
+        name: "settings",
+        source: std::io::Error::other(error.to_string()),
+    })
+}
+
+fn open_pmu(wishes: &Wishes, cpus: u32) -> (Option<pmu::Counters>, Pmu) {
+    if !wishes.pmu {
+        let reason = "switched off by --no-pmu".to_owned();
+        return (
+            None,
+            Pmu {
+                state: PmuState::Disabled,
+                reason,
+                running_ratio: None,
+            },
+        );
+    }
+    match pmu::open(cpus) {
+        Ok(counters) => {
+            let reason = if counters.has_llc {
+                String::new()
+            } else {
+                "this machine counts no cache events".to_owned()
+            };
+            (
+                Some(counters),
+                Pmu {
+                    state: PmuState::Ok,
+                    reason,
+                    running_ratio: None,
+                },
+            )
+        }
+        Err(reason) => (
+            None,
+            Pmu {
+                state: PmuState::None,
+                reason,
+                running_ratio: None,
+            },
+        ),
+    }
+}
+
+/// Notes at the program that reads the counters that they could not be handed over.
+fn tracing_note(loaded: &mut Loaded, error: &std::io::Error) {
+    if let Some(status) = loaded
+        .statuses
+        .iter_mut()
+        .find(|status| status.name == "sched_switch")
+    {
+        status.state = crate::frame::ProbeState::Degraded;
+        status.reason = format!("hardware counters could not be handed to it: {error}");
+    }
+}
+
+/// Wall-clock start of a window that ends now.
+fn unix_ns(duration: Duration) -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.saturating_sub(duration).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Runs and run time of a program, from its descriptor's `fdinfo`.
+fn run_time(fd: i32) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    (field(&text, "run_cnt:"), field(&text, "run_time_ns:"))
+}
+
+/// Kernel memory of all maps, from their descriptors' `fdinfo`.
+fn map_bytes(loaded: &Loaded) -> u64 {
+    let mut bytes = 0;
+    for (_, map) in loaded.ebpf.maps() {
+        if let Some(fd) = map_fd(map) {
+            let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+            bytes += field(&text, "memlock:");
+        }
+    }
+    bytes
+}
+
+fn map_fd(map: &aya::maps::Map) -> Option<i32> {
+    use aya::maps::Map;
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerfEventArray(data)
+        | Map::RingBuf(data)
+        | Map::SkStorage(data)
+        | Map::Unsupported(data) => Some(data.fd().as_fd().as_raw_fd()),
+        _ => None,
+    }
+}
+
+fn field(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,59 @@
+//! What the plan needs to know of the running kernel.
+//!
+//! In: BTF. Out: plain facts. Must not know: aya.
+
+use std::{collections::BTreeMap, path::Path};
+
+use courtside_wire::Offsets;
+
+use crate::sys::btf::{Btf, BtfError, resolve_offsets};
+
+/// Facts about the running kernel.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Offsets of the struct fields that the programs read.
+    pub offsets: Offsets,
+    /// Name and reason of each field that is not there.
+    pub missing: BTreeMap<String, String>,
+    /// Tracepoints that the kernel has, and how many arguments each passes.
+    pub tracepoints: BTreeMap<String, usize>,
+    /// Kinds of iterator that the kernel has.
+    pub iterators: Vec<String>,
+    /// Whether this build carries the programs.
+    pub has_object: bool,
+}
+
+impl Facts {
+    /// Reads the facts of the kernel whose `/sys` lies under `root`.
+    ///
+    /// # Errors
+    /// When the kernel has no BTF or it cannot be read.
+    pub fn read(root: &Path) -> Result<Self, BtfError> {
+        let btf = Btf::load(root)?;
+        let (offsets, missing) = resolve_offsets(&btf);
+        let tracepoints = super::plan::SPECS
+            .iter()
+            .filter_map(|spec| {
+                Some((
+                    spec.hook.tracepoint()?.to_owned(),
+                    btf.trace_args(spec.hook.tracepoint()?)?,
+                ))
+            })
+            .collect();
+        let iterators = ["task", "task_file"]
+            .into_iter()
+            .filter(|kind| btf.has_func(&format!("bpf_iter_{kind}")))
+            .map(str::to_owned)
+            .collect();
+        Ok(Self {
+            offsets,
+            missing: missing
+                .into_iter()
+                .map(|field| (field.field.to_string(), field.reason.to_string()))
+                .collect(),
+            tracepoints,
+            iterators,
+            has_object: !super::OBJECT.is_empty(),
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! Loads what the plan says, attaches it, and tells for each program whether that worked.
+//!
+//! In: plan and facts. Out: [`Loaded`]: programs, maps, statuses. Nothing is pinned: all of it goes with the process.
+//! Must not know: what the maps' contents mean.
+
+use std::io::{self, Read};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{BtfTracePoint, Iter, ProgramError},
+};
+use courtside_wire::Offsets;
+use zerocopy::IntoBytes;
+
+use super::{
+    facts::Facts,
+    plan::{Hook, Planned},
+};
+use crate::frame::{ProbeState, ProbeStatus};
+
+/// Why nothing could be loaded at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The build has no programs.
+    #[error(
+        "this build of courtside has no eBPF object in it; build it with: cargo xtask build --release"
+    )]
+    NoObject,
+    /// The kernel's type information cannot be read.
+    #[error(
+        "cannot read the kernel's BTF: {0}; it needs a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
+    Btf(#[from] aya::BtfError),
+    /// The kernel refused the maps.
+    #[error("cannot create the kernel maps: {}", chain(.0))]
+    Maps(#[source] Box<aya::EbpfError>),
+    /// An iterator did not run.
+    #[error("cannot run the iterator {name}: {source}")]
+    Iterator {
+        /// Name of the program.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Programs and maps in the kernel.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Programs and maps.
+    pub ebpf: Ebpf,
+    /// How each program is attached.
+    pub statuses: Vec<ProbeStatus>,
+}
+
+/// Loads and attaches. A program that fails is noted, and the rest goes on.
+///
+/// # Errors
+/// When nothing can be loaded at all.
+pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, LoadError> {
+    if !facts.has_object {
+        return Err(LoadError::NoObject);
+    }
+    let btf = Btf::from_sys_fs()?;
+    let pmu = u32::from(pmu);
+    let passes_state = u32::from(
+        facts
+            .tracepoints
+            .get("sched_switch")
+            .is_some_and(|arguments| *arguments >= 4),
+    );
+    let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .allow_unsupported_maps()
+        .override_global("OFFSETS", offsets, true)
+        .override_global("FEATURE_PMU", &pmu, true)
+        .override_global("SWITCH_PASSES_STATE", &passes_state, true)
+        .load(super::OBJECT)
+        .map_err(|error| LoadError::Maps(Box::new(error)))?;
+    let statuses = planned
+        .iter()
+        .map(|probe| {
+            let (state, reason) = match &probe.verdict {
+                Err(reason) => (
+                    ProbeState::Failed,
+                    format!("{reason}; lost: {}", probe.serves),
+                ),
+                Ok(()) => match attach(&mut ebpf, probe, &btf) {
+                    Ok(()) if probe.fallback => (ProbeState::Degraded, probe.serves.to_owned()),
+                    Ok(()) => (ProbeState::Attached, String::new()),
+                    Err(error) => (
+                        ProbeState::Failed,
+                        format!("{}; lost: {}", chain(&error), probe.serves),
+                    ),
+                },
+            };
+            ProbeStatus {
+                name: probe.program.to_owned(),
+                hook: probe.hook.to_string(),
+                state,
+                reason,
+            }
+        })
+        .collect();
+    Ok(Loaded { ebpf, statuses })
+}
+
+fn attach(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramError> {
+    let program = ebpf
+        .program_mut(probe.program)
+        .ok_or_else(|| ProgramError::IOError(io::Error::other("the object has no such program")))?;
+    match probe.hook {
+        Hook::BtfTracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, btf)?;
+            program.attach()?;
+        }
+        Hook::Iterator(kind) => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(kind, btf)?;
+        }
+    }
+    Ok(())
+}
+
+impl Loaded {
+    /// Runs an iterator over everything it walks.
+    ///
+    /// # Errors
+    /// When the kernel refuses to run it.
+    pub fn iterate(&mut self, name: &'static str) -> Result<(), LoadError> {
+        let failed = |error: &dyn std::error::Error| LoadError::Iterator {
+            name,
+            source: io::Error::other(chain(error)),
+        };
+        let Some(program) = self.ebpf.program_mut(name) else {
+            return Ok(());
+        };
+        let program: &mut Iter = program
+            .try_into()
+            .map_err(|error: ProgramError| failed(&error))?;
+        let link = program.attach().map_err(|error| failed(&error))?;
+        let link = program.take_link(link).map_err(|error| failed(&error))?;
+        let mut file = link.into_file().map_err(|error| failed(&error))?;
+        let mut nothing = [0; 64];
+        loop {
+            match file.read(&mut nothing) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(LoadError::Iterator {
+                        name,
+                        source: error,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether a program is in.
+    #[must_use]
+    pub fn works(&self, name: &str) -> bool {
+        self.statuses.iter().any(|status| {
+            status.name == name
+                && matches!(status.state, ProbeState::Attached | ProbeState::Degraded)
+        })
+    }
+}
+
+/// An error with all its causes in one line; of a verifier's log, the last lines.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    if std::env::var_os("COURTSIDE_VERIFIER_LOG").is_some() {
+        return text;
+    }
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    if lines.len() <= 6 {
+        lines.join(" | ")
+    } else {
+        format!(
+            "{} | … | {}",
+            lines[0],
+            lines[lines.len() - 4..].join(" | ")
+        )
+    }
+}
