@@ -25,7 +25,6 @@ use super::{
     burn::Hog,
     clock::{monotonic_ns, pin, sleep_until},
     line::{Line, Variant},
-    ping_pong::joined,
     process::{Hears, Stage, say},
     socket::{Address, Transport},
     work::{Spent, Work, Worker},
@@ -251,7 +250,7 @@ impl Tier {
                 .collect::<anyhow::Result<Vec<_>>>()?;
             serving
                 .into_iter()
-                .map(|thread| joined(thread.join()))
+                .map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
                 .collect::<anyhow::Result<Vec<_>>>()
         })?;
         for one in done {
@@ -323,7 +322,7 @@ impl Load {
             }
             asking
                 .into_iter()
-                .map(|thread| joined(thread.join()))
+                .map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
                 .collect::<anyhow::Result<Vec<_>>>()
         })?;
         for one in done {

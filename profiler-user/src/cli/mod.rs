@@ -1,0 +1,4 @@
+//! Arguments → run.
+
+pub mod live;
+pub mod top;

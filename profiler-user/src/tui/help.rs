@@ -1,0 +1,114 @@
+//! Help: what the view's columns mean, and what the keys do.
+//!
+//! In: the view's table and a width. Out: lines. Must not know: the state beyond that.
+
+use ratatui::{
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{
+    chart,
+    filter::KEYS,
+    state::View,
+    style::{ACCENT, PARTS, PLAIN, STRONG},
+    table::Content,
+};
+
+const KEY_HELP: [(&str, &str); 14] = [
+    ("Tab 1–9", "next view, view by number"),
+    ("↑ ↓ j k", "move; PgUp PgDn by pages, g G to the ends"),
+    ("Enter", "open what is selected"),
+    ("Esc", "back; clears the filter"),
+    ("/", "filter by words that must all match"),
+    ("s S", "sort by the next column, reverse"),
+    ("Space", "pause the screen; measuring goes on"),
+    ("r", "measure anew: forget the past"),
+    ("e", "export what is shown as JSON to the current folder"),
+    ("+ -", "longer, shorter windows"),
+    ("Ctrl-L", "draw anew"),
+    ("Ctrl-Z", "suspend"),
+    ("?", "this help; any other key closes it"),
+    ("q Ctrl-C", "quit"),
+];
+
+const PART_HELP: [&str; 5] = [
+    "executing",
+    "runnable, waiting for a CPU",
+    "waiting for the block layer",
+    "locks, timers, page faults and other waits after the message was read",
+    "the message waits unread: nobody has picked it up",
+];
+
+/// The help of a view, wrapped to `width` columns.
+pub(super) fn lines(view: View, width: usize) -> Vec<Line<'static>> {
+    let columns = view.spec().columns;
+    let mut lines = vec![heading(
+        &format!("{}: {}", view.names().0, view.purpose()),
+        width,
+    )];
+    for column in columns {
+        entry(&mut lines, column.title, ACCENT, column.help, width);
+    }
+    if columns
+        .iter()
+        .any(|column| matches!(column.content, Content::Parts(_)))
+    {
+        lines.push(Line::default());
+        lines.push(heading("Parts of a turnaround", width));
+        for (part, help) in PARTS.iter().zip(PART_HELP) {
+            entry(
+                &mut lines,
+                &format!("{} {}", part.glyph.repeat(2), part.name),
+                part.style,
+                help,
+                width,
+            );
+        }
+    }
+    lines.push(Line::default());
+    lines.push(heading("Keys", width));
+    for (keys, what) in KEY_HELP {
+        entry(&mut lines, keys, ACCENT, what, width);
+    }
+    lines.push(Line::default());
+    lines.push(heading("Filter", width));
+    let keys = KEYS.map(|key| format!("{key}:")).join(" ");
+    let words = "redis matches names; name:web port:6379 must both match; keys are";
+    entry(&mut lines, "/", ACCENT, &format!("{words} {keys}"), width);
+    lines
+}
+
+fn heading(text: &str, width: usize) -> Line<'static> {
+    Line::styled(chart::clip_end(&format!(" {text}"), width), STRONG)
+}
+
+/// A term and its explanation beside it, wrapped at words.
+fn entry(lines: &mut Vec<Line<'static>>, term: &str, style: Style, text: &str, width: usize) {
+    const TERM: usize = 14;
+    let room = width.saturating_sub(TERM + 4).max(8);
+    let mut rows = vec![String::new()];
+    for word in text.split(' ') {
+        match rows.last_mut() {
+            Some(row) if row.is_empty() => row.push_str(word),
+            Some(row) if chart::width(row) + chart::width(word) < room => {
+                row.push(' ');
+                row.push_str(word);
+            }
+            _ => rows.push(word.to_owned()),
+        }
+    }
+    for (i, row) in rows.into_iter().enumerate() {
+        let term = if i == 0 {
+            chart::clip_end(term, TERM)
+        } else {
+            String::new()
+        };
+        let pad = " ".repeat(TERM + 1 - chart::width(&term));
+        lines.push(Line::from(vec![
+            Span::raw("  "),
+            Span::styled(term, style),
+            Span::styled(format!("{pad}{row}"), PLAIN),
+        ]));
+    }
+}

@@ -1,0 +1,22 @@
+//! The dashboard: a pure function from what was measured and which keys were pressed to cells on a screen.
+//!
+//! In: snapshots ([`UiState::observe`]) and keys ([`UiState::key`]). Out: cells ([`render`]) and the [`Action`]s that
+//! only the outside can do. Must not know: the terminal, the clock, the file system, tokio, aya, the exporters.
+
+#![forbid(unsafe_code)]
+
+mod chart;
+mod filter;
+mod help;
+mod history;
+mod keys;
+mod screen;
+mod shown;
+mod state;
+mod style;
+mod table;
+mod views;
+
+pub use screen::render;
+pub use state::{Action, UiState, View};
+pub use style::Theme;

@@ -1,0 +1,245 @@
+//! What the dashboard remembers between two screens.
+//!
+//! In: snapshots, keys, what came of actions. Out: everything [`super::render`] needs.
+//! Must not know: the terminal, the clock, how anything is drawn.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    filter::Filter,
+    shown::Shown,
+    style::Theme,
+    table::{self, Context, Spec, TableState},
+    views,
+};
+use crate::model::Snapshot;
+
+/// What the dashboard can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Rates, service times and turnarounds of each component.
+    Components,
+    /// Who talks to whom.
+    Edges,
+    /// CPU time and hardware counters.
+    Cpu,
+    /// Block I/O.
+    Disk,
+    /// Probes, losses, own cost.
+    Health,
+}
+
+impl View {
+    /// All views, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Components,
+        Self::Edges,
+        Self::Cpu,
+        Self::Disk,
+        Self::Health,
+    ];
+
+    /// Long and short name.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Components => ("Components", "Comp"),
+            Self::Edges => ("Edges", "Edges"),
+            Self::Cpu => ("CPU", "CPU"),
+            Self::Disk => ("Disk", "Disk"),
+            Self::Health => ("Health", "Health"),
+        }
+    }
+
+    /// What it answers.
+    pub(super) fn purpose(self) -> &'static str {
+        match self {
+            Self::Components => "who holds the ball, and what for",
+            Self::Edges => "who talks to whom, how often and how fast",
+            Self::Cpu => "who runs, who waits for a CPU",
+            Self::Disk => "who reads and writes",
+            Self::Health => "how far the numbers can be trusted",
+        }
+    }
+
+    /// The view's table.
+    pub(super) fn spec(self) -> &'static Spec {
+        match self {
+            Self::Components => &views::components::SPEC,
+            Self::Edges => &views::edges::SPEC,
+            Self::Cpu => &views::cpu::SPEC,
+            Self::Disk => &views::disk::SPEC,
+            Self::Health => &views::health::SPEC,
+        }
+    }
+}
+
+/// What only the outside can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// End the dashboard.
+    Quit,
+    /// Give the terminal back and stop until continued.
+    Suspend,
+    /// Draw everything anew, whatever the terminal shows.
+    Redraw,
+    /// Write the snapshot shown ([`UiState::snapshot`]) and tell what came of it.
+    Export,
+    /// Begin to measure anew.
+    Reset,
+    /// Measure windows of this length from now on.
+    Interval(Duration),
+}
+
+/// A word in the bottom line about something that just happened.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub text: String,
+    pub bad: bool,
+    /// Windows it has been shown for.
+    age: u8,
+}
+
+/// Windows after which a message goes by itself.
+const MESSAGE_WINDOWS: u8 = 5;
+
+/// Everything the dashboard remembers.
+#[derive(Clone, Debug)]
+pub struct UiState {
+    pub(super) theme: Theme,
+    pub(super) interval: Duration,
+    live: Shown,
+    frozen: Option<Shown>,
+    pub(super) view: View,
+    tables: Vec<TableState>,
+    pub(super) filter_text: String,
+    pub(super) filter: Filter,
+    pub(super) editing: bool,
+    /// First line shown of the help, if it is open.
+    pub(super) help: Option<u16>,
+    pub(super) message: Option<Message>,
+    /// Rows that page keys move by.
+    pub(super) page: usize,
+}
+
+impl UiState {
+    /// A dashboard that has seen nothing yet.
+    #[must_use]
+    pub fn new(theme: Theme, interval: Duration) -> Self {
+        Self {
+            theme,
+            interval,
+            live: Shown::default(),
+            frozen: None,
+            view: View::Components,
+            tables: View::ALL.map(|view| TableState::new(view.spec())).into(),
+            filter_text: String::new(),
+            filter: Filter::default(),
+            editing: false,
+            help: None,
+            message: None,
+            page: 10,
+        }
+    }
+
+    /// Takes the next window. `missed` windows before it were measured but never arrived here.
+    pub fn observe(&mut self, snapshot: Arc<Snapshot>, missed: u64) {
+        self.live.observe(snapshot, missed);
+        if let Some(message) = &mut self.message {
+            message.age += 1;
+        }
+        self.message
+            .take_if(|message| message.age >= MESSAGE_WINDOWS);
+    }
+
+    /// Tells the height of the screen, by which page keys move.
+    pub fn resize(&mut self, height: u16) {
+        self.page = usize::from(height.saturating_sub(8)).max(1);
+    }
+
+    /// The snapshot on the screen; `None` before the first.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        let shown = self.shown();
+        (shown.windows > 0).then_some(&shown.snapshot)
+    }
+
+    /// Says that something was done.
+    pub fn say(&mut self, text: impl Into<String>) {
+        self.message = Some(Message {
+            text: text.into(),
+            bad: false,
+            age: 0,
+        });
+    }
+
+    /// Says that something failed.
+    pub fn say_error(&mut self, text: impl Into<String>) {
+        self.say(text);
+        if let Some(message) = &mut self.message {
+            message.bad = true;
+        }
+    }
+
+    /// What is on the screen: the newest window, or the one at which it was paused.
+    pub(super) fn shown(&self) -> &Shown {
+        self.frozen.as_ref().unwrap_or(&self.live)
+    }
+
+    /// Whether the screen stands still.
+    pub(super) fn paused(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub(super) fn toggle_pause(&mut self) {
+        self.frozen = match self.frozen {
+            Some(_) => None,
+            None => Some(self.live.clone()),
+        };
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.live.forget();
+        self.frozen = None;
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            shown: self.shown(),
+            target: None,
+        }
+    }
+
+    /// What the user chose in the table of the current view.
+    pub(super) fn table(&self) -> &TableState {
+        &self.tables[self.view as usize]
+    }
+
+    pub(super) fn table_mut(&mut self) -> &mut TableState {
+        &mut self.tables[self.view as usize]
+    }
+
+    /// The rows of the current view, in the order shown.
+    pub(super) fn rows(&self) -> Vec<usize> {
+        table::rows(
+            self.view.spec(),
+            &self.context(),
+            self.table(),
+            &self.filter,
+        )
+    }
+
+    /// Moves the selection: `to` gets the present position and the number of rows.
+    pub(super) fn select(&mut self, to: impl Fn(usize, usize) -> usize) {
+        let spec = self.view.spec();
+        let rows = self.rows();
+        let mut table = self.table().clone();
+        let position = table.position(spec, &self.context(), &rows);
+        table.select(spec, &self.context(), &rows, to(position, rows.len()));
+        *self.table_mut() = table;
+    }
+
+    pub(super) fn set_filter(&mut self, text: String) {
+        self.filter = Filter::parse(&text);
+        self.filter_text = text;
+    }
+}

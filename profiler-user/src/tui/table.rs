@@ -1,0 +1,331 @@
+//! Tables: columns that give way as the screen narrows, rows that are formatted only when visible, sorting, selection.
+//!
+//! In: a [`Spec`], what is shown, and the [`TableState`]. Out: the order of rows, and cells.
+//! Must not know: which view it draws, keys.
+
+use std::cmp::Ordering;
+
+use ratatui::{
+    Frame,
+    layout::{Alignment, Constraint, Rect},
+    text::{Line, Span, Text},
+    widgets::{Cell, Row, Scrollbar, ScrollbarOrientation, ScrollbarState, Table},
+};
+
+use super::{
+    chart,
+    filter::Filter,
+    shown::Shown,
+    style::{ACCENT, DIM, PLAIN, SELECTED, STRONG},
+};
+use crate::units::UNKNOWN;
+
+/// What a view reads: what is shown, and the component that the view is about, if it is about one.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub shown: &'a Shown,
+    pub target: Option<usize>,
+}
+
+/// A table of one kind of rows; a row is an index into the snapshot.
+pub(super) struct Spec {
+    pub columns: &'static [Column],
+    /// Column sorted by at first.
+    pub sort: usize,
+    pub len: fn(&Context) -> usize,
+    /// Identity of a row, by which a selection follows it.
+    pub id: fn(&Context, usize) -> String,
+    pub matches: fn(&Context, usize, &Filter) -> bool,
+}
+
+/// One column.
+pub(super) struct Column {
+    pub title: &'static str,
+    /// What it means, for the help.
+    pub help: &'static str,
+    /// Narrowest useful width.
+    pub min: u16,
+    /// Widest useful width; spare room is shared out in proportion to what is missing to it.
+    pub max: u16,
+    /// Columns with a larger number give way first; 0 stays always.
+    pub rank: u8,
+    pub content: Content,
+}
+
+/// What a column shows and what it is sorted by.
+pub(super) enum Content {
+    /// A name, clipped in the middle.
+    Name(for<'a> fn(&'a Context, usize) -> &'a str),
+    /// Any short text.
+    Text(fn(&Context, usize) -> String),
+    /// A number, right-aligned; unknown ones come last in either order.
+    Number(fn(&Context, usize) -> Option<f64>, fn(f64) -> String),
+    /// A text sorted by a number.
+    Marked(
+        fn(&Context, usize) -> Option<f64>,
+        fn(&Context, usize) -> Span<'static>,
+        Alignment,
+    ),
+    /// The five parts of a time as a bar.
+    Parts(fn(&Context, usize) -> Option<[f64; 5]>),
+    /// The past, the newest at the right; asked for at most so many windows.
+    History(fn(&Context, usize, usize) -> Vec<Option<f64>>),
+}
+
+/// What the user chose in one table.
+#[derive(Clone, Debug)]
+pub(super) struct TableState {
+    pub sort: usize,
+    pub reversed: bool,
+    /// Identity of the selected row and the position it had; none until the user moves.
+    pub selected: Option<(String, usize)>,
+}
+
+impl TableState {
+    pub fn new(spec: &Spec) -> Self {
+        Self {
+            sort: spec.sort,
+            reversed: false,
+            selected: None,
+        }
+    }
+
+    /// Sorts by the next column that can be sorted by.
+    pub fn next_sort(&mut self, spec: &Spec) {
+        let sortable =
+            |content: &Content| !matches!(content, Content::Parts(_) | Content::History(_));
+        let count = spec.columns.len();
+        let next = (1..=count)
+            .map(|step| (self.sort + step) % count)
+            .find(|&i| sortable(&spec.columns[i].content));
+        self.sort = next.unwrap_or(self.sort);
+        self.reversed = false;
+    }
+
+    /// Position of the selected row; the nearest one if it is gone, the first until the user moves.
+    pub fn position(&self, spec: &Spec, cx: &Context, rows: &[usize]) -> usize {
+        let Some((id, position)) = &self.selected else {
+            return 0;
+        };
+        rows.iter()
+            .position(|&row| (spec.id)(cx, row) == *id)
+            .unwrap_or_else(|| (*position).min(rows.len().saturating_sub(1)))
+    }
+
+    /// Selects a position.
+    pub fn select(&mut self, spec: &Spec, cx: &Context, rows: &[usize], position: usize) {
+        let position = position.min(rows.len().saturating_sub(1));
+        self.selected = rows
+            .get(position)
+            .map(|&row| ((spec.id)(cx, row), position));
+    }
+}
+
+enum Key<'a> {
+    Text(&'a str),
+    Owned(String),
+    Number(Option<f64>),
+}
+
+/// The rows that match, in the order shown: largest number first, texts from A to Z, unknown always last.
+pub(super) fn rows(spec: &Spec, cx: &Context, state: &TableState, filter: &Filter) -> Vec<usize> {
+    let matching =
+        (0..(spec.len)(cx)).filter(|&row| filter.is_empty() || (spec.matches)(cx, row, filter));
+    let key = |row| match &spec.columns[state.sort].content {
+        Content::Name(name) => Key::Text(name(cx, row)),
+        Content::Text(text) => Key::Owned(text(cx, row)),
+        Content::Number(value, _) | Content::Marked(value, ..) => Key::Number(value(cx, row)),
+        Content::Parts(_) | Content::History(_) => Key::Number(None),
+    };
+    let mut keyed: Vec<(Key, usize)> = matching.map(|row| (key(row), row)).collect();
+    let turn = |order: Ordering| {
+        if state.reversed {
+            order.reverse()
+        } else {
+            order
+        }
+    };
+    keyed.sort_by(|(a, _), (b, _)| match (a, b) {
+        (Key::Text(a), Key::Text(b)) => turn(a.cmp(b)),
+        (Key::Owned(a), Key::Owned(b)) => turn(a.cmp(b)),
+        (Key::Number(Some(a)), Key::Number(Some(b))) => turn(b.total_cmp(a)),
+        (Key::Number(a), Key::Number(b)) => b.is_some().cmp(&a.is_some()),
+        _ => Ordering::Equal,
+    });
+    keyed.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Draws header and visible rows; the selected row is kept in the middle where the table is longer than the screen.
+pub(super) fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    spec: &Spec,
+    cx: &Context,
+    state: &TableState,
+    rows: &[usize],
+) {
+    if area.is_empty() {
+        return;
+    }
+    let height = usize::from(area.height.saturating_sub(1));
+    let position = state.position(spec, cx, rows);
+    let first = position
+        .saturating_sub(height / 2)
+        .min(rows.len().saturating_sub(height));
+    let long = rows.len() > height;
+    let spacing = if area.width < 100 { 1 } else { 2 };
+    // One column for the mark at the left, one for the scroll bar at the right.
+    let fitted = fit(spec.columns, area.width.saturating_sub(2), spacing);
+
+    let header = fitted
+        .iter()
+        .map(|&(i, width)| header(&spec.columns[i], width, state, i));
+    let header = Row::new(std::iter::once(Cell::default()).chain(header));
+    let visible = rows.iter().enumerate().skip(first).take(height);
+    let body = visible.map(|(at, &row)| {
+        let selected = at == position;
+        let mark = Cell::from(if selected { "▸" } else { " " }).style(ACCENT);
+        let cells = fitted
+            .iter()
+            .map(|&(i, width)| cell(&spec.columns[i], width, cx, row, selected));
+        Row::new(std::iter::once(mark).chain(cells))
+    });
+    let widths = std::iter::once(1).chain(fitted.iter().map(|&(_, width)| width));
+    // The mark is followed by the same spacing as every column, so it takes its room from the first.
+    let table = Table::new(body.collect::<Vec<_>>(), widths.map(Constraint::Length))
+        .header(header)
+        .column_spacing(spacing);
+    let table_area = Rect {
+        width: area.width.saturating_sub(1),
+        ..area
+    };
+    frame.render_widget(table, table_area);
+    if long && height > 2 {
+        let bar = Scrollbar::new(ScrollbarOrientation::VerticalRight)
+            .begin_symbol(None)
+            .end_symbol(None)
+            .track_symbol(Some("│"))
+            .thumb_symbol("█")
+            .style(DIM);
+        let mut bar_state = ScrollbarState::new(rows.len().saturating_sub(height))
+            .viewport_content_length(height)
+            .position(first);
+        let bar_area = Rect {
+            y: area.y + 1,
+            height: area.height - 1,
+            ..area
+        };
+        frame.render_stateful_widget(bar, bar_area, &mut bar_state);
+    }
+}
+
+/// Which columns are shown, and how wide: those of the largest rank go first, spare room is shared out.
+fn fit(columns: &[Column], room: u16, spacing: u16) -> Vec<(usize, u16)> {
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let need = |kept: &[usize]| -> u16 { kept.iter().map(|&i| columns[i].min + spacing).sum() };
+    while need(&kept) > room {
+        let last = kept
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, i)| columns[**i].rank);
+        match last {
+            Some((at, &i)) if columns[i].rank > 0 => kept.remove(at),
+            _ => break,
+        };
+    }
+    let spare = room.saturating_sub(need(&kept));
+    let wanted: Vec<f64> = kept
+        .iter()
+        .map(|&i| f64::from(columns[i].max - columns[i].min))
+        .collect();
+    let total = wanted.iter().sum::<f64>().min(f64::from(spare));
+    let extra = chart::apportion(&wanted, total as usize);
+    let widths = kept.iter().zip(extra);
+    widths
+        .map(|(&i, extra)| (i, columns[i].min + extra as u16))
+        .collect()
+}
+
+fn alignment(content: &Content) -> Alignment {
+    match content {
+        Content::Number(..) => Alignment::Right,
+        Content::Marked(_, _, alignment) => *alignment,
+        _ => Alignment::Left,
+    }
+}
+
+fn header(column: &Column, width: u16, state: &TableState, index: usize) -> Cell<'static> {
+    let room = usize::from(width);
+    let mut line = match column.content {
+        Content::Parts(_) => chart::legend(room).unwrap_or_else(|| Line::from(column.title)),
+        _ => Line::from(chart::clip_end(column.title, room)),
+    };
+    if state.sort == index {
+        // The arrow replaces a letter only where the title leaves it no room.
+        let title = chart::clip_end(column.title, room.saturating_sub(1));
+        let arrow = if state.reversed { '▲' } else { '▼' };
+        line = Line::from(format!("{title}{arrow}")).style(STRONG);
+    }
+    let line = line.alignment(alignment(&column.content));
+    Cell::from(Text::from(line)).style(ACCENT)
+}
+
+fn cell(column: &Column, width: u16, cx: &Context, row: usize, selected: bool) -> Cell<'static> {
+    let room = usize::from(width);
+    let line = match &column.content {
+        Content::Name(name) => {
+            let style = if selected { SELECTED } else { STRONG };
+            Line::from(Span::styled(chart::clip(name(cx, row), room), style))
+        }
+        Content::Text(text) => Line::from(chart::clip_end(&text(cx, row), room)),
+        Content::Number(value, show) => Line::from(match value(cx, row) {
+            None => Span::styled(UNKNOWN, DIM),
+            Some(value) => {
+                let style = if value == 0.0 { DIM } else { PLAIN };
+                Span::styled(show(value), style)
+            }
+        }),
+        Content::Marked(_, show, _) => Line::from(show(cx, row)),
+        Content::Parts(parts) => match parts(cx, row) {
+            Some(parts) => Line::from(chart::parts_bar(&parts, room)),
+            None => Line::from(Span::styled(UNKNOWN, DIM)),
+        },
+        Content::History(past) => Line::from(chart::sparkline(&past(cx, row, room), room)),
+    };
+    Cell::from(Text::from(line.alignment(alignment(&column.content))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(title: &'static str, min: u16, max: u16, rank: u8) -> Column {
+        Column {
+            title,
+            help: "",
+            min,
+            max,
+            rank,
+            content: Content::Text(|_, _| String::new()),
+        }
+    }
+
+    #[test]
+    fn columns_give_way_by_rank_and_share_spare_room() {
+        let columns = [
+            column("name", 8, 18, 0),
+            column("rate", 7, 7, 1),
+            column("bar", 10, 40, 3),
+            column("cpi", 5, 5, 2),
+        ];
+        let widths = |room| fit(&columns, room, 1);
+        assert_eq!(widths(34), [(0, 8), (1, 7), (2, 10), (3, 5)]);
+        assert_eq!(widths(33), [(0, 18), (1, 7), (3, 5)]);
+        assert_eq!(widths(12), [(0, 11)]);
+        assert_eq!(widths(0), [(0, 8)]);
+        let wide: u16 = widths(50).iter().map(|(_, width)| width + 1).sum();
+        assert_eq!(wide, 50);
+        let widest: Vec<u16> = widths(200).iter().map(|(_, width)| *width).collect();
+        assert_eq!(widest, [18, 7, 40, 5]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Disk: who reads and writes through the block layer, how much, how fast.
+//!
+//! In: the snapshot's components. Out: a table. Must not know: keys, other views.
+
+use super::{component_count, component_id, component_matches, component_name, show_duration};
+use crate::{
+    model::snapshot::{Component, Disk},
+    tui::{
+        shown::quantile,
+        table::{Column, Content, Context, Spec},
+    },
+    units,
+};
+
+fn component<'a>(cx: &'a Context, row: usize) -> &'a Component {
+    &cx.shown.snapshot.components[row]
+}
+
+fn disk<'a>(cx: &'a Context, row: usize) -> &'a Disk {
+    &component(cx, row).disk
+}
+
+/// The table.
+pub(in crate::tui) static SPEC: Spec = Spec {
+    columns: &COLUMNS,
+    sort: 1,
+    len: component_count,
+    id: component_id,
+    matches: component_matches,
+};
+
+static COLUMNS: [Column; 11] = [
+    Column {
+        title: "COMPONENT",
+        help: "service: unit, container or program",
+        min: 11,
+        max: 26,
+        rank: 0,
+        content: Content::Name(component_name),
+    },
+    Column {
+        title: "TOTAL/s",
+        help: "bytes read and written per second",
+        min: 8,
+        max: 8,
+        rank: 7,
+        content: Content::Number(
+            |cx, row| {
+                let disk = disk(cx, row);
+                Some(cx.shown.per_second(disk.read_bytes + disk.write_bytes))
+            },
+            units::bytes_f64,
+        ),
+    },
+    Column {
+        title: "READ/s",
+        help: "bytes read per second",
+        min: 7,
+        max: 7,
+        rank: 1,
+        content: Content::Number(
+            |cx, row| Some(cx.shown.per_second(disk(cx, row).read_bytes)),
+            units::bytes_f64,
+        ),
+    },
+    Column {
+        title: "WRITE/s",
+        help: "bytes written per second",
+        min: 7,
+        max: 7,
+        rank: 1,
+        content: Content::Number(
+            |cx, row| Some(cx.shown.per_second(disk(cx, row).write_bytes)),
+            units::bytes_f64,
+        ),
+    },
+    Column {
+        title: "READS/s",
+        help: "read requests per second at the block layer",
+        min: 7,
+        max: 7,
+        rank: 4,
+        content: Content::Number(
+            |cx, row| Some(cx.shown.per_second(disk(cx, row).reads)),
+            units::rate,
+        ),
+    },
+    Column {
+        title: "WRITES/s",
+        help: "write requests per second at the block layer",
+        min: 8,
+        max: 8,
+        rank: 4,
+        content: Content::Number(
+            |cx, row| Some(cx.shown.per_second(disk(cx, row).writes)),
+            units::rate,
+        ),
+    },
+    Column {
+        title: "p50",
+        help: "latency, start in the block layer to completion: half are faster",
+        min: 7,
+        max: 7,
+        rank: 3,
+        content: Content::Number(
+            |cx, row| quantile(&disk(cx, row).latency_ns, |dist| dist.p50_ns),
+            show_duration,
+        ),
+    },
+    Column {
+        title: "p99",
+        help: "latency: 99 in 100 are faster",
+        min: 7,
+        max: 7,
+        rank: 2,
+        content: Content::Number(
+            |cx, row| quantile(&disk(cx, row).latency_ns, |dist| dist.p99_ns),
+            show_duration,
+        ),
+    },
+    Column {
+        title: "MAX",
+        help: "the slowest request of the window",
+        min: 7,
+        max: 7,
+        rank: 6,
+        content: Content::Number(
+            |cx, row| quantile(&disk(cx, row).latency_ns, |dist| dist.max_ns),
+            show_duration,
+        ),
+    },
+    Column {
+        title: "BLOCKED",
+        help: "time its threads waited on the block layer; 100% is one thread",
+        min: 7,
+        max: 7,
+        rank: 5,
+        content: Content::Number(
+            |cx, row| Some(cx.shown.share(component(cx, row).cpu.block_io_ns)),
+            units::percent,
+        ),
+    },
+    Column {
+        title: "BYTES/s, PAST",
+        help: "bytes read and written per second, newest at the right",
+        min: 13,
+        max: 40,
+        rank: 8,
+        content: Content::History(|cx, row, windows| {
+            let past = cx.shown.components.last(&component(cx, row).id, windows);
+            past.map(|sample| sample.map(|s| s.disk_bytes_per_second))
+                .collect()
+        }),
+    },
+];
