@@ -4,12 +4,13 @@
 
 use std::{env, fs, path::PathBuf, thread, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
     clock::{Clocks, Elapsed, Span, monotonic_ns, pin},
+    ping_pong::joined,
     process::say,
     work::Disk,
 };
@@ -60,9 +61,7 @@ impl Hog {
         thread::scope(|scope| {
             let burning: Vec<_> = (0..self.threads).map(|_| scope.spawn(burn)).collect();
             for thread in burning {
-                all += thread
-                    .join()
-                    .unwrap_or_else(|_| bail!("a thread panicked"))?;
+                all += joined(thread.join())?;
             }
             anyhow::Ok(())
         })?;

@@ -5,10 +5,13 @@
 
 mod burn;
 mod clock;
+mod crossing;
 mod line;
+mod overload;
 mod ping_pong;
 mod process;
 mod relay;
+mod servers;
 mod socket;
 mod work;
 
@@ -29,6 +32,18 @@ enum Workload {
     PingPong(ping_pong::Game),
     /// A chain of processes: load, web, app, store.
     Relay(relay::Relay),
+    /// A thread reads everything and hands requests to workers through a queue.
+    ThreadPool(servers::Serving),
+    /// One thread with one epoll serves all connections.
+    EpollLoop(servers::Serving),
+    /// A process for each request.
+    ForkPerRequest(servers::Serving),
+    /// Two requests at a time in one loop, which asks a backend both before it has either answer.
+    Interleaved(crossing::Interleaved),
+    /// Both ends of a connection send as fast as they can.
+    DuplexStream(crossing::Duplex),
+    /// Requests come faster than they can be served.
+    Overload(overload::Overload),
     /// Keeps CPUs busy.
     Hog(burn::Hog),
     /// Reads and writes a disk past the page cache.
@@ -53,6 +68,16 @@ pub enum Role {
     RelayTier(relay::Tier),
     /// The load of the relay.
     RelayLoad(relay::Load),
+    /// Server with a pool, a loop, or a process for each request.
+    Server(servers::Server),
+    /// Client or loop of the interleaved requests.
+    Pairs(crossing::Pairs),
+    /// One end of a stream both ways.
+    Stream(crossing::Stream),
+    /// Server that cannot keep up.
+    OverloadServer(overload::Server),
+    /// Client that does not wait.
+    OverloadClient(overload::Client),
     /// A process that keeps a CPU busy.
     Hog(burn::Hog),
 }
@@ -66,6 +91,12 @@ impl Cli {
         match self.workload {
             Workload::PingPong(game) => game.run(),
             Workload::Relay(relay) => relay.run(),
+            Workload::ThreadPool(serving) => serving.run(servers::Shape::Pool),
+            Workload::EpollLoop(serving) => serving.run(servers::Shape::Loop),
+            Workload::ForkPerRequest(serving) => serving.run(servers::Shape::Fork),
+            Workload::Interleaved(interleaved) => interleaved.run(),
+            Workload::DuplexStream(duplex) => duplex.run(),
+            Workload::Overload(overload) => overload.run(),
             Workload::Hog(hog) => hog.run(),
             Workload::DiskIo(disk) => disk.run(),
             Workload::Part { part } => serde_json::from_str::<process::Part>(&part)?.play(),
@@ -80,6 +111,11 @@ impl Role {
             Self::PingPongClient(client) => client.play(),
             Self::RelayTier(tier) => tier.play(),
             Self::RelayLoad(load) => load.play(),
+            Self::Server(server) => server.play(),
+            Self::Pairs(pairs) => pairs.play(),
+            Self::Stream(stream) => stream.play(),
+            Self::OverloadServer(server) => server.play(),
+            Self::OverloadClient(client) => client.play(),
             Self::Hog(hog) => hog.run(),
         }
     }

@@ -63,12 +63,14 @@ pub struct Game {
 
 /// What one end did. The warm-up is not in it.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Side {
-    tgid: u32,
+pub struct Side {
+    /// The process.
+    pub tgid: u32,
     /// Roundtrips of the client; requests that the server answered.
-    answered: u64,
+    pub answered: u64,
+    /// Messages and bytes.
     #[serde(flatten)]
-    tally: Tally,
+    pub tally: Tally,
     /// Client: from before the send to after the receive of each roundtrip.
     latency_sum_ns: u64,
     latency_min_ns: u64,
@@ -91,6 +93,23 @@ pub struct Client {
 }
 
 impl Game {
+    /// Plain requests over TCP, as clients of other servers play.
+    #[must_use]
+    pub fn plain(messages: u64, connections: u64, size: usize, variant: Variant) -> Self {
+        Self {
+            transport: Transport::Tcp4,
+            variant,
+            messages,
+            connections,
+            size,
+            reply_size: None,
+            one_loop: false,
+            warm_up: 0,
+            wait_go: false,
+            name: String::new(),
+        }
+    }
+
     /// Plays, and says what both ends did.
     ///
     /// # Errors
@@ -210,6 +229,12 @@ impl Side {
 }
 
 impl Server {
+    /// A server whose sockets lie in `dir`.
+    #[must_use]
+    pub fn new(game: Game, dir: PathBuf) -> Self {
+        Self { game, dir }
+    }
+
     /// Answers everything, then says what was done.
     ///
     /// # Errors
@@ -348,6 +373,15 @@ impl Server {
 }
 
 impl Client {
+    /// A client of one server.
+    #[must_use]
+    pub fn new(game: Game, server: Address) -> Self {
+        Self {
+            game,
+            servers: vec![server],
+        }
+    }
+
     /// Asks everything, then says what was done.
     ///
     /// # Errors
@@ -551,6 +585,10 @@ fn in_threads(
     })
 }
 
-fn joined<T>(result: thread::Result<anyhow::Result<T>>) -> anyhow::Result<T> {
+/// What a thread returned.
+///
+/// # Errors
+/// When it failed or panicked.
+pub fn joined<T>(result: thread::Result<anyhow::Result<T>>) -> anyhow::Result<T> {
     result.unwrap_or_else(|_| bail!("a thread panicked"))
 }

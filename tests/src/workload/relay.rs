@@ -25,6 +25,7 @@ use super::{
     burn::Hog,
     clock::{monotonic_ns, pin, sleep_until},
     line::{Line, Variant},
+    ping_pong::joined,
     process::{Hears, Stage, say},
     socket::{Address, Transport},
     work::{Spent, Work, Worker},
@@ -250,7 +251,7 @@ impl Tier {
                 .collect::<anyhow::Result<Vec<_>>>()?;
             serving
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
+                .map(|thread| joined(thread.join()))
                 .collect::<anyhow::Result<Vec<_>>>()
         })?;
         for one in done {
@@ -322,7 +323,7 @@ impl Load {
             }
             asking
                 .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked")))
+                .map(|thread| joined(thread.join()))
                 .collect::<anyhow::Result<Vec<_>>>()
         })?;
         for one in done {
