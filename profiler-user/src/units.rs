@@ -198,6 +198,25 @@ pub fn per_second(count: u64, window_ns: u64) -> f64 {
     }
 }
 
+/// Splits `cells` in proportion to `values`, adding up exactly unless nothing is positive. The largest remainders win.
+#[must_use]
+pub fn apportion<const N: usize>(values: [f64; N], cells: usize) -> [usize; N] {
+    let values = values.map(|v| if v.is_finite() { v.max(0.0) } else { 0.0 });
+    let total: f64 = values.iter().sum();
+    if total <= 0.0 {
+        return [0; N];
+    }
+    let exact = values.map(|v| v / total * cells as f64);
+    let mut shares = exact.map(|e| e as usize);
+    let mut order: [usize; N] = std::array::from_fn(|i| i);
+    order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()));
+    let rest = cells.saturating_sub(shares.iter().sum());
+    for &i in order.iter().take(rest) {
+        shares[i] += 1;
+    }
+    shares
+}
+
 /// Three significant digits, at most two of them after the point; never `-0.00`.
 fn significant(value: f64) -> String {
     let size = value.abs();
@@ -298,6 +317,17 @@ mod tests {
             }
             n += n / 9 + 1;
         }
+    }
+
+    #[test]
+    fn shares_of_a_bar_add_up() {
+        for cells in 0..50 {
+            let shares = apportion([0.4, 2.04, 0.56, 0.0, -0.3], cells);
+            assert_eq!(shares.iter().sum::<usize>(), cells);
+            assert_eq!(shares[3..], [0, 0]);
+        }
+        assert_eq!(apportion([0.0, f64::NAN], 9), [0, 0]);
+        assert_eq!(apportion([1.0, 1.0], 3), [2, 1]);
     }
 
     #[test]

@@ -3,3 +3,8 @@
 //! In: a [`crate::model::Snapshot`]. Out: strings. Must not know: files, screens, clocks.
 
 pub mod json;
+mod map;
+pub mod table;
+mod text;
+
+pub use table::Style;

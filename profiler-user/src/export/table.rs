@@ -1,0 +1,471 @@
+//! The table of `stat`: components, edges, the map and a request's time, and what to know about their quality.
+//!
+//! In: a snapshot. Out: text for a terminal or a file. Must not know: where it goes.
+
+use anstyle::{AnsiColor, Style as Ansi};
+
+use super::map;
+use super::text::{BOLD, Column, DIM, Grid, HEAD, Line, PLAIN, WARN, ascii, clip, flow};
+use crate::frame::{PmuState, ProbeState, Transport};
+use crate::model::snapshot::{Component, ComponentKind, Dist, Edge, Snapshot, Turnaround};
+use crate::model::words::{LOSSES, Names, request_sum};
+use crate::units::{UNKNOWN, apportion, bytes, count, duration, per_second, percent, rate, ratio};
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Columns of the screen; none for a file, where nothing gives way.
+    pub width: Option<usize>,
+    /// Escape codes may be used.
+    pub color: bool,
+    /// Only ASCII may be used.
+    pub ascii: bool,
+}
+
+/// Most rows of a table, and most entries.
+const MAX_ROWS: usize = 40;
+const MAX_ENTRIES: usize = 5;
+/// From this share of one core on a component is worth a line though it has no traffic.
+const NOTABLE_CPU: f64 = 0.01;
+const NAME_WIDTH: usize = 28;
+
+/// The parts of a turnaround: name, short name, glyph, colour.
+const PARTS: [(&str, &str, char, Ansi); 5] = [
+    ("on-CPU", "cpu", '█', AnsiColor::Green.on_default()),
+    ("run-queue", "runq", '▓', AnsiColor::Yellow.on_default()),
+    ("disk", "disk", '▒', AnsiColor::Magenta.on_default()),
+    ("sleep", "slp", '░', AnsiColor::Blue.on_default()),
+    ("queued", "que", '·', AnsiColor::Red.on_default()),
+];
+
+/// The snapshot as text, with a newline at the end.
+#[must_use]
+pub fn render(snapshot: &Snapshot, style: Style) -> String {
+    let page = Page {
+        snapshot,
+        names: Names::of(snapshot),
+        style,
+    };
+    let blocks = [
+        page.status(),
+        page.components(),
+        page.edges(),
+        page.entries(),
+        page.reservations(),
+    ];
+    let blocks: Vec<String> = blocks
+        .into_iter()
+        .filter(|block| !block.is_empty())
+        .map(|block| {
+            block
+                .iter()
+                .map(|line| line.render(style.color) + "\n")
+                .collect()
+        })
+        .collect();
+    let text = blocks.join("\n");
+    if style.ascii { ascii(&text) } else { text }
+}
+
+struct Page<'a> {
+    snapshot: &'a Snapshot,
+    names: Names<'a>,
+    style: Style,
+}
+
+impl Page<'_> {
+    fn status(&self) -> Vec<Line> {
+        let Snapshot {
+            host,
+            window,
+            quality,
+            ..
+        } = self.snapshot;
+        let lost: u64 = quality.lost.values().sum();
+        let own = self.share(self.snapshot.cost.user_cpu_ns);
+        let pmu = match quality.pmu.state {
+            PmuState::Ok => "ok".to_owned(),
+            PmuState::Multiplexed => match quality.pmu.running_ratio {
+                Some(share) => format!("multiplexed {}", percent(share)),
+                None => "multiplexed".to_owned(),
+            },
+            PmuState::None => "none".to_owned(),
+            PmuState::Disabled => "off".to_owned(),
+        };
+        let mut title = Line::new(BOLD, "courtside");
+        title.push(PLAIN, format!(" {}", duration(window.duration_ns)));
+        let plain = |text: String| Line::new(PLAIN, text);
+        let (components, edges) = (self.snapshot.components.len(), self.snapshot.edges.len());
+        let pieces = vec![
+            title,
+            plain(clip(
+                format!("{} {}", host.hostname, host.kernel).trim(),
+                60,
+            )),
+            plain(format!(
+                "{} {}",
+                counted(components, "component"),
+                counted(edges, "edge")
+            )),
+            Line::new(
+                if lost > 0 { WARN } else { PLAIN },
+                format!("lost {}", count(lost)),
+            ),
+            plain(format!("midlife {}", count(quality.midlife_connections))),
+            plain(format!("self {}", percent(own))),
+            plain(format!("PMU {pmu}")),
+        ];
+        let pieces = pieces
+            .into_iter()
+            .filter(|piece| piece.width() > 0)
+            .collect();
+        flow(pieces, "   ", self.style.width)
+    }
+
+    fn components(&self) -> Vec<Line> {
+        let local = || {
+            self.snapshot
+                .components
+                .iter()
+                .filter(|c| c.kind != ComponentKind::Remote)
+        };
+        let mut shown: Vec<&Component> = local().filter(|c| self.is_notable(c)).collect();
+        shown.sort_by_key(|c| {
+            let busy = (c.requests.served, c.cpu.on_cpu_ns);
+            (self.place(&c.id), std::cmp::Reverse(busy), &c.id)
+        });
+        if shown.is_empty() && self.snapshot.edges.is_empty() {
+            return vec![Line::new(
+                PLAIN,
+                "No traffic in this window. Measure longer (-d), or with fewer of -p, -n, -c, --unit, --container, --port.",
+            )];
+        }
+        let hidden = local().count() - shown.len().min(MAX_ROWS);
+        shown.truncate(MAX_ROWS);
+
+        let bar_width = if self.style.width.is_some_and(|max| max < 140) {
+            26
+        } else {
+            40
+        };
+        let column = |title: &str, rank| Column {
+            title: Line::new(HEAD, title),
+            right: true,
+            rank,
+        };
+        let grid = Grid {
+            columns: vec![
+                Column {
+                    right: false,
+                    ..column("COMPONENT", 0)
+                },
+                column("REQ/s", 0),
+                column("SVC p50", 3),
+                column("SVC p99", 4),
+                column("TURNAROUND", 0),
+                Column {
+                    title: legend(bar_width),
+                    right: false,
+                    rank: 1,
+                },
+                column("RT/req", 2),
+                column("CPU", 5),
+                column("CPI", 6),
+            ],
+            rows: shown.iter().map(|c| self.component(c, bar_width)).collect(),
+        };
+        let mut lines = grid.lines(self.style.width);
+        if hidden > 0 {
+            let text = format!(
+                "… {} (idle or without traffic)",
+                counted(hidden, "more component")
+            );
+            lines.push(Line::new(DIM, text));
+        }
+        lines
+    }
+
+    fn component(&self, component: &Component, bar_width: usize) -> Vec<Line> {
+        let Component {
+            requests,
+            turnaround,
+            cpu,
+            counters,
+            ..
+        } = component;
+        let serves = requests.served > 0;
+        let number = |text: String| Line::new(if text == UNKNOWN { DIM } else { PLAIN }, text);
+        let mean = turnaround.total_ns.checked_div(turnaround.count);
+        vec![
+            Line::new(BOLD, clip(self.names.get(&component.id), NAME_WIDTH)),
+            number(known(serves.then(|| self.rate(requests.served)))),
+            number(quantile(&requests.service_ns, |dist| dist.p50_ns)),
+            number(quantile(&requests.service_ns, |dist| dist.p99_ns)),
+            number(known(mean.map(duration))),
+            bar(turnaround, bar_width),
+            number(ratio(self.roundtrips_per_request(component))),
+            number(percent(self.share(cpu.on_cpu_ns))),
+            number(ratio(counters.and_then(|c| c.cpi))),
+        ]
+    }
+
+    fn edges(&self) -> Vec<Line> {
+        let mut shown: Vec<&Edge> = self.snapshot.edges.iter().collect();
+        shown.sort_by_key(|edge| (self.place(&edge.to), std::cmp::Reverse(edge.roundtrips)));
+        let hidden = shown.len().saturating_sub(MAX_ROWS);
+        shown.truncate(MAX_ROWS);
+        if shown.is_empty() {
+            return Vec::new();
+        }
+        let column = |title: &str, rank| Column {
+            title: Line::new(HEAD, title),
+            right: true,
+            rank,
+        };
+        let grid = Grid {
+            columns: vec![
+                Column {
+                    right: false,
+                    ..column("FROM → TO", 0)
+                },
+                Column {
+                    right: false,
+                    ..column("VIA", 3)
+                },
+                column("ROUNDTRIPS", 0),
+                column("/s", 4),
+                column("/req", 0),
+                column("LATENCY p50", 1),
+                column("p99", 2),
+                column("SENT", 5),
+                column("RECEIVED", 6),
+                column("RETRANS", 7),
+            ],
+            rows: shown.iter().map(|edge| self.edge(edge)).collect(),
+        };
+        let mut lines = grid.lines(self.style.width);
+        if hidden > 0 {
+            let text = format!("… {} (all of them: -F json)", counted(hidden, "more edge"));
+            lines.push(Line::new(DIM, text));
+        }
+        lines
+    }
+
+    fn edge(&self, edge: &Edge) -> Vec<Line> {
+        let number = |text: String| Line::new(if text == UNKNOWN { DIM } else { PLAIN }, text);
+        let mut ends = Line::new(BOLD, clip(self.names.get(&edge.from), NAME_WIDTH));
+        ends.push(DIM, " → ");
+        ends.push(BOLD, clip(self.names.get(&edge.to), NAME_WIDTH));
+        let via = match edge.transport {
+            Transport::Tcp => format!("tcp:{}", edge.port),
+            Transport::Udp => format!("udp:{}", edge.port),
+            Transport::Unix => "unix".to_owned(),
+        };
+        let bound = if edge.lower_bound { "≥ " } else { "" };
+        vec![
+            ends,
+            Line::new(PLAIN, via),
+            number(format!("{bound}{}", count(edge.roundtrips))),
+            number(self.rate(edge.roundtrips)),
+            number(ratio(edge.roundtrips_per_request)),
+            number(quantile(&edge.latency_ns, |dist| dist.p50_ns)),
+            number(quantile(&edge.latency_ns, |dist| dist.p99_ns)),
+            number(bytes(edge.bytes_sent)),
+            number(bytes(edge.bytes_received)),
+            Line::new(
+                if edge.retransmits > 0 { WARN } else { DIM },
+                count(edge.retransmits),
+            ),
+        ]
+    }
+
+    fn entries(&self) -> Vec<Line> {
+        const LABEL: &str = "Map  ";
+        let mut lines = Vec::new();
+        for entry in self.snapshot.entries.iter().take(MAX_ENTRIES) {
+            let room = self.style.width.map(|max| max.saturating_sub(LABEL.len()));
+            for (i, drawn) in map::draw(self.snapshot, entry, &self.names, room)
+                .into_iter()
+                .enumerate()
+            {
+                let mut line = Line::new(HEAD, if i == 0 { LABEL } else { "" });
+                line.pad_to(LABEL.len());
+                line.append(drawn);
+                lines.push(line);
+            }
+            let sum = request_sum(entry, &self.names);
+            let mut words = sum
+                .split(" + ")
+                .map(|term| Line::new(PLAIN, clip(term, 60)));
+            let mut first = Line::new(BOLD, "one request: ");
+            first.append(words.next().unwrap_or_default());
+            let terms = words.map(|term| {
+                let mut line = Line::new(PLAIN, "+ ");
+                line.append(term);
+                line
+            });
+            lines.extend(flow(
+                std::iter::once(first).chain(terms).collect(),
+                " ",
+                self.style.width,
+            ));
+            let of = format!("mean of {} requests served by ", count(entry.requests));
+            let port = if entry.port > 0 {
+                format!(":{}", entry.port)
+            } else {
+                String::new()
+            };
+            let name = clip(self.names.get(&entry.component), NAME_WIDTH);
+            lines.push(Line::new(DIM, format!("{of}{name}{port}")));
+            lines.push(Line::default());
+        }
+        let hidden = self.snapshot.entries.len().saturating_sub(MAX_ENTRIES);
+        if hidden > 0 {
+            let text = format!("… {hidden} more ways in (choose by --entry NAME:PORT)");
+            lines.push(Line::new(DIM, text));
+        } else {
+            lines.pop();
+        }
+        lines
+    }
+
+    /// What to know before trusting the numbers.
+    fn reservations(&self) -> Vec<Line> {
+        let quality = &self.snapshot.quality;
+        let mut notes: Vec<(Ansi, String)> = Vec::new();
+        for loss in &LOSSES {
+            if let Some(&n) = quality.lost.get(loss.class).filter(|n| **n > 0) {
+                let text = format!(
+                    "lost {} ({}): {}; {}",
+                    count(n),
+                    loss.class,
+                    loss.meaning,
+                    loss.mend
+                );
+                notes.push((WARN, text));
+            }
+        }
+        let lesser = |state| matches!(state, ProbeState::Degraded | ProbeState::Failed);
+        for probe in quality.probes.iter().filter(|probe| lesser(probe.state)) {
+            let state = if probe.state == ProbeState::Failed {
+                "failed"
+            } else {
+                "degraded"
+            };
+            let text = format!(
+                "probe {} ({}) {state}: {}",
+                probe.name, probe.hook, probe.reason
+            );
+            notes.push((WARN, text));
+        }
+        if quality.probes.iter().any(|probe| lesser(probe.state)) {
+            notes.push((
+                PLAIN,
+                "what is missing and how to mend it: courtside check".to_owned(),
+            ));
+        }
+        if self.snapshot.edges.iter().any(|edge| edge.lower_bound) {
+            let text = "≥ is a lower bound: which answer belongs to which request could not always be told";
+            notes.push((DIM, text.to_owned()));
+        }
+        notes
+            .into_iter()
+            .flat_map(|(style, text)| {
+                let words = text
+                    .split_whitespace()
+                    .map(|word| Line::new(style, clip(word, 80)));
+                flow(words.collect(), " ", self.style.width)
+            })
+            .collect()
+    }
+
+    /// Where a component stands on the way of a request; what is on none comes last.
+    fn place(&self, id: &str) -> usize {
+        let courts = self.snapshot.entries.iter().flat_map(|entry| &entry.courts);
+        courts
+            .into_iter()
+            .position(|court| court.component == id)
+            .unwrap_or(usize::MAX)
+    }
+
+    fn is_notable(&self, component: &Component) -> bool {
+        component.requests.served > 0
+            || self.share(component.cpu.on_cpu_ns) >= NOTABLE_CPU
+            || self
+                .snapshot
+                .edges
+                .iter()
+                .any(|edge| edge.from == component.id || edge.to == component.id)
+    }
+
+    /// Roundtrips that a component makes for one request at the entry.
+    fn roundtrips_per_request(&self, component: &Component) -> Option<f64> {
+        let calls = self
+            .snapshot
+            .edges
+            .iter()
+            .filter(|edge| edge.from == component.id);
+        let none = (self.place(&component.id) < usize::MAX).then_some(0.0);
+        calls
+            .filter_map(|edge| edge.roundtrips_per_request)
+            .fold(none, |sum, more| Some(sum.unwrap_or(0.0) + more))
+    }
+
+    fn rate(&self, n: u64) -> String {
+        rate(per_second(n, self.snapshot.window.duration_ns))
+    }
+
+    /// A time as a share of the window.
+    fn share(&self, ns: u64) -> f64 {
+        per_second(ns, self.snapshot.window.duration_ns) / 1e9
+    }
+}
+
+/// A number of things.
+fn counted(n: usize, thing: &str) -> String {
+    format!(
+        "{} {thing}{}",
+        count(n as u64),
+        if n == 1 { "" } else { "s" }
+    )
+}
+
+fn known(text: Option<String>) -> String {
+    text.unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
+fn quantile(dist: &Dist, pick: fn(&Dist) -> u64) -> String {
+    known((dist.count > 0).then(|| duration(pick(dist))))
+}
+
+/// What the glyphs of a bar mean.
+fn legend(width: usize) -> Line {
+    let mut line = Line::default();
+    for (i, (name, short, glyph, style)) in PARTS.into_iter().enumerate() {
+        let name = if width < 40 { short } else { name };
+        line.push(HEAD, format!("{}{name}", if i > 0 { " " } else { "" }));
+        line.push(style, glyph);
+    }
+    line
+}
+
+/// What a turnaround was made of.
+fn bar(turnaround: &Turnaround, width: usize) -> Line {
+    let Turnaround {
+        on_cpu_ns,
+        run_queue_ns,
+        block_io_ns,
+        sleep_ns,
+        queued_ns,
+        ..
+    } = *turnaround;
+    let parts = [on_cpu_ns, run_queue_ns, block_io_ns, sleep_ns, queued_ns].map(|ns| ns as f64);
+    let mut line = Line::default();
+    for (cells, (_, _, glyph, style)) in apportion(parts, width).into_iter().zip(PARTS) {
+        line.push(style, glyph.to_string().repeat(cells));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;
