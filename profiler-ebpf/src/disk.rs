@@ -10,7 +10,7 @@ use crate::{
     field, image,
     kernel::{current_task, now_ns},
     maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
-    net, offset,
+    net,
 };
 
 /// Lower eight bits of `cmd_flags` hold the operation; zero is a read.

@@ -23,6 +23,10 @@ const MSG_PEEK: u64 = 2;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+/// Announcements that may be late or merged before the count of datagrams starts anew.
+const MISSED_ARRIVALS: i32 = 8;
+/// Look-ups of the other end for which the first sends wait to be booked on it.
+const HOLD: u8 = 4;
 /// Index of the loopback device in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -72,9 +76,13 @@ fn flow_of(socket: &SockState) -> Option<*mut FlowStats> {
 
 /// A message of this end begins at `start`.
 #[inline(always)]
-fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32) {
-    // SAFETY: a live map value.
-    unsafe { add(&raw mut (*flow).messages_sent, 1) };
+fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32, hold: bool) {
+    if hold {
+        socket.held_messages += 1;
+    } else {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*flow).messages_sent, 1) };
+    }
     let first_turn = socket.midlife != 0 && socket.direction == DIR_IN;
     if first_turn {
         socket.midlife = 0;
@@ -142,6 +150,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             }
         } else if socket.transport == TRANSPORT_UDP && socket.peer == 0 {
             socket.peer = peer::udp_remote(sk, socket);
+            socket.peer_sure = u8::from(socket.peer != 0);
         }
         let known = socket.received_ns;
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
@@ -156,19 +165,18 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let unanswered = turnaround::unanswered(socket);
     let early = socket.booked_early != 0;
     socket.booked_early = 0;
-    // The other end is on this host and about to show itself: what it gets is booked when it has.
-    let hold = socket.peer == 0 && socket.transport != TRANSPORT_TCP && socket.peer_tries < 8;
+    // The other end may be on this host and about to show itself: what it gets is booked when it has.
+    let hold = socket.peer_sure == 0
+        && socket.peer_tries <= HOLD
+        && (socket.peer == 0 || socket.transport == TRANSPORT_TCP);
     if !early {
         let turns = socket.direction != DIR_OUT;
         if socket.role == ROLE_INITIATOR && turns && turnaround::is_ambiguous(task) {
             // SAFETY: a live map value.
             unsafe { add(&raw mut (*stats).ambiguous, 1) };
         }
-        if turns && hold {
-            socket.held_messages += 1;
-            socket.direction = DIR_OUT;
-        } else if turns {
-            turn_out(socket, stats, start, epoch);
+        if turns {
+            turn_out(socket, stats, start, epoch, hold);
         }
         socket.awaiting = 1;
         socket.sent_ns = start;
@@ -180,11 +188,8 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     } else {
         // SAFETY: a live map value.
         unsafe {
-            add(&raw mut (*stats).sends, 1 + u64::from(socket.held_sends));
-            add(
-                &raw mut (*stats).bytes_sent,
-                length as u64 + socket.held_bytes,
-            );
+            add(&raw mut (*stats).sends, 1);
+            add(&raw mut (*stats).bytes_sent, length as u64);
         }
         release(socket, stats);
     }
@@ -193,7 +198,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Books the messages that waited for the other end to be known, and forgets the rest of what was held.
+/// Books what waited for the other end to be known.
 #[inline(always)]
 fn release(socket: &mut SockState, stats: *mut FlowStats) {
     if socket.held_sends != 0 {
@@ -202,11 +207,23 @@ fn release(socket: &mut SockState, stats: *mut FlowStats) {
             add(
                 &raw mut (*stats).messages_sent,
                 u64::from(socket.held_messages),
-            )
-        };
+            );
+            add(&raw mut (*stats).sends, u64::from(socket.held_sends));
+            add(&raw mut (*stats).bytes_sent, socket.held_bytes);
+        }
         socket.held_messages = 0;
         socket.held_sends = 0;
         socket.held_bytes = 0;
+    }
+}
+
+/// Books what still waits when a connection ends.
+#[inline(never)]
+pub fn settle(socket: &mut SockState) {
+    if socket.held_sends != 0
+        && let Some(stats) = flow_of(socket)
+    {
+        release(socket, stats);
     }
 }
 
@@ -245,7 +262,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if socket.sending_ns != 0 && arrival > socket.sending_ns && socket.booked_early == 0 {
         if socket.direction != DIR_OUT {
             let start = socket.sending_ns;
-            turn_out(socket, stats, start, epoch);
+            turn_out(socket, stats, start, epoch, false);
         }
         socket.booked_early = 1;
         socket.awaiting = 1;
@@ -258,10 +275,6 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     unsafe {
         add(&raw mut (*stats).receives, 1);
         add(&raw mut (*stats).bytes_received, length as u64);
-        if socket.held_sends != 0 {
-            add(&raw mut (*stats).sends, u64::from(socket.held_sends));
-            add(&raw mut (*stats).bytes_sent, socket.held_bytes);
-        }
     }
     release(socket, stats);
     let turns = socket.direction != DIR_IN;
@@ -361,23 +374,30 @@ fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) ->
         } else {
             socket.arrival_ns
         };
-        if field!(sk, sock_receive_queue_len, u32) != 0 {
-            // More is waiting, and has since some time before now.
-            socket.arrival_ns = now;
-            socket.arrival_guess = 1;
-        }
+        let more = field!(sk, sock_receive_queue_len, u32) != 0;
+        // More is waiting, and has since some time before now.
+        socket.arrival_ns = if more { now } else { 0 };
+        socket.arrival_guess = u8::from(more);
         return arrival;
     }
     let index = socket.consumed;
-    let waiting = socket.arrived.wrapping_sub(index);
-    if waiting == 0 || waiting > 1 << 30 {
-        socket.consumed = socket.arrived;
+    let waiting = socket.arrived.wrapping_sub(index) as i32;
+    socket.consumed = if waiting < -MISSED_ARRIVALS {
+        socket.arrived
+    } else {
+        index.wrapping_add(1)
+    };
+    if waiting <= 0 {
+        // The reader was faster than the announcement, which comes after the datagram is in the queue.
         return 0;
     }
-    socket.consumed = index.wrapping_add(1);
-    if waiting > ARRIVALS as u32 {
-        return 0;
-    }
+    // Where more are waiting than are remembered, the oldest remembered one arrived later than this one did: what
+    // was queued is then a lower bound.
+    let index = if waiting > ARRIVALS as i32 {
+        socket.arrived
+    } else {
+        index
+    };
     // SAFETY: masked to the array's length.
     unsafe {
         *socket
@@ -408,7 +428,8 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if socket.stream != 0 {
-        if socket.arrival_ns == 0 || field!(sk, sock_receive_queue_len, u32) <= 1 {
+        // The data is in the queue before it is announced: a fast reader may have taken it already.
+        if field!(sk, sock_receive_queue_len, u32) == 1 {
             socket.arrival_ns = now;
             socket.arrival_guess = 0;
         }

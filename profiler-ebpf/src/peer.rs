@@ -216,7 +216,10 @@ fn unix_guess(sk: *const u8) -> u32 {
 fn tcp_guess(state: &SockState, key: &EndKey) -> u32 {
     let own_host =
         key.local[0] == key.remote[0] && key.local[1] == key.remote[1] || is_loopback(&key.remote);
-    if state.role == ROLE_INITIATOR && own_host {
+    if own_host && state.role != ROLE_INITIATOR {
+        return 0;
+    }
+    if own_host {
         let listen = ListenKey {
             netns: state.netns,
             port: key.remote_port,

@@ -5,7 +5,7 @@
 /// Remembered waits of a task.
 pub const EPISODES: usize = 4;
 /// Remembered arrivals of a datagram socket.
-pub const ARRIVALS: usize = 8;
+pub const ARRIVALS: usize = 32;
 
 /// Off the CPU because another task ran.
 pub const OFF_RUN_QUEUE: u32 = 0;

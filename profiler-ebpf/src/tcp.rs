@@ -12,7 +12,7 @@ use crate::{
     field, image,
     kernel::{current_task, now_ns, probe},
     maps::{LISTENERS, add, flow, known_socket_state, lost, socket_state, task_state},
-    offset, peer,
+    net, offset, peer,
     state::SockState,
 };
 
@@ -93,10 +93,21 @@ pub fn min_rtt_ns(sk: *const u8) -> u64 {
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
-    if let Some(socket) = socket_state(sk)
-        && socket.sending_ns == 0
-    {
+    let Some(socket) = socket_state(sk) else {
+        return 0;
+    };
+    if socket.sending_ns == 0 {
         socket.sending_ns = now_ns();
+    }
+    if socket.image == 0 {
+        // The other end may look for this one before the call returns.
+        let current = current_task();
+        if let Some(task) = task_state(current)
+            && peer::classify(sk, socket)
+        {
+            let image = image::image_of(current, task);
+            peer::meet(sk, socket, task.tgid, image);
+        }
     }
     0
 }
@@ -131,6 +142,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         && let Some(socket) = known_socket_state(sk)
         && socket.transport != 0
     {
+        net::settle(socket);
         peer::part(sk, socket);
     }
     0

@@ -88,8 +88,13 @@ pub(super) fn flow(
         queued: dist(&now.queued_ns, before.map(|b| &b.queued_ns), epoch),
         turnaround: dist(&now.turnaround_ns, before.map(|b| &b.turnaround_ns), epoch),
     };
-    let moved =
-        flow.sends + flow.receives + flow.retransmits + flow.messages_sent + flow.messages_received;
+    let moved = flow.sends
+        + flow.receives
+        + flow.retransmits
+        + flow.messages_sent
+        + flow.messages_received
+        + flow.turnarounds
+        + flow.unprompted;
     (moved != 0).then_some(flow)
 }
 
