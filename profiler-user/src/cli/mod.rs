@@ -1,4 +1,95 @@
-//! Arguments → run.
+//! The command line: arguments in, a run, an exit status out.
+//!
+//! In: arguments, signals, the terminal. Out: text on stdout or in a file, words about it on stderr, 0, 1 or 2.
+//! Must not know: how anything is measured or derived; it asks [`source::Kernel`] and hands on what it gets.
 
+pub mod args;
+mod check;
 pub mod live;
+mod output;
+mod schema;
+pub mod source;
+mod stat;
+mod target;
 pub mod top;
+mod wait;
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+use args::{Cli, Command, TopArgs};
+use source::{Kernel, Snapshots};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // Nothing can be done about a terminal that does not take the message.
+            let _ = error.print();
+            return ExitCode::from(if asked_for { 0 } else { 2 });
+        }
+    };
+    match run(cli) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "courtside: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let root = Path::new("/");
+    let kernel = source::RunningKernel;
+    match cli.command.unwrap_or(Command::Top(cli.top)) {
+        Command::Top(args) => dashboard(&args, &kernel, root),
+        Command::Stat(args) => stat::run(&args, &kernel, root),
+        Command::Check(args) => check::run(&args, &kernel, root),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "courtside", &mut script);
+            io::stdout().write_all(&script)?;
+            Ok(0)
+        }
+    }
+}
+
+fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
+    let view = args.select.view();
+    target::check(root, &view)?;
+    let measurement = kernel.attach(&args.measure.wishes())?;
+    // Threads started from here on have no privileges either.
+    kernel.drop_privileges()?;
+    let variable = |name: &str| env::var(name).ok();
+    let options = top::Options {
+        color: output::wants_color(args.color, io::stdout().is_terminal(), variable),
+        ascii: top::ascii_locale(variable),
+        export_dir: args.output.clone(),
+    };
+    let snapshots = Box::new(Snapshots::new(measurement, view));
+    top::run(snapshots, args.interval, &options)?;
+    Ok(0)
+}
+
+/// Whoever read our output has read enough: that is not an error.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,494 @@
+//! What can be written on the command line.
+//!
+//! In: nothing. Out: the parsed arguments, and views and wishes made of them.
+//! Must not know: what is done with them.
+
+use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+use crate::model::{EntryWish, GroupBy, Selection, View};
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo courtside                              look at everything on this host, live
+  sudo courtside stat -d 5s                   measure five seconds and print
+  sudo courtside stat --json -- ./load-test   measure while a program runs
+  sudo courtside top --unit nginx.service --entry nginx:80
+  courtside check                             what works here, what does not, and what mends it
+
+Exit status: 0 done, 1 failed, 2 wrong usage; with a COMMAND, that command's.";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  sudo courtside top                     everything that talks on this host
+  sudo courtside top -n 'redis*' -n app  two programs and those they talk to
+  sudo courtside top --entry web:8080    roundtrips per request that enters at web's port 8080
+  sudo courtside top -i 200ms --port 5432
+
+Press ? in the dashboard for its keys.";
+
+const STAT_EXAMPLES: &str = "\
+Examples:
+  sudo courtside stat                         ten seconds, then a table
+  sudo courtside stat -d 1m -F json -o x.json one minute, as JSON into a file
+  sudo courtside stat -i 1s -d 1m             a table every second
+  sudo courtside stat -- redis-benchmark -n 20000 -c 1 -t get
+                                              the whole host until the command ends
+  sudo courtside stat -p 4242 --rtt-floor 150us
+
+Ctrl-C ends the measurement and prints what was seen. With a COMMAND its exit status is passed on (128+N if signal N
+ended it).";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sudo courtside check          attach every probe once and say how that went
+  courtside check               what can be told without privileges, and what is missing
+  sudo courtside check --json | jq '.checks[] | select(.state != \"ok\")'
+
+Exit status: 0 if everything that is needed works, 1 if not.";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  courtside schema snapshot     what `courtside stat -F json` prints
+  courtside schema check        what `courtside check -F json` prints";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  courtside completions bash | sudo tee /usr/share/bash-completion/completions/courtside
+  courtside completions zsh > ~/.zfunc/_courtside
+  courtside completions fish > ~/.config/fish/completions/courtside.fish";
+
+/// Who holds the ball? Roundtrips, turnarounds and their causes between running services, from kernel events alone.
+///
+/// Courtside attaches to what already runs, without touching or parsing it, and tells how many roundtrips each request
+/// costs between components, how long each component keeps a message before it answers, and what that time was made
+/// of: CPU, run queue, disk, sleep, waiting unread. Without a command it is `courtside top`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "courtside",
+    version,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Without a command, the arguments of `top`.
+    #[command(flatten)]
+    pub top: TopArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at it live
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
+    /// Measure once and print
+    #[command(after_help = STAT_EXAMPLES)]
+    Stat(StatArgs),
+    /// Say what works on this host, what does not, why, and the command that mends it
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Print the JSON Schema of an output
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Which components.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How to measure.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+    /// Time between two pictures
+    #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s")]
+    pub interval: Duration,
+    /// Folder for snapshots exported with the key e
+    #[arg(short, long, value_name = "FOLDER", default_value = ".")]
+    pub output: PathBuf,
+    /// When to use colours; NO_COLOR is heeded
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+/// Arguments of `stat`.
+#[derive(Debug, Args)]
+pub struct StatArgs {
+    /// Which components.
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How to measure.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Print after every such time, not only at the end
+    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    pub interval: Option<Duration>,
+    /// Measure for this time [default: 10s, or until COMMAND ends]
+    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    pub duration: Option<Duration>,
+    /// Run this once everything is attached, and measure until it ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Say more about each probe
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The output
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(super::schema::names()))]
+    pub name: String,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Which components are shown, and how they are named. Several options of this group add up; everything is measured.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectArgs {
+    /// This process
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Programs of this name; * and ? stand for anything
+    #[arg(short = 'n', long = "comm", value_name = "GLOB")]
+    pub comm: Vec<String>,
+    /// Everything in this control group
+    #[arg(short, long, value_name = "PATH")]
+    pub cgroup: Vec<String>,
+    /// This systemd unit
+    #[arg(long, value_name = "NAME")]
+    pub unit: Vec<String>,
+    /// The container whose id starts like this, or pod:UID
+    #[arg(long, value_name = "ID")]
+    pub container: Vec<String>,
+    /// Only traffic to this port
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    pub port: Vec<u16>,
+    /// What makes a component
+    #[arg(long, value_name = "WHAT", default_value = "auto")]
+    pub group_by: Grouping,
+    /// Count roundtrips per request that enters here [default: components nobody observed calls]
+    #[arg(long, value_name = "NAME[:PORT]")]
+    pub entry: Vec<EntryWish>,
+}
+
+/// How to measure.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Measuring")]
+pub struct MeasureArgs {
+    /// An answer that comes sooner after a send is none: auto (what the kernel knows of the connection's RTT) or a time
+    #[arg(long, value_name = "auto|TIME", default_value = "auto")]
+    pub rtt_floor: RttFloor,
+    /// Do not read hardware counters
+    #[arg(long)]
+    pub no_pmu: bool,
+    /// Let the kernel time our own programs (some 20 ns more a run)
+    #[arg(long)]
+    pub program_cost: bool,
+    /// Say on stderr how each probe is attached
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Into this file; - is stdout
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// In this form
+    #[arg(short = 'F', long, value_name = "FORM", default_value = "table")]
+    pub format: Format,
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// When to use colours; NO_COLOR is heeded
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+impl OutputArgs {
+    /// The form asked for, in either way.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
+/// Form of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// What makes a component.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Grouping {
+    /// Container, else systemd unit, else program
+    #[default]
+    Auto,
+    /// Each process
+    Process,
+    /// The process's name
+    Comm,
+    /// Control group
+    Cgroup,
+    /// systemd unit
+    Unit,
+    /// Container or pod
+    Container,
+}
+
+impl From<Grouping> for GroupBy {
+    fn from(grouping: Grouping) -> Self {
+        match grouping {
+            Grouping::Auto => Self::Auto,
+            Grouping::Process => Self::Process,
+            Grouping::Comm => Self::Comm,
+            Grouping::Cgroup => Self::Cgroup,
+            Grouping::Unit => Self::Unit,
+            Grouping::Container => Self::Container,
+        }
+    }
+}
+
+impl SelectArgs {
+    /// The view asked for.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            group_by: self.group_by.into(),
+            selection: Selection {
+                tgids: self.pid.clone(),
+                comms: self.comm.clone(),
+                cgroups: self
+                    .cgroup
+                    .iter()
+                    .map(|path| below_mount(path).to_owned())
+                    .collect(),
+                units: self.unit.clone(),
+                containers: self.container.clone(),
+                ports: self.port.clone(),
+            },
+            entries: self.entry.clone(),
+        }
+    }
+}
+
+/// Users may give a control group by its directory.
+fn below_mount(path: &str) -> &str {
+    let Some(path) = path.strip_prefix("/sys/fs/cgroup") else {
+        return path;
+    };
+    let below = ["/unified", "/systemd"]
+        .iter()
+        .find_map(|hierarchy| path.strip_prefix(hierarchy))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match below.unwrap_or(path) {
+        "" => "/",
+        path => path,
+    }
+}
+
+/// Time below which an answer is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RttFloor {
+    /// Each connection's own minimum RTT.
+    #[default]
+    Auto,
+    /// The same for all.
+    Constant(Duration),
+}
+
+impl RttFloor {
+    /// The constant, if it is one.
+    #[must_use]
+    pub fn constant_ns(self) -> Option<u64> {
+        match self {
+            Self::Auto => None,
+            Self::Constant(time) => Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+impl FromStr for RttFloor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        humantime::parse_duration(text)
+            .map(Self::Constant)
+            .map_err(|error| format!("{error}; give auto, or a time with its unit, as in 150us"))
+    }
+}
+
+/// A time with its unit (`500ms`, `1m30s`), or a number of seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok();
+    let time = match seconds.map(Duration::try_from_secs_f64) {
+        Some(Ok(time)) => time,
+        _ => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; give a time as in 500ms, 10s, 1m30s"))?,
+    };
+    if time.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    fn top(line: &str) -> TopArgs {
+        let cli = parse(line).unwrap();
+        match cli.command {
+            None => cli.top,
+            Some(Command::Top(args)) => args,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn stat(line: &str) -> StatArgs {
+        match parse(line).unwrap().command {
+            Some(Command::Stat(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_is_top() {
+        assert_eq!(top("courtside").interval, Duration::from_secs(1));
+        assert_eq!(top("courtside -p 7").select.pid, [7]);
+        assert_eq!(top("courtside top -p 7").select.pid, [7]);
+    }
+
+    #[test]
+    fn every_selection_reaches_the_view() {
+        let args = stat(
+            "courtside stat -p 1,2 -p 3 -n redis* -n app --cgroup /sys/fs/cgroup/unified/a/b -c /c \
+             --unit nginx --container 0123 --port 80,443 --group-by unit --entry web:80 --entry app",
+        );
+        let view = args.select.view();
+        assert_eq!(view.selection.tgids, [1, 2, 3]);
+        assert_eq!(view.selection.comms, ["redis*", "app"]);
+        assert_eq!(view.selection.cgroups, ["/a/b", "/c"]);
+        assert_eq!(view.selection.units, ["nginx"]);
+        assert_eq!(view.selection.containers, ["0123"]);
+        assert_eq!(view.selection.ports, [80, 443]);
+        assert_eq!(view.group_by, GroupBy::Unit);
+        assert_eq!(view.entries[0].port, Some(80));
+        assert_eq!(view.entries[1].name, "app");
+    }
+
+    #[test]
+    fn control_groups_are_named_below_their_mount() {
+        assert_eq!(below_mount("/sys/fs/cgroup"), "/");
+        assert_eq!(below_mount("/sys/fs/cgroup/systemd"), "/");
+        assert_eq!(below_mount("/sys/fs/cgroup/unifiedly/x"), "/unifiedly/x");
+        assert_eq!(below_mount("/system.slice"), "/system.slice");
+    }
+
+    #[test]
+    fn times_have_units_or_are_seconds() {
+        assert_eq!(time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(time("3"), Ok(Duration::from_secs(3)));
+        for bad in ["0", "-1", "soon", "", "inf", "NaN"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_automatic_or_a_time_with_its_unit() {
+        let floor = |text: &str| text.parse::<RttFloor>().map(RttFloor::constant_ns);
+        assert_eq!(floor("auto"), Ok(None));
+        assert_eq!(floor("150us"), Ok(Some(150_000)));
+        assert!(floor("150").unwrap_err().contains("150us"));
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_flags() {
+        let args = stat("courtside stat -F json -- redis-benchmark -n 20000 -c 1 -t get");
+        assert_eq!(args.command.len(), 7);
+        assert_eq!(args.output.format(), Format::Json);
+        assert_eq!(stat("courtside stat --json").output.format(), Format::Json);
+        assert_eq!(stat("courtside stat").output.format(), Format::Table);
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for line in [
+            "courtside nonsense",
+            "courtside stat -p x",
+            "courtside stat -p -1",
+            "courtside stat -d soon",
+            "courtside stat -F xml",
+            "courtside stat --json -F table",
+            "courtside stat --entry :80",
+            "courtside stat --port 70000",
+            "courtside stat redis-benchmark",
+            "courtside schema",
+            "courtside schema nonsense",
+            "courtside completions tcsh",
+            "courtside -p 7 stat",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+        }
+    }
+}

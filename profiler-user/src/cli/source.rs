@@ -1,0 +1,110 @@
+//! The seam between the command line and the measurement.
+//!
+//! In: wishes and a view. Out: [`Snapshots`], one for each window. Must not know: how the kernel is measured; tests
+//! put another [`Kernel`] in its place.
+
+use std::path::Path;
+
+use super::{args::MeasureArgs, live::Source};
+use crate::{
+    collect::{Session, Wishes},
+    frame::{Frame, ProbeStatus},
+    model::{Snapshot, State, View, fold},
+    sys::privileges,
+};
+
+/// A measurement that runs.
+pub trait Measurement: Send {
+    /// Ends the window now and starts the next.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be read.
+    fn window(&mut self) -> anyhow::Result<Frame>;
+
+    /// How each probe is attached.
+    fn probes(&self) -> &[ProbeStatus];
+}
+
+/// Something that can be measured.
+pub trait Kernel {
+    /// Attaches everything.
+    ///
+    /// # Errors
+    /// Nothing can be measured.
+    fn attach(&self, wishes: &Wishes) -> anyhow::Result<Box<dyn Measurement>>;
+
+    /// Gives up what attaching needed and measuring does not, for this thread and those it starts.
+    ///
+    /// # Errors
+    /// It cannot be given up.
+    fn drop_privileges(&self) -> anyhow::Result<()>;
+}
+
+/// The kernel of this host.
+#[derive(Clone, Copy, Debug)]
+pub struct RunningKernel;
+
+impl Kernel for RunningKernel {
+    fn attach(&self, wishes: &Wishes) -> anyhow::Result<Box<dyn Measurement>> {
+        Ok(Box::new(Session::attach(wishes)?))
+    }
+
+    fn drop_privileges(&self) -> anyhow::Result<()> {
+        privileges::drop_all(Path::new("/"))?;
+        Ok(())
+    }
+}
+
+impl Measurement for Session {
+    fn window(&mut self) -> anyhow::Result<Frame> {
+        Ok(Self::window(self)?)
+    }
+
+    fn probes(&self) -> &[ProbeStatus] {
+        Self::probes(self)
+    }
+}
+
+impl MeasureArgs {
+    /// What the measurement is asked for.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            pmu: !self.no_pmu,
+            rtt_floor_ns: self.rtt_floor.constant_ns(),
+            run_time_stats: self.program_cost,
+        }
+    }
+}
+
+/// A measurement, folded as the user wants to see it.
+pub struct Snapshots {
+    measurement: Box<dyn Measurement>,
+    state: State,
+    view: View,
+}
+
+impl Snapshots {
+    /// Starts with the first window.
+    #[must_use]
+    pub fn new(measurement: Box<dyn Measurement>, view: View) -> Self {
+        Self {
+            measurement,
+            state: State::default(),
+            view,
+        }
+    }
+}
+
+impl Source for Snapshots {
+    fn next(&mut self) -> anyhow::Result<Snapshot> {
+        let frame = self.measurement.window()?;
+        Ok(fold(&mut self.state, &frame, &self.view))
+    }
+
+    fn reset(&mut self) {
+        self.state = State::default();
+        // If the window cannot be ended now, the next one cannot either, and tells why.
+        let _ = self.measurement.window();
+    }
+}

@@ -1,0 +1,217 @@
+//! `stat`: measure once and print.
+//!
+//! In: what to measure, for how long or while which command runs. Out: snapshots in the form asked for, and the
+//! command's exit status. Must not know: how a snapshot comes about.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rustix::process::Signal;
+use tokio::process::Child;
+
+use super::{
+    args::{Format, StatArgs},
+    live::Source,
+    output::{Output, Reader},
+    source::{Kernel, Snapshots},
+    target, wait,
+    wait::{Event, Waiter},
+};
+use crate::{
+    export::{json, table},
+    frame::{ProbeState, ProbeStatus},
+    model::Snapshot,
+};
+
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
+    let view = args.select.view();
+    target::check(root, &view)?;
+    let mut printer = Printer {
+        output: Output::open(&args.output.output, args.output.color)?,
+        format: args.output.format(),
+    };
+    let mut waiter = Waiter::new().context("cannot receive signals")?;
+    let measurement = kernel.attach(&args.measure.wishes())?;
+    report_probes(measurement.probes(), args.measure.verbose);
+    let mut snapshots = Snapshots::new(measurement, view);
+    let mut child = match args.command.first() {
+        Some(name) => Some(
+            waiter
+                .spawn(&args.command)
+                .with_context(|| format!("cannot run {}", name.display()))?,
+        ),
+        None => None,
+    };
+    kernel.drop_privileges()?;
+
+    let limit = match (args.duration, &child) {
+        (None, Some(_)) => None,
+        (duration, _) => Some(duration.unwrap_or(DURATION_DEFAULT)),
+    };
+    let show_progress = child.is_none() && args.interval.is_none() && io::stderr().is_terminal();
+    let mut clock = Clock::start(limit, args.interval, show_progress);
+    let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), || {
+        printer.print(&snapshots.next()?)
+    })?;
+    clock.clear_progress();
+    if reader == Reader::There {
+        printer.print(&snapshots.next()?)?;
+    }
+    drop(snapshots); // detaches before the command is waited for any longer
+    match (event, child) {
+        (Event::Ended(status), _) => Ok(wait::exit_code(status)),
+        (event, Some(mut child)) => {
+            if event == Event::Signal {
+                wait::send(&child, Signal::TERM);
+            }
+            Ok(wait::exit_code(wait_for(&mut waiter, &mut child)?))
+        }
+        (_, None) => Ok(0),
+    }
+}
+
+/// Says which probes do not work; with `verbose`, how each one does.
+fn report_probes(probes: &[ProbeStatus], verbose: bool) {
+    for probe in probes {
+        let ProbeStatus {
+            name,
+            hook,
+            state,
+            reason,
+        } = probe;
+        let said = match state {
+            ProbeState::Failed => format!("{name} ({hook}) is not attached: {reason}"),
+            ProbeState::Attached if verbose => format!("{name} ({hook}) is attached"),
+            ProbeState::Degraded if verbose => format!("{name} ({hook}) is attached, but {reason}"),
+            ProbeState::Disabled if verbose => format!("{name} ({hook}) is not wanted: {reason}"),
+            _ => continue,
+        };
+        // Remarks that nobody can read are no reason to stop.
+        let _ = writeln!(io::stderr(), "courtside: {said}");
+    }
+}
+
+/// Waits until the measurement is over, printing in between where that was asked for.
+fn measure(
+    waiter: &mut Waiter,
+    clock: &mut Clock,
+    mut child: Option<&mut Child>,
+    mut print: impl FnMut() -> anyhow::Result<Reader>,
+) -> anyhow::Result<(Event, Reader)> {
+    loop {
+        let event = waiter.until(clock.next(), child.as_deref_mut())?;
+        if event != Event::Time || clock.is_over() {
+            return Ok((event, Reader::There));
+        }
+        if clock.interval_is_over() && print()? == Reader::Gone {
+            return Ok((event, Reader::Gone));
+        }
+        clock.show_progress();
+    }
+}
+
+/// A first signal was handed on as SIGTERM, or is here; the next one kills.
+fn wait_for(waiter: &mut Waiter, child: &mut Child) -> anyhow::Result<ExitStatus> {
+    let mut signal = Signal::TERM;
+    loop {
+        if let Event::Ended(status) = waiter.until(None, Some(child))? {
+            return Ok(status);
+        }
+        wait::send(child, signal);
+        signal = Signal::KILL;
+    }
+}
+
+/// Writes snapshots in one form.
+struct Printer {
+    output: Output,
+    format: Format,
+}
+
+impl Printer {
+    fn print(&mut self, snapshot: &Snapshot) -> anyhow::Result<Reader> {
+        let text = match self.format {
+            Format::Json => json::to_string(snapshot)?,
+            Format::Table => table::render(snapshot, self.output.style()),
+        };
+        self.output.write(&text)
+    }
+}
+
+/// When something is due.
+struct Clock {
+    started: Instant,
+    limit: Option<Duration>,
+    interval: Option<Duration>,
+    /// Intervals that are over.
+    intervals: u32,
+    progress: bool,
+}
+
+impl Clock {
+    fn start(limit: Option<Duration>, interval: Option<Duration>, progress: bool) -> Self {
+        Self {
+            started: Instant::now(),
+            limit,
+            interval,
+            intervals: 0,
+            progress,
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        self.started.checked_add(self.limit?)
+    }
+
+    fn end_of_interval(&self) -> Option<Instant> {
+        let elapsed = self.interval?.checked_mul(self.intervals + 1)?;
+        self.started.checked_add(elapsed)
+    }
+
+    /// The next instant at which something is due.
+    fn next(&self) -> Option<Instant> {
+        let progress = self.progress.then(|| Instant::now() + PROGRESS_EVERY);
+        [self.end(), self.end_of_interval(), progress]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn is_over(&self) -> bool {
+        self.end().is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn interval_is_over(&mut self) -> bool {
+        let over = self
+            .end_of_interval()
+            .is_some_and(|end| Instant::now() >= end);
+        self.intervals += u32::from(over);
+        over
+    }
+
+    fn show_progress(&self) {
+        if let (true, Some(limit)) = (self.progress, self.limit) {
+            let elapsed = self.started.elapsed().as_secs();
+            let limit = humantime::format_duration(limit);
+            // A progress line that cannot be shown is no reason to stop.
+            let _ = write!(
+                io::stderr(),
+                "\rmeasuring: {elapsed}s of {limit}, Ctrl-C ends it and prints "
+            );
+        }
+    }
+
+    fn clear_progress(&self) {
+        if self.progress {
+            let _ = write!(io::stderr(), "\r{:60}\r", "");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Waiting for whatever comes first: a time, a signal, the end of a command.
+//!
+//! In: a deadline, a child process. Out: what came first.
+//! Must not know: what is done meanwhile (nothing is) or afterwards.
+
+use std::{
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    process::{Child, Command},
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal as Signals, SignalKind, signal},
+    time::sleep_until,
+};
+
+/// What came first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The deadline.
+    Time,
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// The command ended.
+    Ended(ExitStatus),
+}
+
+/// A year: nobody waits longer.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Receives signals from when it is made.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    runtime: Runtime,
+    interrupt: Signals,
+    terminate: Signals,
+}
+
+impl Waiter {
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (interrupt, terminate) = {
+            let _context = runtime.enter();
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            )
+        };
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+
+    /// Starts a command.
+    pub(super) fn spawn(&self, command: &[OsString]) -> io::Result<Child> {
+        let _context = self.runtime.enter();
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Command::new(program).args(arguments).spawn()
+    }
+
+    /// Waits.
+    pub(super) fn until(
+        &mut self,
+        deadline: Option<Instant>,
+        child: Option<&mut Child>,
+    ) -> io::Result<Event> {
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + FOREVER);
+        let ended = async {
+            match child {
+                Some(child) => child.wait().await,
+                None => std::future::pending().await,
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = self.interrupt.recv() => Ok(Event::Signal),
+                _ = self.terminate.recv() => Ok(Event::Signal),
+                status = ended => status.map(Event::Ended),
+                () = sleep_until(deadline.into()) => Ok(Event::Time),
+            }
+        })
+    }
+}
+
+/// Sends a signal to a command.
+pub(super) fn send(child: &Child, signal: Signal) {
+    let pid = child
+        .id()
+        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(pid) = pid {
+        // It may have ended just now; then there is nothing to ask.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// A command's exit status as a shell tells it.
+pub(super) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Vec<OsString> {
+        ["sh", "-c", line].map(OsString::from).to_vec()
+    }
+
+    fn status_of(line: &str) -> u8 {
+        let mut waiter = Waiter::new().unwrap();
+        let mut child = waiter.spawn(&command(line)).unwrap();
+        match waiter.until(None, Some(&mut child)).unwrap() {
+            Event::Ended(status) => exit_code(status),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_status_is_the_commands_or_128_and_its_signal() {
+        assert_eq!(status_of("exit 0"), 0);
+        assert_eq!(status_of("exit 7"), 7);
+        assert_eq!(status_of("kill -TERM $$"), 143);
+    }
+
+    #[test]
+    fn a_deadline_passes_before_a_command_that_waits() {
+        let mut waiter = Waiter::new().unwrap();
+        let mut child = waiter.spawn(&command("exec sleep 1000")).unwrap();
+        let soon = Some(Instant::now() + Duration::from_millis(1));
+        assert_eq!(waiter.until(soon, Some(&mut child)).unwrap(), Event::Time);
+        send(&child, Signal::TERM);
+        match waiter.until(None, Some(&mut child)).unwrap() {
+            Event::Ended(status) => assert_eq!(exit_code(status), 143),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_an_error() {
+        let waiter = Waiter::new().unwrap();
+        let error = waiter.spawn(&["/no/such/command".into()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
