@@ -21,3 +21,15 @@ pub fn courtside(release: bool) -> Result<PathBuf> {
         .join(if release { "release" } else { "debug" })
         .join("courtside"))
 }
+
+/// Build the workloads, optimised, and say where they are.
+pub fn workload() -> Result<PathBuf> {
+    sh::run(sh::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "courtside-tests",
+        "--bins",
+    ]))?;
+    Ok(sh::target_dir().join("release/courtside-workload"))
+}

@@ -77,7 +77,8 @@ pub fn clippy() -> Result<()> {
             ])
             .arg(sh::target_dir().join("bpf-build"))
             .args(["--", "--deny", "warnings"])
-            .env("CARGO_PROFILE_DEV_PANIC", "abort"),
+            .env("CARGO_PROFILE_DEV_PANIC", "abort")
+            .env("RUSTC_BOOTSTRAP", "1"),
     )
 }
 

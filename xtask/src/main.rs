@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod demo;
 mod ebpf;
@@ -43,6 +44,12 @@ enum Task {
         #[arg(long)]
         real: bool,
     },
+    /// Measure what Courtside costs, beside nothing, empty programs and bpftrace, and write docs/overhead.md
+    Bench {
+        /// How often everything is measured; the table holds medians
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+    },
     /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
     Test,
 }
@@ -53,6 +60,7 @@ fn run() -> anyhow::Result<()> {
         Task::BuildEbpf => ebpf::build().map(drop),
         Task::Build { release } => build::courtside(release).map(drop),
         Task::Demo { real } => demo::demo(real),
+        Task::Bench { rounds } => bench::bench(rounds),
         Task::Test => test::test(),
     }
 }

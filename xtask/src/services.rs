@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Services, in the order they were started.
 pub struct Services {
-    running: Vec<(&'static str, Child)>,
+    running: Vec<(String, Child)>,
     dir: TempDir,
 }
 
@@ -41,7 +41,7 @@ impl Services {
     }
 
     /// Start one; what it prints goes to a log.
-    pub fn start(&mut self, name: &'static str, command: &Command) -> Result<()> {
+    pub fn start(&mut self, name: &str, command: &Command) -> Result<()> {
         eprintln!("+ {}", sh::shown(command));
         let log = File::create(self.log(name))?;
         // setpriv, because a service must also go when xtask cannot tell it to.
@@ -63,7 +63,7 @@ impl Services {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        self.running.push((name, child));
+        self.running.push((name.to_owned(), child));
         Ok(())
     }
 
@@ -77,6 +77,20 @@ impl Services {
     /// Wait until a file is there.
     pub fn wait_for_file(&mut self, path: &Path) -> Result<()> {
         self.wait_until(&path.display().to_string(), || path.exists())
+    }
+
+    /// Wait until a service has printed some text.
+    pub fn wait_for_text(&mut self, name: &str, text: &str) -> Result<()> {
+        let log = self.log(name);
+        self.wait_until(&format!("`{text}` from {name}"), || {
+            fs::read(&log).is_ok_and(|said| String::from_utf8_lossy(&said).contains(text))
+        })
+    }
+
+    /// Process id of a service.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        let (_, child) = self.running.iter().find(|(running, _)| *running == name)?;
+        Some(child.id())
     }
 
     /// Let them run for a while.
@@ -117,7 +131,7 @@ impl Services {
         Ok(())
     }
 
-    fn log(&self, name: &str) -> std::path::PathBuf {
+    fn log(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("{name}.log"))
     }
 }

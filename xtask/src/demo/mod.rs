@@ -5,7 +5,6 @@
 
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -46,17 +45,10 @@ pub fn demo(real: bool) -> Result<()> {
 
 /// load → web → app → store, each a process, over TCP and a Unix socket.
 fn relay(services: &mut Services) -> Result<&'static str> {
-    sh::run(sh::cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "courtside-tests",
-        "--bins",
-    ]))?;
-    let workload = sh::target_dir().join("release/courtside-workload");
+    let workload = build::workload()?;
     services
         .start("relay", Command::new(workload).args(["relay", "--serve"]))
         .context("the demo's own service did not start")?;
-    services.settle(Duration::from_secs(1))?;
+    services.wait_for_text("relay", "ready")?;
     Ok("web")
 }

@@ -1,0 +1,120 @@
+//! What is attached while a load runs; dropped, nothing is.
+//!
+//! In: one of four variants. Out: it is attached and works. Must not know: the loads.
+
+use anyhow::{Context, Result};
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf};
+
+use super::Built;
+use crate::services::Services;
+use crate::sh;
+
+/// What can be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Nothing.
+    Nothing,
+    /// Programs without a body on the hooks that Courtside uses.
+    Empty,
+    /// Courtside's dashboard, drawing every second.
+    Courtside,
+    /// A bpftrace script for the same questions.
+    Bpftrace,
+}
+
+impl Variant {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Empty, Self::Courtside, Self::Bpftrace];
+
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing attached",
+            Self::Empty => "empty programs",
+            Self::Courtside => "Courtside",
+            Self::Bpftrace => "bpftrace",
+        }
+    }
+}
+
+/// An attached variant.
+pub enum Attached {
+    /// Nothing.
+    Nothing,
+    /// The programs go with this.
+    Empty(#[expect(dead_code, reason = "held for its destructor")] Box<Ebpf>),
+    /// The process goes with this.
+    Process(#[expect(dead_code, reason = "held for its destructor")] Services),
+}
+
+impl Attached {
+    /// Attach one.
+    pub fn new(variant: Variant, built: &Built) -> Result<Self> {
+        match variant {
+            Variant::Nothing => Ok(Self::Nothing),
+            Variant::Empty => empty(built).map(|ebpf| Self::Empty(Box::new(ebpf))),
+            Variant::Courtside => {
+                let mut services = Services::new()?;
+                start_courtside(&mut services, built)?;
+                Ok(Self::Process(services))
+            }
+            Variant::Bpftrace => bpftrace().map(Self::Process),
+        }
+    }
+}
+
+fn empty(built: &Built) -> Result<Ebpf> {
+    let mut ebpf = Ebpf::load_file(&built.empty).context("the empty programs do not load")?;
+    let btf = Btf::from_sys_fs().context("the kernel has no BTF")?;
+    for (hook, program) in ebpf.programs_mut() {
+        let hook = hook.to_owned();
+        let program: &mut BtfTracePoint = program.try_into()?;
+        // A kernel without one of the hooks is no obstacle: Courtside has nothing there either.
+        if program.load(&hook, &btf).is_ok() {
+            program
+                .attach()
+                .with_context(|| format!("cannot attach to {hook}"))?;
+        }
+    }
+    Ok(ebpf)
+}
+
+/// Courtside's dashboard in a terminal of its own; named `courtside` among the services.
+pub fn start_courtside(services: &mut Services, built: &Built) -> Result<()> {
+    let dashboard = format!(
+        "stty rows 40 cols 120; exec '{}' top",
+        built.courtside.display()
+    );
+    services.start(
+        "courtside",
+        sh::command("script").args([
+            "--quiet",
+            "--flush",
+            "--return",
+            "--command",
+            &dashboard,
+            "/dev/null",
+        ]),
+    )?;
+    services
+        .wait_for_text("courtside", "LIVE")
+        .context("Courtside does not start")
+}
+
+fn bpftrace() -> Result<Services> {
+    let script = sh::root().join("xtask/bench/equivalent.bt");
+    let mut services = Services::new()?;
+    // bpftrace looks for tracefs where many hosts do not mount it: it gets one of its own, gone when it ends.
+    let shell = "mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace \"$0\"";
+    services.start(
+        "bpftrace",
+        sh::command("unshare")
+            .args(["--mount", "sh", "-c", shell])
+            .arg(script),
+    )?;
+    services
+        .wait_for_text("bpftrace", "ready")
+        .context("bpftrace does not start")?;
+    Ok(services)
+}
