@@ -5,7 +5,9 @@
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{
+    Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
+};
 
 use crate::model::{EntryWish, GroupBy, Selection, View};
 
@@ -15,7 +17,9 @@ Examples:
   sudo courtside stat -d 5s                   measure five seconds and print
   sudo courtside stat --json -- ./load-test   measure while a program runs
   sudo courtside top --unit nginx.service --entry nginx:80
-  courtside check                             what works here, what does not, and what mends it
+  courtside check                             what works here, what does not, and why
+
+Without a command it is `courtside top`, and takes its options: courtside -p 4242
 
 Exit status: 0 done, 1 failed, 2 wrong usage; with a COMMAND, that command's.";
 
@@ -30,15 +34,14 @@ Press ? in the dashboard for its keys.";
 
 const STAT_EXAMPLES: &str = "\
 Examples:
-  sudo courtside stat                         ten seconds, then a table
-  sudo courtside stat -d 1m -F json -o x.json one minute, as JSON into a file
-  sudo courtside stat -i 1s -d 1m             a table every second
-  sudo courtside stat -- redis-benchmark -n 20000 -c 1 -t get
-                                              the whole host until the command ends
-  sudo courtside stat -p 4242 --rtt-floor 150us
+  sudo courtside stat                          ten seconds, then a table
+  sudo courtside stat -d 1m -F json -o x.json  one minute, as JSON into a file
+  sudo courtside stat -i 1s -d 1m              a table every second
+  sudo courtside stat -p 4242 --port 80,443    one process, two ports
+  sudo courtside stat --json -- redis-benchmark -n 20000 -c 1 -t get
 
-Ctrl-C ends the measurement and prints what was seen. With a COMMAND its exit status is passed on (128+N if signal N
-ended it).";
+Ctrl-C ends the measurement and prints what was seen. With a COMMAND its exit
+status is passed on (128+N if signal N ended it).";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -63,12 +66,13 @@ Examples:
 ///
 /// Courtside attaches to what already runs, without touching or parsing it, and tells how many roundtrips each request
 /// costs between components, how long each component keeps a message before it answers, and what that time was made
-/// of: CPU, run queue, disk, sleep, waiting unread. Without a command it is `courtside top`.
+/// of: CPU, run queue, disk, sleep, waiting unread.
 #[derive(Debug, Parser)]
 #[command(
     name = "courtside",
     version,
     after_help = EXAMPLES,
+    override_usage = "courtside [OPTIONS OF top]\n       courtside <COMMAND> [OPTIONS]",
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true
 )]
@@ -79,6 +83,14 @@ pub struct Cli {
     /// Without a command, the arguments of `top`.
     #[command(flatten)]
     pub top: TopArgs,
+}
+
+impl Cli {
+    /// The parser. Without a command the options of `top` are taken, but not all shown.
+    #[must_use]
+    pub fn parser() -> clap::Command {
+        Self::command().mut_args(|option| option.hide(true))
+    }
 }
 
 /// What to do.
@@ -111,13 +123,24 @@ pub struct TopArgs {
     #[command(flatten)]
     pub measure: MeasureArgs,
     /// Time between two pictures
-    #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s")]
+    #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s", help_heading = "Measuring")]
     pub interval: Duration,
     /// Folder for snapshots exported with the key e
-    #[arg(short, long, value_name = "FOLDER", default_value = ".")]
+    #[arg(
+        short,
+        long,
+        value_name = "FOLDER",
+        default_value = ".",
+        help_heading = "Output"
+    )]
     pub output: PathBuf,
     /// When to use colours; NO_COLOR is heeded
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
     pub color: ColorChoice,
 }
 
@@ -134,13 +157,13 @@ pub struct StatArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Print after every such time, not only at the end
-    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub interval: Option<Duration>,
     /// Measure for this time [default: 10s, or until COMMAND ends]
-    #[arg(short, long, value_name = "TIME", value_parser = time)]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
     /// Run this once everything is attached, and measure until it ends
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<OsString>,
 }
 
@@ -372,8 +395,6 @@ fn time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {

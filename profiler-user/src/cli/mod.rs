@@ -21,15 +21,20 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use args::{Cli, Command, TopArgs};
 use source::{Kernel, Snapshots};
 
+use crate::frame::{ProbeState, ProbeStatus};
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = Cli::parser()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let asked_for = matches!(
@@ -72,6 +77,9 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let view = args.select.view();
     target::check(root, &view)?;
     let measurement = kernel.attach(&args.measure.wishes())?;
+    if args.measure.verbose {
+        report_probes(measurement.probes(), true);
+    }
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
     let variable = |name: &str| env::var(name).ok();
@@ -83,6 +91,27 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let snapshots = Box::new(Snapshots::new(measurement, view));
     top::run(snapshots, args.interval, &options)?;
     Ok(0)
+}
+
+/// Says which probes do not work; with `verbose`, how each one does.
+fn report_probes(probes: &[ProbeStatus], verbose: bool) {
+    for probe in probes {
+        let ProbeStatus {
+            name,
+            hook,
+            state,
+            reason,
+        } = probe;
+        let said = match state {
+            ProbeState::Failed => format!("{name} ({hook}) is not attached: {reason}"),
+            ProbeState::Attached if verbose => format!("{name} ({hook}) is attached"),
+            ProbeState::Degraded if verbose => format!("{name} ({hook}) is attached, but {reason}"),
+            ProbeState::Disabled if verbose => format!("{name} ({hook}) is not wanted: {reason}"),
+            _ => continue,
+        };
+        // Remarks that nobody can read are no reason to stop.
+        let _ = writeln!(io::stderr(), "courtside: {said}");
+    }
 }
 
 /// Whoever read our output has read enough: that is not an error.

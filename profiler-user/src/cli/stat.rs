@@ -18,13 +18,13 @@ use super::{
     args::{Format, StatArgs},
     live::Source,
     output::{Output, Reader},
+    report_probes,
     source::{Kernel, Snapshots},
     target, wait,
     wait::{Event, Waiter},
 };
 use crate::{
     export::{json, table},
-    frame::{ProbeState, ProbeStatus},
     model::Snapshot,
 };
 
@@ -75,27 +75,6 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
             Ok(wait::exit_code(wait_for(&mut waiter, &mut child)?))
         }
         (_, None) => Ok(0),
-    }
-}
-
-/// Says which probes do not work; with `verbose`, how each one does.
-fn report_probes(probes: &[ProbeStatus], verbose: bool) {
-    for probe in probes {
-        let ProbeStatus {
-            name,
-            hook,
-            state,
-            reason,
-        } = probe;
-        let said = match state {
-            ProbeState::Failed => format!("{name} ({hook}) is not attached: {reason}"),
-            ProbeState::Attached if verbose => format!("{name} ({hook}) is attached"),
-            ProbeState::Degraded if verbose => format!("{name} ({hook}) is attached, but {reason}"),
-            ProbeState::Disabled if verbose => format!("{name} ({hook}) is not wanted: {reason}"),
-            _ => continue,
-        };
-        // Remarks that nobody can read are no reason to stop.
-        let _ = writeln!(io::stderr(), "courtside: {said}");
     }
 }
 
@@ -213,5 +192,138 @@ impl Clock {
         if self.progress {
             let _ = write!(io::stderr(), "\r{:60}\r", "");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        cli::{
+            args::{Cli, Command},
+            source::Measurement,
+        },
+        collect::Wishes,
+        frame::{Frame, ProbeStatus},
+        model::fixture,
+    };
+
+    /// Counts what is asked of it; gives the same frame again and again.
+    #[derive(Default)]
+    struct Fake {
+        windows: Arc<AtomicU32>,
+        drops: AtomicU32,
+        wishes: std::cell::RefCell<Option<Wishes>>,
+    }
+
+    struct FakeMeasurement(Arc<AtomicU32>);
+
+    impl Kernel for Fake {
+        fn attach(&self, wishes: &Wishes) -> anyhow::Result<Box<dyn Measurement>> {
+            *self.wishes.borrow_mut() = Some(wishes.clone());
+            Ok(Box::new(FakeMeasurement(Arc::clone(&self.windows))))
+        }
+
+        fn drop_privileges(&self) -> anyhow::Result<()> {
+            self.drops.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    impl Measurement for FakeMeasurement {
+        fn window(&mut self) -> anyhow::Result<Frame> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(fixture::chain(10))
+        }
+
+        fn probes(&self) -> &[ProbeStatus] {
+            &[]
+        }
+    }
+
+    /// Runs `stat` with these arguments; returns status and output.
+    fn stat(fake: &Fake, arguments: &[&str]) -> anyhow::Result<(u8, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("out");
+        let line = ["courtside", "stat", "-o", file.to_str().unwrap()];
+        let cli = Cli::try_parse_from(line.iter().chain(arguments)).unwrap();
+        let Some(Command::Stat(args)) = cli.command else {
+            panic!("not stat: {arguments:?}");
+        };
+        let status = run(&args, fake, Path::new("/"))?;
+        Ok((status, fs::read_to_string(file).unwrap()))
+    }
+
+    #[test]
+    fn one_window_is_printed_in_the_form_asked_for() {
+        let fake = Fake::default();
+        let (status, text) = stat(&fake, &["-d", "1ms", "--json", "--no-pmu"]).unwrap();
+        assert_eq!(status, 0);
+        let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+        assert!(!snapshot.edges.is_empty());
+        assert_eq!(fake.windows.load(Ordering::Relaxed), 1);
+        assert_eq!(fake.drops.load(Ordering::Relaxed), 1);
+        assert!(!fake.wishes.borrow().as_ref().unwrap().pmu);
+        let (_, text) = stat(&Fake::default(), &["-d", "1ms"]).unwrap();
+        assert!(text.contains("COMPONENT"), "{text}");
+    }
+
+    #[test]
+    fn with_an_interval_every_window_is_printed() {
+        let fake = Fake::default();
+        let arguments = ["-d", "35ms", "-i", "10ms", "--json"];
+        let (_, text) = stat(&fake, &arguments).unwrap();
+        let windows = fake.windows.load(Ordering::Relaxed);
+        // A machine under load may be late.
+        assert!((1..=4).contains(&windows), "{windows}");
+        let printed = serde_json::Deserializer::from_str(&text).into_iter::<Snapshot>();
+        assert_eq!(printed.count(), windows as usize);
+    }
+
+    #[test]
+    fn a_commands_status_is_passed_on() {
+        let fake = Fake::default();
+        let (status, text) = stat(&fake, &["--", "sh", "-c", "exit 7"]).unwrap();
+        assert_eq!(status, 7);
+        assert!(!text.is_empty());
+    }
+
+    #[test]
+    fn a_command_outlives_a_measurement_of_its_beginning() {
+        let (status, _) = stat(&Fake::default(), &["-d", "1ms", "--", "sleep", "0.05"]).unwrap();
+        assert_eq!(status, 0);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_before_anything_is_attached() {
+        let fake = Fake::default();
+        for arguments in [
+            ["-p", "4294967295"],
+            ["--unit", "no-such-unit"],
+            ["-c", "/no/such"],
+        ] {
+            assert!(stat(&fake, &arguments[..]).is_err(), "{arguments:?}");
+        }
+        assert!(fake.wishes.borrow().is_none());
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_run_is_named() {
+        let error = stat(&Fake::default(), &["--", "/no/such/command"]).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("cannot run /no/such/command: No such file"),
+            "{text}"
+        );
     }
 }

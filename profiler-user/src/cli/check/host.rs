@@ -4,6 +4,7 @@
 
 use std::{fs, path::Path};
 
+use caps::Capability;
 use courtside_wire::Offsets;
 
 use super::report::{Check, State};
@@ -38,7 +39,7 @@ pub(super) fn checks(root: &Path, cpus: u32, facts: &Result<Facts, BtfError>) ->
         memlock(root),
         Some(btf(facts)),
         Some(tracefs(root)),
-        Some(pmu(cpus)),
+        Some(pmu(&privileges, cpus)),
     ]
     .into_iter()
     .flatten()
@@ -175,8 +176,16 @@ fn tracefs(root: &Path) -> Check {
     )
 }
 
-fn pmu(cpus: u32) -> Check {
+fn pmu(privileges: &Privileges, cpus: u32) -> Check {
     const NAME: &str = "PMU";
+    if !privileges.permits(Capability::CAP_PERFMON) {
+        return Check::bad(
+            State::Degraded,
+            NAME,
+            "cannot be told without cap_perfmon",
+            privileges.command(),
+        );
+    }
     match probe::pmu::open(cpus) {
         Ok(counters) if counters.has_llc => Check::ok(NAME, "cycles, instructions, cache"),
         Ok(_) => Check::ok(NAME, "cycles, instructions; no cache events"),
