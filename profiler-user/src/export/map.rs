@@ -11,6 +11,8 @@ use crate::units::{TimeUnit, ratio};
 
 /// Most callees that are drawn of one component.
 const MAX_CALLEES: usize = 6;
+/// Most components that are drawn in all.
+const MAX_NODES: usize = 24;
 const NAME_WIDTH: usize = 24;
 
 /// A component as drawn, and whom it calls.
@@ -54,6 +56,7 @@ struct Tree<'a> {
     calls: BTreeMap<&'a str, BTreeMap<&'a str, f64>>,
     courts: BTreeMap<&'a str, String>,
     drawn: HashSet<&'a str>,
+    nodes: usize,
 }
 
 impl<'a> Tree<'a> {
@@ -85,6 +88,7 @@ impl<'a> Tree<'a> {
             calls,
             courts,
             drawn: HashSet::new(),
+            nodes: 1,
         }
     }
 
@@ -95,8 +99,10 @@ impl<'a> Tree<'a> {
             _ => Vec::new(),
         };
         calls.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let more = calls.len().saturating_sub(MAX_CALLEES);
-        calls.truncate(MAX_CALLEES);
+        let room = MAX_CALLEES.min(MAX_NODES.saturating_sub(self.nodes));
+        let more = calls.len().saturating_sub(room);
+        calls.truncate(room);
+        self.nodes += calls.len();
         Node {
             name: clip(self.names.get(id), NAME_WIDTH),
             court: if first {

@@ -2,6 +2,8 @@
 //!
 //! In: a snapshot. Out: text for a terminal or a file. Must not know: where it goes.
 
+use std::collections::HashMap;
+
 use anstyle::{AnsiColor, Style as Ansi};
 
 use super::map;
@@ -41,11 +43,7 @@ const PARTS: [(&str, &str, char, Ansi); 5] = [
 /// The snapshot as text, with a newline at the end.
 #[must_use]
 pub fn render(snapshot: &Snapshot, style: Style) -> String {
-    let page = Page {
-        snapshot,
-        names: Names::of(snapshot),
-        style,
-    };
+    let page = Page::new(snapshot, style);
     let blocks = [
         page.status(),
         page.components(),
@@ -71,9 +69,42 @@ struct Page<'a> {
     snapshot: &'a Snapshot,
     names: Names<'a>,
     style: Style,
+    /// Where each component stands on the way of a request.
+    places: HashMap<&'a str, usize>,
+    /// Roundtrips that each end of an edge makes for one request at the entry.
+    per_request: HashMap<&'a str, Option<f64>>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn new(snapshot: &'a Snapshot, style: Style) -> Self {
+        let mut places = HashMap::new();
+        for court in snapshot.entries.iter().flat_map(|entry| &entry.courts) {
+            let next = places.len();
+            places.entry(court.component.as_str()).or_insert(next);
+        }
+        let mut per_request: HashMap<&str, Option<f64>> = HashMap::new();
+        for edge in &snapshot.edges {
+            // One on a request's way that calls nobody makes no roundtrips; of others nothing is known.
+            for end in [&edge.from, &edge.to] {
+                let none = places.contains_key(end.as_str()).then_some(0.0);
+                per_request.entry(end).or_insert(none);
+            }
+            if let (Some(more), Some(sum)) = (
+                edge.roundtrips_per_request,
+                per_request.get_mut(edge.from.as_str()),
+            ) {
+                *sum = Some(sum.unwrap_or(0.0) + more);
+            }
+        }
+        Self {
+            snapshot,
+            names: Names::of(snapshot),
+            style,
+            places,
+            per_request,
+        }
+    }
+
     fn status(&self) -> Vec<Line> {
         let Snapshot {
             host,
@@ -203,7 +234,12 @@ impl Page<'_> {
             number(quantile(&requests.service_ns, |dist| dist.p99_ns)),
             number(known(mean.map(duration))),
             bar(turnaround, bar_width),
-            number(ratio(self.roundtrips_per_request(component))),
+            number(ratio(
+                self.per_request
+                    .get(component.id.as_str())
+                    .copied()
+                    .flatten(),
+            )),
             number(percent(self.share(cpu.on_cpu_ns))),
             number(ratio(counters.and_then(|c| c.cpi))),
         ]
@@ -381,34 +417,13 @@ impl Page<'_> {
 
     /// Where a component stands on the way of a request; what is on none comes last.
     fn place(&self, id: &str) -> usize {
-        let courts = self.snapshot.entries.iter().flat_map(|entry| &entry.courts);
-        courts
-            .into_iter()
-            .position(|court| court.component == id)
-            .unwrap_or(usize::MAX)
+        self.places.get(id).copied().unwrap_or(usize::MAX)
     }
 
     fn is_notable(&self, component: &Component) -> bool {
         component.requests.served > 0
             || self.share(component.cpu.on_cpu_ns) >= NOTABLE_CPU
-            || self
-                .snapshot
-                .edges
-                .iter()
-                .any(|edge| edge.from == component.id || edge.to == component.id)
-    }
-
-    /// Roundtrips that a component makes for one request at the entry.
-    fn roundtrips_per_request(&self, component: &Component) -> Option<f64> {
-        let calls = self
-            .snapshot
-            .edges
-            .iter()
-            .filter(|edge| edge.from == component.id);
-        let none = (self.place(&component.id) < usize::MAX).then_some(0.0);
-        calls
-            .filter_map(|edge| edge.roundtrips_per_request)
-            .fold(none, |sum, more| Some(sum.unwrap_or(0.0) + more))
+            || self.per_request.contains_key(component.id.as_str())
     }
 
     fn rate(&self, n: u64) -> String {

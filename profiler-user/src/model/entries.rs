@@ -63,45 +63,47 @@ impl Graph<'_> {
                 sides.entry((key.to, key.port)).or_default().insert(*key);
             }
         }
-        let all_entering: BTreeSet<EdgeKey> = sides.values().flatten().copied().collect();
-        let mut entries: Vec<EntryPoint> = sides
+        let mut sides: Vec<_> = sides
             .into_iter()
-            .map(|((component, port), edges)| self.enter(component, port, edges, &all_entering))
+            .map(|(side, edges)| (self.requests(&edges), side, edges))
             .collect();
-        entries.sort_by_key(|e| (std::cmp::Reverse(e.requests), e.component, e.port));
-        entries
+        sides.sort_by_key(|&(requests, side, _)| (std::cmp::Reverse(requests), side));
+        sides.truncate(MAX_ENTRIES);
+        let incoming = self.incoming();
+        sides
+            .into_iter()
+            .map(|(requests, (component, port), edges)| {
+                let mut service = DistRaw::default();
+                for sum in edges.iter().filter_map(|key| self.edges.get(key)) {
+                    merge(&mut service, &sum.service);
+                }
+                let reached = self.reached_from(component);
+                let shares = Self::shares(&incoming, &reached, &edges);
+                EntryPoint {
+                    component,
+                    port,
+                    requests,
+                    service,
+                    edges,
+                    reached,
+                    shares,
+                }
+            })
+            .collect()
+    }
+
+    fn requests(&self, edges: &BTreeSet<EdgeKey>) -> u64 {
+        edges
+            .iter()
+            .filter_map(|key| self.edges.get(key))
+            .map(|sum| sum.served)
+            .sum()
     }
 
     fn is_wished(&self, wish: &EntryWish, key: &EdgeKey) -> bool {
         let component = &self.directory.identities[key.to];
         (wish.name == component.name || wish.name == component.id)
             && wish.port.is_none_or(|port| port == key.port)
-    }
-
-    fn enter(
-        &self,
-        component: usize,
-        port: u16,
-        edges: BTreeSet<EdgeKey>,
-        all_entering: &BTreeSet<EdgeKey>,
-    ) -> EntryPoint {
-        let mut requests = 0;
-        let mut service = DistRaw::default();
-        for sum in edges.iter().filter_map(|key| self.edges.get(key)) {
-            requests += sum.served;
-            merge(&mut service, &sum.service);
-        }
-        let reached = self.reached_from(component);
-        let shares = self.shares(&reached, &edges, all_entering);
-        EntryPoint {
-            component,
-            port,
-            requests,
-            service,
-            edges,
-            reached,
-            shares,
-        }
     }
 
     /// Breadth first along the edges.
@@ -128,33 +130,32 @@ impl Graph<'_> {
         order
     }
 
+    /// Who brings how much work, by component; what it brings itself is no news.
+    fn incoming(&self) -> Vec<Vec<(&EdgeKey, f64)>> {
+        let mut incoming = vec![Vec::new(); self.directory.identities.len()];
+        for (key, sum) in self.edges.iter().filter(|(key, _)| key.from != key.to) {
+            incoming[key.to].push((key, sum.weight() as f64));
+        }
+        incoming
+    }
+
     /// A component's share is the mean of its callers' shares, weighted by the work each brings; requests that
-    /// enter here count in full, those that enter elsewhere not at all. Cycles settle by repetition.
+    /// enter here count in full. Cycles settle by repetition.
     fn shares(
-        &self,
+        incoming: &[Vec<(&EdgeKey, f64)>],
         reached: &[usize],
         entering: &BTreeSet<EdgeKey>,
-        all_entering: &BTreeSet<EdgeKey>,
     ) -> Vec<f64> {
-        let mut incoming: BTreeMap<usize, Vec<(&EdgeKey, f64)>> = BTreeMap::new();
-        for (key, sum) in self.edges.iter().filter(|(key, _)| key.from != key.to) {
-            incoming
-                .entry(key.to)
-                .or_default()
-                .push((key, sum.weight() as f64));
-        }
-        let mut shares = vec![0.0; self.directory.identities.len()];
+        let mut shares = vec![0.0; incoming.len()];
         for _ in 0..MAX_ROUNDS {
             let mut change: f64 = 0.0;
             for &component in reached {
                 let (mut caused, mut all) = (0.0, 0.0);
-                for &(key, weight) in incoming.get(&component).into_iter().flatten() {
+                for &(key, weight) in &incoming[component] {
+                    // Requests enter at the component reached first.
+                    let enters = component == reached[0] && entering.contains(key);
+                    caused += weight * if enters { 1.0 } else { shares[key.from] };
                     all += weight;
-                    if entering.contains(key) {
-                        caused += weight;
-                    } else if !all_entering.contains(key) {
-                        caused += weight * shares[key.from];
-                    }
                 }
                 let share = if all > 0.0 { caused / all } else { 0.0 };
                 change = change.max((share - shares[component]).abs());
@@ -175,7 +176,7 @@ impl Graph<'_> {
         let mut remote_ns: BTreeMap<usize, f64> = BTreeMap::new();
         for (key, sum) in self.edges {
             let scale = entry.shares[key.from] / requests;
-            if scale <= 0.0 || entry.edges.contains(key) {
+            if scale <= 0.0 {
                 continue;
             }
             if self.directory.remote(key.to) {
@@ -243,6 +244,9 @@ const LOWEST: EdgeKey = EdgeKey {
     transport: crate::frame::Transport::Tcp,
     port: 0,
 };
+
+/// Most entries of a snapshot: the split of each one costs a walk over the whole graph.
+const MAX_ENTRIES: usize = 64;
 
 /// Enough for any chain within a cycle to settle to the last digit shown.
 const MAX_ROUNDS: usize = 100;

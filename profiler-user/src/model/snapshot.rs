@@ -32,7 +32,7 @@ pub struct Snapshot {
     pub components: Vec<Component>,
     /// Who talked to whom, booked once, at the initiator.
     pub edges: Vec<Edge>,
-    /// Where a request's time went, for each entry.
+    /// Where a request's time went, for each entry; the 64 busiest.
     pub entries: Vec<Entry>,
 }
 

@@ -1,6 +1,6 @@
 //! Known answers: where requests enter, and where their time goes.
 
-use super::super::fixture::{APP, NONE, STORE, chain, cpu, flow, image, remote, times};
+use super::super::fixture::{APP, NONE, STORE, chain, cpu, flow, frame, image, remote, times};
 use super::super::*;
 use super::{edge, folded, half_remote, viewed};
 use crate::frame::Role;
@@ -191,13 +191,12 @@ fn components_that_call_in_a_circle_settle() {
     frame
         .flows
         .push(flow((APP, STORE, 8081), Role::Acceptor, 60, 1_000, NONE));
-    // And app calls itself.
-    frame
-        .flows
-        .push(flow((APP, APP, 8080), Role::Initiator, 7, 1_000, NONE));
-    frame
-        .flows
-        .push(flow((APP, APP, 8080), Role::Acceptor, 7, 1_000, NONE));
+    // And app calls itself all the time.
+    for role in [Role::Initiator, Role::Acceptor] {
+        frame
+            .flows
+            .push(flow((APP, APP, 8080), role, 100_000, 1_000, NONE));
+    }
     let snapshot = folded(&frame);
     let (_, courts, _, _) = split(&snapshot);
     assert_eq!(courts.len(), 3);
@@ -225,4 +224,37 @@ fn a_server_that_works_longer_than_a_window_stays_one() {
         entries(fold(&mut state, &quiet, &View::default())),
         ["program:app"]
     );
+}
+
+#[test]
+fn an_entry_within_another_is_split_on_its_own() {
+    let wish = |name: &str| EntryWish {
+        name: name.into(),
+        port: None,
+    };
+    let view = View {
+        entries: vec![wish("web"), wish("app")],
+        ..View::default()
+    };
+    let snapshot = viewed(&chain(10), &view);
+    let [app, web] = snapshot.entries.as_slice() else {
+        panic!("{:#?}", snapshot.entries)
+    };
+    assert_eq!(
+        (app.mean_ns, app.courts.len(), app.other_ns),
+        (565_000.0, 2, 0.0)
+    );
+    assert_eq!(
+        (web.mean_ns, web.courts.len(), web.other_ns),
+        (1_270_000.0, 3, 0.0)
+    );
+}
+
+#[test]
+fn a_component_that_only_calls_itself_is_no_entry() {
+    let both =
+        [Role::Initiator, Role::Acceptor].map(|role| flow((APP, APP, 80), role, 5, 9, cpu(1)));
+    let snapshot = folded(&frame(vec![image(APP, "app", &[])], &[], both.into()));
+    assert!(snapshot.entries.is_empty());
+    assert_eq!(edge(&snapshot, "program:app", "program:app").roundtrips, 5);
 }

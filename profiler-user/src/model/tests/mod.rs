@@ -482,3 +482,72 @@ fn what_fold_makes_is_valid_by_its_schema() {
     other["schema"] = "courtside.snapshot/2".into();
     assert!(!validator.is_valid(&other));
 }
+
+#[test]
+fn an_acceptor_meets_the_one_caller_that_nobody_else_answers_for() {
+    let mut frame = chain(10);
+    frame.images.push(image(40, "other", &[]));
+    frame
+        .flows
+        .push(flow((40, APP, 8080), Role::Initiator, 10, 1, NONE));
+    frame
+        .flows
+        .push(flow((APP, 0, 8080), Role::Acceptor, 10, 1, NONE));
+    let snapshot = folded(&frame);
+    let service = |from| {
+        edge(&snapshot, from, "program:app")
+            .service_ns
+            .as_ref()
+            .unwrap()
+            .count
+    };
+    assert_eq!((service("program:other"), service("program:web")), (10, 20));
+}
+
+#[test]
+fn unix_sockets_whose_other_end_is_not_known_are_not_guessed() {
+    let mut frame = chain(10);
+    frame.flows[4].peer = 0;
+    let snapshot = folded(&frame);
+    assert_eq!(edge(&snapshot, "program:app", "unknown").roundtrips, 60);
+}
+
+#[test]
+fn a_remote_end_stays_remote_though_the_same_port_is_in_use_here() {
+    let mut frame = half_remote();
+    frame.images.push(image(STORE, "postgres", &[5432]));
+    frame.images.push(image(40, "probe", &[]));
+    frame
+        .flows
+        .push(flow((40, WEB, 80), Role::Initiator, 1, 1, NONE));
+    let snapshot = folded(&frame);
+    assert_eq!(
+        edge(&snapshot, "program:web", "remote:[2001:db8::5]:5432").roundtrips,
+        80
+    );
+    assert_eq!(
+        edge(&snapshot, "remote:10.0.0.7", "program:web").roundtrips,
+        30
+    );
+    assert_eq!(
+        edge(&snapshot, "program:probe", "program:web").service_ns,
+        None
+    );
+}
+
+#[test]
+fn recipients_are_those_of_turnarounds() {
+    let mut frame = chain(10);
+    frame
+        .flows
+        .push(flow((STORE, WEB, 81), Role::Initiator, 1, 1, NONE));
+    let snapshot = folded(&frame);
+    let [only] = component(&snapshot, "program:store")
+        .turnaround
+        .by_recipient
+        .as_slice()
+    else {
+        panic!()
+    };
+    assert_eq!(only.to, "program:app");
+}
