@@ -3,57 +3,116 @@
 //! In: a task's state and the time. Out: totals now, or as they stood at an earlier instant, and the flush of all
 //! totals into the image's. Must not know: sockets.
 
+use aya_ebpf::helpers::generated;
 use courtside_wire::{CpuStats, Lost};
 
 use crate::{
-    maps::{self, CPU, add},
+    kernel::can_read_other_cpus,
+    maps::{self, CPU, SWITCHED, add},
     state::{Clocks, EPISODES, Episode, OFF_BLOCK_IO, OFF_RUN_QUEUE, TaskState},
 };
 
-/// Ends the wait of a task that goes on the CPU now.
+/// When this CPU switched last: since then the running task has been on it.
 #[inline(always)]
-pub fn switch_in(task: &mut TaskState, now: u64) {
-    if task.born_ns == 0 {
-        task.born_ns = now;
+pub fn last_switch(now: u64) -> u64 {
+    match SWITCHED.get(0) {
+        Some(last) if *last != 0 => *last,
+        _ => now,
     }
+}
+
+/// Notes that this CPU switches now.
+#[inline(always)]
+pub fn switched(now: u64) {
+    if let Some(last) = SWITCHED.get_ptr_mut(0) {
+        // SAFETY: a slot of this CPU.
+        unsafe { *last = now };
+    }
+}
+
+/// When the CPU of a task that is not the running one switched last; 0 where the kernel cannot tell (before 5.19).
+#[inline(always)]
+pub fn last_switch_of(cpu: u32) -> u64 {
+    if !can_read_other_cpus() {
+        return 0;
+    }
+    let key = 0u32;
+    // SAFETY: the helper checks map, key and CPU.
+    let last = unsafe {
+        generated::bpf_map_lookup_percpu_elem(
+            (&raw const SWITCHED).cast_mut().cast(),
+            (&raw const key).cast(),
+            cpu,
+        )
+        .cast::<u64>()
+        .as_ref()
+    };
+    last.copied().unwrap_or(0)
+}
+
+/// Settles the last wait of a task that has been on a CPU since `on`. Until somebody needs its clocks, or it leaves
+/// the CPU again, a task's state still says that it waits: a switch then touches only the task that leaves.
+#[inline(always)]
+pub fn settle(task: &mut TaskState, on: u64) {
     let off = task.off_ns;
     if off == 0 {
         return;
     }
+    let wait = Wait::new(task, on);
     task.off_ns = 0;
-    let kind = task.off_kind;
-    let mut wake = task.wake_ns;
-    // A wake-up may be seen just before the switch that it ends: then the wait was over at once.
-    if kind == OFF_RUN_QUEUE || wake < off {
-        wake = off;
+    if task.handover_wake_ns == wait.wake && task.off_kind != OFF_RUN_QUEUE {
+        task.handover = wait.until_wake;
     }
-    if wake > now {
-        wake = now;
-    }
-    if task.handover_wake_ns == wake && kind != OFF_RUN_QUEUE {
-        task.handover = task.clocks;
-        if kind == OFF_BLOCK_IO {
-            task.handover.block_io_ns += wake - off;
-        } else {
-            task.handover.sleep_ns += wake - off;
-        }
-    }
-    if kind == OFF_BLOCK_IO {
-        task.clocks.block_io_ns += wake - off;
-    } else {
-        task.clocks.sleep_ns += wake - off;
-    }
-    task.clocks.run_queue_ns += now - wake;
+    task.clocks = wait.until_on;
     let slot = task.episode_count as usize & (EPISODES - 1);
     task.episode_count = task.episode_count.wrapping_add(1);
+    let kind = u64::from(task.off_kind);
     // SAFETY: the slot is masked to the array's length.
     unsafe {
         *task.episodes.as_mut_ptr().add(slot) = Episode {
             off_ns: off,
-            wake_ns: wake,
-            on_ns: now,
-            kind: u64::from(kind),
+            wake_ns: wait.wake,
+            on_ns: wait.on,
+            kind,
         };
+    }
+}
+
+/// A wait and what it adds to the totals.
+struct Wait {
+    wake: u64,
+    on: u64,
+    until_wake: Clocks,
+    until_on: Clocks,
+}
+
+impl Wait {
+    #[inline(always)]
+    fn new(task: &TaskState, on: u64) -> Self {
+        let off = task.off_ns;
+        let on = if on > off { on } else { off };
+        let mut wake = task.wake_ns;
+        // A wake-up may be seen just before the switch that it ends: then the wait was over at once.
+        if task.off_kind == OFF_RUN_QUEUE || wake < off {
+            wake = off;
+        }
+        if wake > on {
+            wake = on;
+        }
+        let mut until_wake = task.clocks;
+        if task.off_kind == OFF_BLOCK_IO {
+            until_wake.block_io_ns += wake - off;
+        } else {
+            until_wake.sleep_ns += wake - off;
+        }
+        let mut until_on = until_wake;
+        until_on.run_queue_ns += on - wake;
+        Self {
+            wake,
+            on,
+            until_wake,
+            until_on,
+        }
     }
 }
 
@@ -102,38 +161,34 @@ pub fn clocks_at(task: &TaskState, at: u64) -> Clocks {
     clocks
 }
 
-/// Adds what a task's clocks gained since the last flush to its image's totals.
+/// Adds what a task's clocks gained since the last flush to its image's totals. `on` is since when it has been on a
+/// CPU, 0 if it is not. Only totals are written: the task may run meanwhile. A task that ends at the very moment of a
+/// flush may be counted twice for one window; no hook can exclude that.
 #[inline(never)]
-pub fn flush(task: &mut TaskState, now: u64) {
+pub fn flush(task: &mut TaskState, now: u64, on: u64) {
     if task.image == 0 || task.born_ns == 0 {
         return;
     }
     let mut clocks = task.clocks;
-    let mut off_total = 0;
-    if task.off_ns != 0 && now > task.off_ns {
-        let off = task.off_ns;
-        off_total = now - off;
-        if task.off_kind == OFF_RUN_QUEUE {
-            clocks.run_queue_ns += now - off;
+    if task.off_ns != 0 {
+        if on != 0 {
+            clocks = Wait::new(task, on).until_on;
         } else {
-            let mut wake = if task.wake_ns >= off {
-                task.wake_ns
-            } else {
-                now
-            };
-            if wake > now {
-                wake = now;
+            // Still waiting: awake or not, the wait lasts until now.
+            let mut wait = Wait::new(task, now);
+            if task.off_kind != OFF_RUN_QUEUE && task.wake_ns < task.off_ns {
+                wait.until_on = task.clocks;
+                let waited = now.saturating_sub(task.off_ns);
+                if task.off_kind == OFF_BLOCK_IO {
+                    wait.until_on.block_io_ns += waited;
+                } else {
+                    wait.until_on.sleep_ns += waited;
+                }
             }
-            clocks.run_queue_ns += now - wake;
-            if task.off_kind == OFF_BLOCK_IO {
-                clocks.block_io_ns += wake - off;
-            } else {
-                clocks.sleep_ns += wake - off;
-            }
+            clocks = wait.until_on;
         }
     }
-    let waited =
-        task.clocks.run_queue_ns + task.clocks.block_io_ns + task.clocks.sleep_ns + off_total;
+    let waited = clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns;
     let on_cpu_ns = now.saturating_sub(task.born_ns).saturating_sub(waited);
     let Some(stats) = image_cpu(task.image) else {
         return;

@@ -67,7 +67,12 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
             };
         }
     }
-    clock::flush(state, now);
+    let on = if field!(task, task_on_cpu, u32) != 0 {
+        clock::last_switch_of(field!(task, task_cpu, u32))
+    } else {
+        0
+    };
+    clock::flush(state, now, on);
     check_task(task);
     0
 }

@@ -5,7 +5,7 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::helpers::generated;
-use courtside_wire::{ABSENT, Offsets};
+use courtside_wire::Offsets;
 
 /// Filled by user space before load; frozen, so the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -18,6 +18,10 @@ pub static FEATURE_PMU: u32 = 0;
 /// 1 where `sched_switch` passes the state of the task that leaves (5.18).
 #[unsafe(no_mangle)]
 pub static SWITCH_PASSES_STATE: u32 = 0;
+
+/// 1 where a program can read another CPU's slot of a map (5.19).
+#[unsafe(no_mangle)]
+pub static READS_OTHER_CPUS: u32 = 0;
 
 /// One offset as a constant.
 #[macro_export]
@@ -53,10 +57,11 @@ pub fn switch_passes_state() -> bool {
     unsafe { read_volatile(addr_of!(SWITCH_PASSES_STATE)) != 0 }
 }
 
-/// Whether a field exists on this kernel.
+/// Whether a program can read another CPU's slot of a map.
 #[inline(always)]
-pub fn present(offset: u32) -> bool {
-    offset != ABSENT
+pub fn can_read_other_cpus() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(READS_OTHER_CPUS)) != 0 }
 }
 
 /// Reads kernel memory that the verifier cannot type; zero when it faults.

@@ -114,13 +114,7 @@ pub struct FlowStats {
     pub bytes_sent: u64,
     /// Bytes the kernel gave to this end.
     pub bytes_received: u64,
-    /// Send calls that moved bytes.
-    pub sends: u64,
-    /// Receive calls that moved bytes.
-    pub receives: u64,
-    /// Initiator: roundtrips. Acceptor: requests served.
-    pub answered: u64,
-    /// First turns of connections older than the attach, seen but not counted in `answered`.
+    /// First turns of connections older than the attach, seen but not counted in `answer_ns`.
     pub midlife_turns: u64,
     /// Receives that followed a send by less than the floor, or had arrived before it: no answers.
     pub below_floor: u64,
@@ -132,9 +126,7 @@ pub struct FlowStats {
     pub retransmits: u64,
     /// Smallest round-trip time the kernel knows of for any connection of this flow, 0 if none.
     pub min_rtt_ns: u64,
-    /// Turnarounds that ended in a send of this flow.
-    pub turnarounds: u64,
-    /// Their parts; these add up to the sum of `turnaround_ns`.
+    /// Parts of all turnarounds. Their sum is that of the turnarounds: `turnaround_ns.sum_ns` is not kept.
     pub turnaround_parts: Parts,
     /// Gaps before sends that no message prompted.
     pub unprompted: u64,
@@ -142,7 +134,7 @@ pub struct FlowStats {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread (hand-over).
     pub handovers: u64,
-    /// Initiator: latency of roundtrips. Acceptor: service time of requests.
+    /// Initiator: roundtrips and their latency. Acceptor: requests served and their service time.
     pub answer_ns: Dist,
     /// Acceptor: arrival of a request until its first receive. Initiator: the same for replies.
     pub queued_ns: Dist,
@@ -343,7 +335,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 22 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 18 * 8 + 3 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 96);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

@@ -91,6 +91,9 @@ pub static REQUESTS: HashMap<u64, OpenRequest> = HashMap::with_max_entries(8192,
 /// Next image and remote number of each CPU.
 #[map]
 pub static COUNTERS: PerCpuArray<[u32; 2]> = PerCpuArray::with_max_entries(1, 0);
+/// When each CPU switched last.
+#[map]
+pub static SWITCHED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Losses by class.
 #[map]
 pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOST_CLASSES as u32, 0);

@@ -11,7 +11,7 @@ use courtside_wire::{
 };
 
 use crate::{
-    field, image,
+    clock, field, image,
     kernel::{current_task, now_ns, probe},
     maps::{add, add_one, flow, known_socket_state, settings, socket_state, task_state},
     offset, peer,
@@ -36,14 +36,21 @@ fn is_counted_family(sk: *const u8) -> bool {
     family == AF_INET || family == AF_INET6 || family == AF_UNIX
 }
 
-/// Adds one value to a distribution; extremes start anew with each window.
+/// Adds one value to a distribution.
 #[inline(always)]
 pub fn record(dist: *mut Dist, value_ns: u64, epoch: u32) {
+    // SAFETY: a live map value.
+    unsafe { add(&raw mut (*dist).sum_ns, value_ns) };
+    count(dist, value_ns, epoch);
+}
+
+/// Adds one value to a distribution but for its sum; extremes start anew with each window.
+#[inline(always)]
+pub fn count(dist: *mut Dist, value_ns: u64, epoch: u32) {
     let bucket = bucket_of(value_ns) & 511;
     // SAFETY: a live map value. Extremes are plain stores: two CPUs may race, and then one extreme of one window
     // is lost; sums and counts are atomic and exact.
     unsafe {
-        add(&raw mut (*dist).sum_ns, value_ns);
         if bucket < HIST_BUCKETS {
             let count = (&raw mut (*dist).buckets).cast::<u32>().add(bucket);
             add_one(count);
@@ -94,7 +101,6 @@ fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32
             if first_turn {
                 add(&raw mut (*flow).midlife_turns, 1);
             } else {
-                add(&raw mut (*flow).answered, 1);
                 record(&raw mut (*flow).answer_ns, service, epoch);
             }
         }
@@ -159,6 +165,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     task.ready_ns = 0;
     task.ready_sk = 0;
 
+    clock::settle(task, clock::last_switch(now));
     let Some(stats) = flow_of(socket) else {
         return 0;
     };
@@ -188,7 +195,6 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     } else {
         // SAFETY: a live map value.
         unsafe {
-            add(&raw mut (*stats).sends, 1);
             add(&raw mut (*stats).bytes_sent, length as u64);
         }
         release(socket, stats);
@@ -208,7 +214,6 @@ fn release(socket: &mut SockState, stats: *mut FlowStats) {
                 &raw mut (*stats).messages_sent,
                 u64::from(socket.held_messages),
             );
-            add(&raw mut (*stats).sends, u64::from(socket.held_sends));
             add(&raw mut (*stats).bytes_sent, socket.held_bytes);
         }
         socket.held_messages = 0;
@@ -250,6 +255,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         socket.role = ROLE_ACCEPTOR;
     }
     peer::meet(sk, socket, task.tgid, image);
+    clock::settle(task, clock::last_switch(now));
     let Some(stats) = flow_of(socket) else {
         return 0;
     };
@@ -273,7 +279,6 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 
     // SAFETY: a live map value; every addition is atomic.
     unsafe {
-        add(&raw mut (*stats).receives, 1);
         add(&raw mut (*stats).bytes_received, length as u64);
     }
     release(socket, stats);
@@ -316,7 +321,6 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
                 if first_turn {
                     add(&raw mut (*stats).midlife_turns, 1);
                 } else {
-                    add(&raw mut (*stats).answered, 1);
                     record(&raw mut (*stats).answer_ns, latency, epoch);
                 }
             }

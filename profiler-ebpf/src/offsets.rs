@@ -55,6 +55,8 @@ offsets! {
     task_group_leader = "task_struct.group_leader", 8;
     /// 1 while the task is on a CPU.
     task_on_cpu = "task_struct.on_cpu", 4;
+    /// CPU it runs on.
+    task_cpu = "task_struct.thread_info.cpu" | "task_struct.cpu", 4;
     /// Start time since boot.
     task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time", 8;
     /// Protocol numbers and addresses of any socket.

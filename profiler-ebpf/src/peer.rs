@@ -185,6 +185,22 @@ pub fn udp_remote(sk: *const u8, state: &SockState) -> u32 {
     remote(key.remote, port, TRANSPORT_UDP)
 }
 
+/// Lets the other end find this one.
+#[inline(never)]
+pub fn arrive(sk: *const u8, state: &SockState) {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, state.netns, &mut key);
+    if ENDS.insert(key, state.image, 0).is_err() {
+        lost(Lost::Ends);
+    }
+}
+
 /// Forgets this end, so that a later connection with the same addresses starts anew.
 #[inline(never)]
 pub fn part(sk: *const u8, state: &SockState) {

@@ -24,45 +24,42 @@ const DEAD: u32 = 0x80;
 fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted = ctx.arg::<u64>(0) & 1 != 0;
     let prev: *const u8 = ctx.arg(1);
-    let next: *const u8 = ctx.arg(2);
     let state = if switch_passes_state() {
         ctx.arg::<u64>(3) as u32
     } else {
         field!(prev, task_state, u32)
     };
     let now = now_ns();
-    if field!(prev, task_pid, u32) != 0 {
-        if let Some(task) = task_state(prev) {
-            if task.born_ns == 0 {
-                task.born_ns = now;
-            }
-            task.off_ns = now;
-            if preempted || state == 0 {
-                task.off_kind = OFF_RUN_QUEUE;
-                task.involuntary += 1;
-            } else {
-                task.off_kind = if state & UNINTERRUPTIBLE != 0 && in_iowait(prev) {
-                    OFF_BLOCK_IO
-                } else {
-                    OFF_SLEEP
-                };
-                task.voluntary += 1;
-                if state & DEAD != 0 {
-                    // The last switch of this task: nothing after it will be counted.
-                    clock::flush(task, now);
-                }
-            }
-            if pmu_wanted() {
-                pmu::charge(Some(task));
-            }
+    let on = clock::last_switch(now);
+    clock::switched(now);
+    if field!(prev, task_pid, u32) == 0 {
+        if pmu_wanted() {
+            pmu::charge(None);
         }
-    } else if pmu_wanted() {
-        pmu::charge(None);
+        return 0;
     }
-    if field!(next, task_pid, u32) != 0
-        && let Some(task) = task_state(next)
-    {
-        clock::switch_in(task, now);
+    let Some(task) = task_state(prev) else {
+        return 0;
+    };
+    clock::settle(task, on);
+    if task.born_ns == 0 {
+        task.born_ns = now;
+    }
+    task.off_ns = now;
+    if preempted || state == 0 {
+        task.off_kind = OFF_RUN_QUEUE;
+        task.involuntary += 1;
+    } else {
+        let block_io = state & UNINTERRUPTIBLE != 0 && in_iowait(prev);
+        task.off_kind = if block_io { OFF_BLOCK_IO } else { OFF_SLEEP };
+        task.voluntary += 1;
+        if state & DEAD != 0 {
+            // The last switch of this task: nothing after it will be counted.
+            clock::flush(task, now, 0);
+        }
+    }
+    if pmu_wanted() {
+        pmu::charge(Some(task));
     }
     0
 }
@@ -83,7 +80,10 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(woken) else {
         return 0;
     };
-    task.wake_ns = now;
+    if field!(woken, task_on_cpu, u32) == 0 {
+        // On a CPU it is about to leave it, and the wait is over at once.
+        task.wake_ns = now;
+    }
     let tgid = field!(woken, task_tgid, u32);
     if ctx.tgid() != tgid {
         return 0;
@@ -130,7 +130,9 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let Some(state) = task_state(task) else {
         return 0;
     };
-    clock::flush(state, now_ns());
+    let now = now_ns();
+    clock::settle(state, clock::last_switch(now));
+    clock::flush(state, now, 0);
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;
     state.image = image::new_image(task, tgid, state.image);

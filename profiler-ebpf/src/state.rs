@@ -23,6 +23,15 @@ pub struct Clocks {
     pub sleep_ns: u64,
 }
 
+impl Clocks {
+    /// As at a task's birth.
+    pub const ZERO: Self = Self {
+        run_queue_ns: 0,
+        block_io_ns: 0,
+        sleep_ns: 0,
+    };
+}
+
 /// One wait: off the CPU at `off_ns`, runnable again at `wake_ns`, on the CPU at `on_ns`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -61,6 +70,8 @@ pub struct TaskState {
     /// Where its turnaround starts: the later of arrival and last send.
     pub start_ns: u64,
     pub start: Clocks,
+    /// How long before this task's birth it had arrived.
+    pub unborn_ns: u64,
     /// `clocks.sleep_ns` when it was read.
     pub read_sleep_ns: u64,
     /// Arrival of the last message received since the last send; 0 if none.
@@ -91,9 +102,7 @@ pub struct TaskState {
     pub flushed_counters: [u64; 6],
 }
 
-/// No transfer seen yet.
-pub const DIR_NONE: u8 = 0;
-/// Last transfer was a send.
+/// Last transfer was a send; 0 before the first one.
 pub const DIR_OUT: u8 = 1;
 /// Last transfer was a receive.
 pub const DIR_IN: u8 = 2;

@@ -99,16 +99,6 @@ fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     if socket.sending_ns == 0 {
         socket.sending_ns = now_ns();
     }
-    if socket.image == 0 {
-        // The other end may look for this one before the call returns.
-        let current = current_task();
-        if let Some(task) = task_state(current)
-            && peer::classify(sk, socket)
-        {
-            let image = image::image_of(current, task);
-            peer::meet(sk, socket, task.tgid, image);
-        }
-    }
     0
 }
 
@@ -122,8 +112,18 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     if after == SYN_SENT {
-        if let Some(socket) = socket_state(sk) {
+        let current = current_task();
+        if let (Some(task), Some(socket)) = (task_state(current), socket_state(sk)) {
             socket.role = ROLE_INITIATOR;
+            socket.tgid = task.tgid;
+            socket.image = image::image_of(current, task);
+        }
+    } else if before == SYN_SENT && after == ESTABLISHED {
+        // Only now the addresses are complete; the other end cannot have read anything yet.
+        if let Some(socket) = known_socket_state(sk)
+            && peer::classify(sk, socket)
+        {
+            peer::arrive(sk, socket);
         }
     } else if before == SYN_RECV && after == ESTABLISHED {
         if let Some(socket) = socket_state(sk) {

@@ -3,7 +3,7 @@
 //! In: receives and sends of a task, in order. Out: intervals and their five parts, booked on the flow of the send.
 //! The rules are in ARCHITECTURE.md. Must not know: how sockets are read.
 
-use courtside_wire::FlowStats;
+use courtside_wire::{FlowStats, ROLE_ACCEPTOR};
 
 use crate::{
     clock::clocks_at,
@@ -19,7 +19,13 @@ pub fn received(task: &mut TaskState, arrival: u64) {
         return;
     }
     task.prompt_ns = arrival;
-    if arrival <= task.sent_ns {
+    task.unborn_ns = 0;
+    if arrival < task.born_ns {
+        // Nobody had it before this task was there.
+        task.unborn_ns = task.born_ns - arrival;
+        task.start_ns = task.born_ns;
+        task.start = Clocks::ZERO;
+    } else if arrival <= task.sent_ns {
         task.start_ns = task.sent_ns;
         task.start = task.sent;
     } else {
@@ -44,7 +50,8 @@ pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u
         let start = task.start_ns;
         if sent > start {
             let queued = task.read_sleep_ns.saturating_sub(task.start.sleep_ns);
-            book(flow, &task.start, &end, sent - start, queued, 0, epoch);
+            let before = task.unborn_ns;
+            book(flow, &task.start, &end, sent - start, queued, before, epoch);
         } else {
             book(flow, &end, &end, 0, 0, 0, epoch);
         }
@@ -57,6 +64,9 @@ pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u
         } else if task.sent_ns > handover {
             let taken = task.sent_ns;
             book_handover(flow, &task.sent, &end, handover, taken, sent, epoch);
+        } else if task.born_ns > handover {
+            let born = task.born_ns;
+            book_handover(flow, &Clocks::ZERO, &end, handover, born, sent, epoch);
         } else {
             let taken = clocks_at(task, handover);
             book(flow, &taken, &end, sent - handover, 0, 0, epoch);
@@ -114,7 +124,7 @@ fn book(
     let block_io = end.block_io_ns.saturating_sub(start.block_io_ns);
     let off = end.sleep_ns.saturating_sub(start.sleep_ns);
     let unread = if unread < off { unread } else { off };
-    let mut run_queue = if run_queue < length {
+    let run_queue = if run_queue < length {
         run_queue
     } else {
         length
@@ -127,18 +137,22 @@ fn book(
     let sleep = off - unread;
     let sleep = if sleep < left { sleep } else { left };
     left -= sleep;
-    if run_queue > length {
-        run_queue = length;
-    }
     // SAFETY: a live map value; every addition is atomic.
     unsafe {
-        add(&raw mut (*flow).turnarounds, 1);
         add(&raw mut (*flow).turnaround_parts.on_cpu_ns, left);
-        add(&raw mut (*flow).turnaround_parts.run_queue_ns, run_queue);
-        add(&raw mut (*flow).turnaround_parts.block_io_ns, block_io);
-        add(&raw mut (*flow).turnaround_parts.sleep_ns, sleep);
-        add(&raw mut (*flow).turnaround_parts.queued_ns, queued + before);
-        crate::net::record(&raw mut (*flow).turnaround_ns, length + before, epoch);
+        if run_queue != 0 {
+            add(&raw mut (*flow).turnaround_parts.run_queue_ns, run_queue);
+        }
+        if block_io != 0 {
+            add(&raw mut (*flow).turnaround_parts.block_io_ns, block_io);
+        }
+        if sleep != 0 {
+            add(&raw mut (*flow).turnaround_parts.sleep_ns, sleep);
+        }
+        if queued + before != 0 {
+            add(&raw mut (*flow).turnaround_parts.queued_ns, queued + before);
+        }
+        crate::net::count(&raw mut (*flow).turnaround_ns, length + before, epoch);
     }
 }
 
@@ -172,10 +186,10 @@ pub fn is_ambiguous(task: &TaskState) -> bool {
     task.open[1] != 0
 }
 
-/// The connection's unanswered message, if it still waits.
+/// The connection's unanswered request, if it still waits. A reply is nothing to be answered.
 #[inline(always)]
 pub fn unanswered(socket: &SockState) -> u64 {
-    if socket.pending != 0 {
+    if socket.pending != 0 && socket.role == ROLE_ACCEPTOR {
         socket.received_ns
     } else {
         0

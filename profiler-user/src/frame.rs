@@ -274,10 +274,6 @@ pub struct Flow {
     pub bytes_sent: u64,
     /// Bytes this end received.
     pub bytes_received: u64,
-    /// Send calls that moved bytes.
-    pub sends: u64,
-    /// Receive calls that moved bytes.
-    pub receives: u64,
     /// Initiator: roundtrips. Acceptor: requests served.
     pub answered: u64,
     /// First turns of midlife connections, not in `answered`.

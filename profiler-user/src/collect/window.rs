@@ -36,6 +36,11 @@ fn dist(now: &Dist, before: Option<&Dist>, epoch: u32) -> DistRaw {
     raw
 }
 
+/// How many values a distribution holds.
+fn count(dist: &DistRaw) -> u64 {
+    dist.buckets.iter().map(|(_, count)| count).sum()
+}
+
 /// What a flow gained; `None` if nothing.
 pub(super) fn flow(
     key: FlowKey,
@@ -46,6 +51,17 @@ pub(super) fn flow(
     macro_rules! gained {
         ($($field:ident).+) => { now.$($field).+.wrapping_sub(before.map_or(0, |b| b.$($field).+)) };
     }
+    let parts = PartsRaw {
+        on_cpu_ns: gained!(turnaround_parts.on_cpu_ns),
+        run_queue_ns: gained!(turnaround_parts.run_queue_ns),
+        block_io_ns: gained!(turnaround_parts.block_io_ns),
+        sleep_ns: gained!(turnaround_parts.sleep_ns),
+        queued_ns: gained!(turnaround_parts.queued_ns),
+    };
+    let answer = dist(&now.answer_ns, before.map(|b| &b.answer_ns), epoch);
+    let mut turnaround = dist(&now.turnaround_ns, before.map(|b| &b.turnaround_ns), epoch);
+    turnaround.sum_ns =
+        parts.on_cpu_ns + parts.run_queue_ns + parts.block_io_ns + parts.sleep_ns + parts.queued_ns;
     let flow = Flow {
         image: key.image,
         peer: key.peer,
@@ -64,35 +80,27 @@ pub(super) fn flow(
         messages_received: gained!(messages_received),
         bytes_sent: gained!(bytes_sent),
         bytes_received: gained!(bytes_received),
-        sends: gained!(sends),
-        receives: gained!(receives),
-        answered: gained!(answered),
+        answered: count(&answer),
         midlife_turns: gained!(midlife_turns),
         below_floor: gained!(below_floor),
         ambiguous: gained!(ambiguous),
         arrival_unknown: gained!(arrival_unknown),
         retransmits: gained!(retransmits),
         min_rtt_ns: now.min_rtt_ns,
-        turnarounds: gained!(turnarounds),
-        turnaround_parts: PartsRaw {
-            on_cpu_ns: gained!(turnaround_parts.on_cpu_ns),
-            run_queue_ns: gained!(turnaround_parts.run_queue_ns),
-            block_io_ns: gained!(turnaround_parts.block_io_ns),
-            sleep_ns: gained!(turnaround_parts.sleep_ns),
-            queued_ns: gained!(turnaround_parts.queued_ns),
-        },
+        turnarounds: count(&turnaround),
+        turnaround_parts: parts,
         unprompted: gained!(unprompted),
         unprompted_ns: gained!(unprompted_ns),
         handovers: gained!(handovers),
-        answer: dist(&now.answer_ns, before.map(|b| &b.answer_ns), epoch),
+        answer,
         queued: dist(&now.queued_ns, before.map(|b| &b.queued_ns), epoch),
-        turnaround: dist(&now.turnaround_ns, before.map(|b| &b.turnaround_ns), epoch),
+        turnaround,
     };
-    let moved = flow.sends
-        + flow.receives
-        + flow.retransmits
+    let moved = flow.retransmits
         + flow.messages_sent
         + flow.messages_received
+        + flow.bytes_sent
+        + flow.bytes_received
         + flow.turnarounds
         + flow.unprompted;
     (moved != 0).then_some(flow)

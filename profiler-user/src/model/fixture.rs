@@ -83,8 +83,7 @@ pub(crate) fn flow(
         messages_received: n,
         bytes_sent: n * sent,
         bytes_received: n * received,
-        sends: n,
-        receives: n,
+
         answered: if role == Role::Unknown { 0 } else { n },
         turnarounds,
         turnaround_parts: PartsRaw {

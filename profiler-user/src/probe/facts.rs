@@ -19,6 +19,8 @@ pub struct Facts {
     pub tracepoints: BTreeMap<String, usize>,
     /// Kinds of iterator that the kernel has.
     pub iterators: Vec<String>,
+    /// Programs can read another CPU's slot of a map (5.19).
+    pub reads_other_cpus: bool,
     /// Whether this build carries the programs.
     pub has_object: bool,
 }
@@ -53,6 +55,7 @@ impl Facts {
                 .collect(),
             tracepoints,
             iterators,
+            reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             has_object: !super::OBJECT.is_empty(),
         })
     }

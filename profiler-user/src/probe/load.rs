@@ -69,6 +69,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
             .get("sched_switch")
             .is_some_and(|arguments| *arguments >= 4),
     );
+    let reads_other_cpus = u32::from(facts.reads_other_cpus);
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf))
@@ -76,6 +77,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
         .override_global("OFFSETS", offsets, true)
         .override_global("FEATURE_PMU", &pmu, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
+        .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .load(super::OBJECT)
         .map_err(|error| LoadError::Maps(Box::new(error)))?;
     let statuses = planned

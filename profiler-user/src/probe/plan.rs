@@ -101,7 +101,7 @@ pub const SPECS: &[Spec] = &[
         program: "sched_waking",
         hook: Hook::BtfTracepoint("sched_waking"),
         arguments: 1,
-        fields: &["task_tgid"],
+        fields: &["task_tgid", "task_on_cpu"],
         serves: "run queue time, hand-over between threads",
         instead_of: None,
     },
@@ -310,6 +310,7 @@ mod tests {
                 .filter_map(|spec| Some((spec.hook.tracepoint()?.to_owned(), spec.arguments)))
                 .collect(),
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
+            reads_other_cpus: true,
             has_object: true,
         }
     }
