@@ -319,7 +319,10 @@ pub struct Edge {
     pub acceptor_only: bool,
 }
 
-/// Where a request's time went.
+/// Where a request's time went: `mean_ns` is the sum of the courts, `network_ns` and `other_ns`.
+///
+/// Where several entries lead to one component, its time is split by the requests that each brings to it: exact when
+/// they cost the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// Component id of the entry.
@@ -338,7 +341,8 @@ pub struct Entry {
     pub other_ns: f64,
 }
 
-/// Time per request in one component's court.
+/// Time per request in one component's court. That of a remote end is the whole latency towards it, network included,
+/// and its parts, which nobody here can know, are 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Court {
     /// Component id.

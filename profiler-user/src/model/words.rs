@@ -58,8 +58,8 @@ pub const LOSSES: [Loss; 10] = [
     Loss {
         class: "history",
         counts: false,
-        meaning: "turnarounds longer than a thread's remembered waits: their parts are approximate, their sum is not",
-        mend: "nothing: only the split into parts is affected",
+        meaning: "turnarounds longer than a thread's remembered waits: their split into parts is approximate, their sum is not",
+        mend: "nothing needs mending",
     },
     Loss {
         class: "remotes",
