@@ -159,6 +159,9 @@ pub fn wait(child: &mut Child) -> Result<ExitStatus> {
 
 /// End a child by its id: SIGTERM, and SIGKILL if it has not gone after three seconds.
 pub fn stop(child: &mut Child) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     let id = child.id().to_string();
     let _ = Command::new("kill").args(["-TERM", &id]).status();
     let deadline = Instant::now() + Duration::from_secs(3);

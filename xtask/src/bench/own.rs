@@ -32,8 +32,7 @@ pub fn measure(built: &Built) -> Result<report::Own> {
                     "--serve",
                     "--rate",
                     "10",
-                    "--suffix",
-                    &format!("-{chain}"),
+                    &format!("--suffix=-{chain}"),
                 ])
                 .args([
                     "--web",
