@@ -41,7 +41,8 @@ Examples:
   sudo courtside stat --json -- redis-benchmark -n 20000 -c 1 -t get
 
 Ctrl-C ends the measurement and prints what was seen. With a COMMAND its exit
-status is passed on (128+N if signal N ended it).";
+status is passed on (128+N if signal N ended it); while JSON goes to stdout, what
+it prints there goes to stderr.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

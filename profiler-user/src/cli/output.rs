@@ -81,8 +81,12 @@ impl Output {
         file.write_all(bytes)
     }
 
+    pub(super) fn is_stdout(&self) -> bool {
+        self.file.is_none()
+    }
+
     fn is_terminal(&self) -> bool {
-        self.file.is_none() && io::stdout().is_terminal()
+        self.is_stdout() && io::stdout().is_terminal()
     }
 
     /// How to draw for it.

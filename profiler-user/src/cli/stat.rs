@@ -45,7 +45,7 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     let mut child = match args.command.first() {
         Some(name) => Some(
             waiter
-                .spawn(&args.command)
+                .spawn(&args.command, printer.is_for_programs())
                 .with_context(|| format!("cannot run {}", name.display()))?,
         ),
         None => None,
@@ -116,6 +116,11 @@ struct Printer {
 }
 
 impl Printer {
+    /// What a command prints must not stand between the JSON on stdout.
+    fn is_for_programs(&self) -> bool {
+        self.format == Format::Json && self.output.is_stdout()
+    }
+
     fn print(&mut self, snapshot: &Snapshot) -> anyhow::Result<Reader> {
         let text = match self.format {
             Format::Json => json::to_string(snapshot)?,

@@ -6,7 +6,7 @@
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt,
+    os::{fd::AsFd, unix::process::ExitStatusExt},
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -58,13 +58,17 @@ impl Waiter {
         })
     }
 
-    /// Starts a command.
-    pub(super) fn spawn(&self, command: &[OsString]) -> io::Result<Child> {
+    /// Starts a command. Its standard output can be led aside to our standard error.
+    pub(super) fn spawn(&self, command: &[OsString], aside: bool) -> io::Result<Child> {
         let _context = self.runtime.enter();
         let (program, arguments) = command
             .split_first()
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Command::new(program).args(arguments).spawn()
+        let mut command = Command::new(program);
+        if aside {
+            command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+        }
+        command.args(arguments).spawn()
     }
 
     /// Waits.
@@ -121,7 +125,7 @@ mod tests {
 
     fn status_of(line: &str) -> u8 {
         let mut waiter = Waiter::new().unwrap();
-        let mut child = waiter.spawn(&command(line)).unwrap();
+        let mut child = waiter.spawn(&command(line), false).unwrap();
         match waiter.until(None, Some(&mut child)).unwrap() {
             Event::Ended(status) => exit_code(status),
             other => panic!("{other:?}"),
@@ -138,7 +142,7 @@ mod tests {
     #[test]
     fn a_deadline_passes_before_a_command_that_waits() {
         let mut waiter = Waiter::new().unwrap();
-        let mut child = waiter.spawn(&command("exec sleep 1000")).unwrap();
+        let mut child = waiter.spawn(&command("exec sleep 1000"), false).unwrap();
         let soon = Some(Instant::now() + Duration::from_millis(1));
         assert_eq!(waiter.until(soon, Some(&mut child)).unwrap(), Event::Time);
         send(&child, Signal::TERM);
@@ -151,7 +155,9 @@ mod tests {
     #[test]
     fn a_command_that_is_not_there_is_an_error() {
         let waiter = Waiter::new().unwrap();
-        let error = waiter.spawn(&["/no/such/command".into()]).unwrap_err();
+        let error = waiter
+            .spawn(&["/no/such/command".into()], false)
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,0 +1,109 @@
+//! The binary as its users call it, as far as that needs no privileges.
+//!
+//! In: command lines. Out: exit status, stdout, stderr.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+#[expect(
+    clippy::unwrap_used,
+    reason = "a binary that does not start fails the test"
+)]
+fn courtside(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_courtside"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_what_would_be_right() {
+    for (arguments, says) in [
+        (&["stat", "-d", "soon"][..], "10s"),
+        (&["stat", "-F", "xml"], "table, json"),
+        (&["stat", "redis-benchmark"], "[-- <COMMAND>...]"),
+        (&["stat", "--rtt-floor", "150"], "150us"),
+        (&["stat", "--entry", ":80"], "--entry web:8080"),
+        (&["schema", "nonsense"], "snapshot, check"),
+        (&["chekc"], "check"),
+    ] {
+        let output = courtside(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        let said = text(&output.stderr);
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_status_1_and_names_the_command_that_finds_it() {
+    let output = courtside(&["stat", "-p", "4294967295"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.starts_with("courtside: there is no process 4294967295; "),
+        "{said}"
+    );
+}
+
+#[test]
+fn help_goes_to_stdout_without_escape_codes() {
+    for arguments in [
+        &["--help"][..],
+        &["-h"],
+        &["stat", "--help"],
+        &["--version"],
+    ] {
+        let output = courtside(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && !output.stdout.contains(&0x1b));
+    }
+}
+
+#[test]
+fn check_keeps_its_schema_wherever_it_runs() {
+    let schema = courtside(&["schema", "check"]);
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let output = courtside(&["check", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    jsonschema::validate(&schema, &report).unwrap();
+    let expected = if report["ok"] == true { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(expected), "{report}");
+}
+
+#[test]
+fn what_is_not_a_terminal_gets_no_escape_codes() {
+    let output = courtside(&["check", "-v"]);
+    assert!(!output.stdout.is_empty());
+    assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = courtside(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        assert!(text(&output.stdout).contains("rtt-floor"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_courtside"))
+        .args(["schema", "snapshot"])
+        .stdout(Stdio::from(writer))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(status.status.code(), Some(0));
+    assert_eq!(text(&status.stderr), "");
+}
