@@ -99,7 +99,13 @@ pub fn name(comm: &str, cmdline: &[String]) -> String {
         return script;
     }
     let cut = comm.len() >= COMM_MAX && called.starts_with(comm);
-    if cut { called } else { comm }.to_owned()
+    let better = cut || (is_descriptor(comm) && !called.is_empty());
+    if better { called } else { comm }.to_owned()
+}
+
+/// What was executed through a descriptor is named after its number, or after the memory it is in.
+fn is_descriptor(comm: &str) -> bool {
+    comm.bytes().all(|byte| byte.is_ascii_digit()) || comm.starts_with("memfd:")
 }
 
 /// File name of what was called; a login shell has a dash before it.
@@ -183,6 +189,9 @@ mod tests {
                 "systemd-journald",
             ),
             ("renamed-by-self", "/usr/bin/other", "renamed-by-self"),
+            // executed through a descriptor
+            ("3", "/usr/sbin/agent --serve", "agent"),
+            ("memfd:agent-v1", "agent", "agent"),
             // interpreters
             ("python3", "python3 -u /srv/shop/app.py --port 1", "app.py"),
             (

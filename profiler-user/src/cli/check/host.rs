@@ -39,6 +39,7 @@ pub(super) fn checks(root: &Path, cpus: u32, facts: &Result<Facts, BtfError>) ->
         memlock(root),
         Some(btf(facts)),
         Some(tracefs(root)),
+        paranoid(root, &privileges),
         Some(pmu(&privileges, cpus)),
     ]
     .into_iter()
@@ -174,6 +175,22 @@ fn tracefs(root: &Path) -> Check {
             "not mounted, and not needed: the hooks are found in BTF"
         },
     )
+}
+
+/// How much of the machine's counters is for processes without the capability.
+fn paranoid(root: &Path, privileges: &Privileges) -> Option<Check> {
+    const NAME: &str = "perf_event_paranoid";
+    let level = line(&root.join("proc/sys/kernel/perf_event_paranoid"))?;
+    Some(if privileges.permits(Capability::CAP_PERFMON) {
+        Check::ok(NAME, format!("{level}, not in the way"))
+    } else {
+        Check::bad(
+            State::Degraded,
+            NAME,
+            format!("{level}: hardware counters are refused without cap_perfmon"),
+            privileges.command(),
+        )
+    })
 }
 
 fn pmu(privileges: &Privileges, cpus: u32) -> Check {
