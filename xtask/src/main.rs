@@ -11,6 +11,7 @@ mod bench;
 mod build;
 mod demo;
 mod ebpf;
+mod metrics;
 mod packages;
 mod services;
 mod sh;
