@@ -282,16 +282,12 @@ pub enum Lost {
     History = 5,
     /// Remote ends merged into "unknown": the map of remote ends is full.
     Remotes = 6,
-    /// Events dropped: the ring was full.
-    Ring = 7,
-    /// A kernel struct could not be read.
-    Fault = 8,
     /// Connections whose other end on this host was not found: the map of ends was full.
-    Ends = 9,
+    Ends = 7,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 10;
+pub const LOST_CLASSES: usize = 8;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -302,8 +298,6 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "disk_requests",
     "history",
     "remotes",
-    "ring",
-    "fault",
     "connection_ends",
 ];
 

@@ -19,6 +19,8 @@ const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+/// `SOCK_BINDPORT_LOCK`
+const BIND_PORT: u8 = 8;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
 /// `TCP_LISTEN`, also the state of listening Unix sockets.
@@ -66,8 +68,11 @@ fn first_look(sk: *const u8, state: &mut SockState) -> bool {
     } else {
         return false;
     }
-    if scanning() {
+    if scanning() && state.seen_born == 0 {
         state.midlife = 1;
+        if state.role == ROLE_UNKNOWN {
+            state.role = standing_role(sk, state);
+        }
         if let Some(count) = MIDLIFE.get_ptr_mut(0) {
             // SAFETY: a slot of this CPU.
             unsafe { *count += 1 };
@@ -79,6 +84,22 @@ fn first_look(sk: *const u8, state: &mut SockState) -> bool {
 #[inline(always)]
 fn scanning() -> bool {
     crate::maps::settings().is_some_and(|settings| settings.scanning != 0)
+}
+
+/// Role of a datagram socket whose first transfer was not seen. A server chooses its UDP port; a client's is given to
+/// it. On Unix, a client connects, and a server does not.
+#[inline(always)]
+fn standing_role(sk: *const u8, state: &SockState) -> u8 {
+    if state.transport == TRANSPORT_UDP {
+        if field!(sk, sock_userlocks, u8) & BIND_PORT != 0 {
+            return ROLE_ACCEPTOR;
+        }
+        return ROLE_INITIATOR;
+    }
+    if state.stream == 0 && probe::<u64>(sk as u64, offset!(unix_peer)) == 0 {
+        return ROLE_ACCEPTOR;
+    }
+    ROLE_UNKNOWN
 }
 
 /// An accepted Unix socket carries its listener's address, a connected one usually none. Socket pairs and datagram

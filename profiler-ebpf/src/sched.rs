@@ -4,6 +4,8 @@
 
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use aya_log_ebpf::debug;
+
 use crate::{
     clock, field, image,
     kernel::{current_task, now_ns, pmu_wanted, switch_passes_state},
@@ -135,7 +137,12 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     clock::flush(state, now, 0);
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;
-    state.image = image::new_image(task, tgid, state.image);
+    let before = state.image;
+    state.image = image::new_image(task, tgid, before);
+    debug!(
+        &ctx,
+        "exec: process {} of image {} is image {} now", tgid, before, state.image
+    );
     0
 }
 

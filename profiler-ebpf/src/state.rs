@@ -3,7 +3,7 @@
 //! In: nothing. Out: plain records. Must not know: hooks.
 
 /// Remembered waits of a task.
-pub const EPISODES: usize = 4;
+pub const EPISODES: usize = 8;
 /// Remembered arrivals of a datagram socket.
 pub const ARRIVALS: usize = 32;
 
@@ -139,7 +139,9 @@ pub struct SockState {
     pub arrival_guess: u8,
     /// 1: `SOCK_STREAM`.
     pub stream: u8,
-    pub pad: [u8; 3],
+    /// 1: its connect or accept was seen.
+    pub seen_born: u8,
+    pub pad: [u8; 2],
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,

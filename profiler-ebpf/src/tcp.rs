@@ -115,6 +115,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         let current = current_task();
         if let (Some(task), Some(socket)) = (task_state(current), socket_state(sk)) {
             socket.role = ROLE_INITIATOR;
+            socket.seen_born = 1;
             socket.tgid = task.tgid;
             socket.image = image::image_of(current, task);
         }
@@ -128,6 +129,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     } else if before == SYN_RECV && after == ESTABLISHED {
         if let Some(socket) = socket_state(sk) {
             socket.role = ROLE_ACCEPTOR;
+            socket.seen_born = 1;
         }
     } else if after == LISTEN {
         if ctx.pid() != 0

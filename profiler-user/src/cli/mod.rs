@@ -59,7 +59,9 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let root = Path::new("/");
     let kernel = source::RunningKernel;
-    match cli.command.unwrap_or(Command::Top(cli.top)) {
+    let command = cli.command.unwrap_or(Command::Top(cli.top));
+    listen_to_programs(matches!(&command, Command::Stat(args) if args.measure.verbose));
+    match command {
         Command::Top(args) => dashboard(&args, &kernel, root),
         Command::Stat(args) => stat::run(&args, &kernel, root),
         Command::Check(args) => check::run(&args, &kernel, root),
@@ -91,6 +93,18 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let snapshots = Box::new(Snapshots::new(measurement, view));
     top::run(snapshots, args.interval, &options)?;
     Ok(0)
+}
+
+/// Lets the kernel programs speak on stderr: with `-v`, or as `RUST_LOG` says.
+fn listen_to_programs(verbose: bool) {
+    let filter = if verbose {
+        "off,courtside_bpf=debug"
+    } else {
+        "off"
+    };
+    // A second call in one process changes nothing.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter))
+        .try_init();
 }
 
 /// Says which probes do not work; with `verbose`, how each one does.

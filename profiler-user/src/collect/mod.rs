@@ -82,7 +82,6 @@ struct Totals {
 }
 
 /// Attached programs. Dropping it detaches everything.
-#[derive(Debug)]
 pub struct Session {
     loaded: Loaded,
     settings: Settings,
@@ -97,6 +96,8 @@ pub struct Session {
     /// Images whose processes were all gone at the end of the last window.
     gone: BTreeSet<u32>,
     map_bytes: u64,
+    /// What the programs say, where anybody listens.
+    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Session {
@@ -129,13 +130,18 @@ impl Session {
             pad: 0,
             floor_ns: wishes.rtt_floor_ns.unwrap_or(0),
         };
-        selfcheck::check(&mut loaded, |loaded| scan(loaded, &mut settings))?;
+        selfcheck::check(&mut loaded, |loaded| attach(loaded, &mut settings))?;
         let run_time = if wishes.run_time_stats {
             aya::sys::enable_stats(aya::sys::Stats::RunTime).ok()
         } else {
             None
         };
         let map_bytes = map_bytes(&loaded);
+        let log = if log::log_enabled!(target: "courtside_bpf", log::Level::Debug) {
+            aya_log::EbpfLogger::init(&mut loaded.ebpf).ok()
+        } else {
+            None
+        };
         let mut session = Self {
             loaded,
             settings,
@@ -148,6 +154,7 @@ impl Session {
             run_time,
             gone: BTreeSet::new(),
             map_bytes,
+            log,
         };
         session.window().map_err(|error| match error {
             CollectError::Map(error) => AttachError::Map(error),
@@ -167,6 +174,9 @@ impl Session {
     /// # Errors
     /// When a map cannot be read.
     pub fn window(&mut self) -> Result<Frame, CollectError> {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         self.loaded.iterate("iter_tasks")?;
         let epoch = self.settings.epoch;
         let ended = Instant::now();
@@ -374,19 +384,25 @@ impl Session {
     }
 }
 
-/// Walks all tasks and sockets: clocks for every task, listeners, connections older than the attach.
-fn scan(loaded: &mut Loaded, settings: &mut Settings) -> Result<(), LoadError> {
+/// Attaches between two walks over all sockets. Listeners come first, so that whatever traffic shows itself from the
+/// first moment is told apart by them; then clocks for every task, and the connections older than the attach.
+fn attach(loaded: &mut Loaded, settings: &mut Settings) -> Result<(), LoadError> {
     const LISTENERS: u32 = 1;
     const CONNECTIONS: u32 = 2;
-    for scanning in [LISTENERS, CONNECTIONS] {
-        settings.scanning = scanning;
-        set(loaded, settings)?;
-        if scanning == LISTENERS && loaded.works("iter_tasks") {
-            loaded.iterate("iter_tasks")?;
-        }
-        if loaded.works("iter_sockets") {
-            loaded.iterate("iter_sockets")?;
-        }
+    let sockets = loaded.works("iter_sockets");
+    settings.scanning = LISTENERS;
+    set(loaded, settings)?;
+    if sockets {
+        loaded.iterate("iter_sockets")?;
+    }
+    settings.scanning = CONNECTIONS;
+    set(loaded, settings)?;
+    loaded.attach();
+    if loaded.works("iter_tasks") {
+        loaded.iterate("iter_tasks")?;
+    }
+    if sockets {
+        loaded.iterate("iter_sockets")?;
     }
     settings.scanning = 0;
     set(loaded, settings)

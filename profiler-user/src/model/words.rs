@@ -24,7 +24,7 @@ const QUIETER: &str = "measure for a shorter time, or while fewer programs and p
 const MEMORY: &str = "free memory, then measure again";
 
 /// Every class of loss.
-pub const LOSSES: [Loss; 10] = [
+pub const LOSSES: [Loss; 8] = [
     Loss {
         class: "flows",
         counts: true,
@@ -66,18 +66,6 @@ pub const LOSSES: [Loss; 10] = [
         counts: false,
         meaning: "remote ends shown as \"unknown\": the table of addresses was full",
         mend: QUIETER,
-    },
-    Loss {
-        class: "ring",
-        counts: false,
-        meaning: "single events not recorded: the ring was full; the sums are complete",
-        mend: "record without --events",
-    },
-    Loss {
-        class: "fault",
-        counts: true,
-        meaning: "something not counted: a kernel structure could not be read",
-        mend: "run `courtside check` and look for degraded probes",
     },
     Loss {
         class: "connection_ends",

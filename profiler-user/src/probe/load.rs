@@ -53,7 +53,17 @@ pub struct Loaded {
     pub statuses: Vec<ProbeStatus>,
 }
 
-/// Loads and attaches. A program that fails is noted, and the rest goes on.
+/// Smaller maps, from `COURTSIDE_MAP_LIMITS=FLOWS=4,IMAGES=2`: for tests of what happens when one is full.
+fn map_limits() -> Vec<(String, u32)> {
+    std::env::var("COURTSIDE_MAP_LIMITS")
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|limit| limit.split_once('='))
+        .filter_map(|(map, entries)| Some((map.to_owned(), entries.parse().ok()?)))
+        .collect()
+}
+
+/// Loads every program of the plan; hooks see nothing yet. A program that fails is noted, and the rest goes on.
 ///
 /// # Errors
 /// When nothing can be loaded at all.
@@ -70,10 +80,18 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
             .is_some_and(|arguments| *arguments >= 4),
     );
     let reads_other_cpus = u32::from(facts.reads_other_cpus);
+    // The programs speak only when somebody listens.
+    let log_level = log::max_level() as u8;
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
-    let mut ebpf = EbpfLoader::new()
+    let limits = map_limits();
+    let mut loader = EbpfLoader::new();
+    for (map, entries) in &limits {
+        loader.map_max_entries(map, *entries);
+    }
+    let mut ebpf = loader
         .btf(Some(&btf))
         .allow_unsupported_maps()
+        .override_global(aya_log::LEVEL, &log_level, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("FEATURE_PMU", &pmu, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
@@ -88,7 +106,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
                     ProbeState::Failed,
                     format!("{reason}; lost: {}", probe.serves),
                 ),
-                Ok(()) => match attach(&mut ebpf, probe, &btf) {
+                Ok(()) => match verify(&mut ebpf, probe, &btf) {
                     Ok(()) if probe.fallback => (ProbeState::Degraded, probe.serves.to_owned()),
                     Ok(()) => (ProbeState::Attached, String::new()),
                     Err(error) => (
@@ -108,7 +126,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
     Ok(Loaded { ebpf, statuses })
 }
 
-fn attach(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramError> {
+fn verify(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramError> {
     let program = ebpf
         .program_mut(probe.program)
         .ok_or_else(|| ProgramError::IOError(io::Error::other("the object has no such program")))?;
@@ -116,7 +134,6 @@ fn attach(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramErro
         Hook::BtfTracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
             program.load(name, btf)?;
-            program.attach()?;
         }
         Hook::Iterator(kind) => {
             let program: &mut Iter = program.try_into()?;
@@ -127,6 +144,23 @@ fn attach(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramErro
 }
 
 impl Loaded {
+    /// Puts every loaded program on its hook.
+    pub fn attach(&mut self) {
+        for status in &mut self.statuses {
+            if status.state == ProbeState::Failed {
+                continue;
+            }
+            let program = self.ebpf.program_mut(&status.name);
+            let Some(Ok(program)) = program.map(<&mut BtfTracePoint>::try_from) else {
+                continue;
+            };
+            if let Err(error) = program.attach() {
+                status.state = ProbeState::Failed;
+                status.reason = chain(&error);
+            }
+        }
+    }
+
     /// Runs an iterator over everything it walks.
     ///
     /// # Errors

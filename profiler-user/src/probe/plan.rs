@@ -79,6 +79,7 @@ const SOCKET: &[&str] = &[
     "tcp_rtt_min",
     "unix_peer",
     "unix_addr",
+    "sock_userlocks",
 ];
 const REQUEST: &[&str] = &["request_cmd_flags", "request_data_len"];
 

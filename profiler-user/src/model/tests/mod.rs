@@ -389,7 +389,7 @@ fn what_makes_counts_uncertain_makes_them_lower_bounds() {
     frame.lost.insert("flows".into(), 3);
     let quality = folded(&frame).quality;
     assert!(quality.lower_bound);
-    assert_eq!((quality.lost["flows"], quality.lost["ring"]), (3, 0));
+    assert_eq!((quality.lost["flows"], quality.lost["remotes"]), (3, 0));
 }
 
 #[test]
