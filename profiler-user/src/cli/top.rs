@@ -125,7 +125,11 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
     let mut stop = watch(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
     let mut screen = Screen::open()?;
     let mut events = EventStream::new();
-    state.resize(screen.terminal.size()?.height);
+    let size = screen
+        .terminal
+        .size()
+        .context("cannot ask the terminal for its size")?;
+    state.resize(size.width, size.height);
     loop {
         screen.draw(&state)?;
         tokio::select! {
@@ -143,7 +147,7 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
                     Some(Action::Reset) => live.reset(),
                     Some(Action::Interval(interval)) => live.set_interval(interval),
                 },
-                Some(Ok(Event::Resize(_, height))) => state.resize(height),
+                Some(Ok(Event::Resize(width, height))) => state.resize(width, height),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error).context("cannot read from the terminal"),
                 None => return Ok(()),

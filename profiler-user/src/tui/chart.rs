@@ -1,69 +1,13 @@
-//! Small pictures made of text: bars, sparklines, clipped names.
+//! Small pictures made of text: bars, sparklines, histograms, areas.
 //!
-//! In: plain numbers and a width. Out: spans of exactly that width or less.
+//! In: plain numbers and a size. Out: spans and lines of that size.
 //! Must not know: what the numbers mean, where they are shown.
 
-use ratatui::{
-    buffer::CellWidth,
-    text::{Line, Span},
-};
+use ratatui::text::{Line, Span};
 
 use super::style::{DIM, PARTS};
 
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// Width of a text on the screen, in columns.
-pub(super) fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
-}
-
-fn char_width(c: char) -> usize {
-    if c.is_control() {
-        1
-    } else {
-        usize::from(c.encode_utf8(&mut [0; 4]).cell_width())
-    }
-}
-
-/// A text from outside in at most `max` columns: control characters are shown as `?`, and what does not fit gives
-/// way to `…` in the middle, because both ends of a name tell things apart.
-pub(super) fn clip(text: &str, max: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { '?' } else { c });
-    if width(text) <= max {
-        return clean.collect();
-    }
-    if max == 0 {
-        return String::new();
-    }
-    let tail_room = (max - 1) / 2;
-    let mut head = take(clean.clone(), max - 1 - tail_room);
-    head.push('…');
-    let tail = take(clean.rev(), tail_room);
-    head.extend(tail.chars().rev());
-    head
-}
-
-/// A sentence in at most `max` columns: its end gives way.
-pub(super) fn clip_end(text: &str, max: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if width(text) <= max {
-        return clean.collect();
-    }
-    let mut head = take(clean, max.saturating_sub(1));
-    if max > 0 {
-        head.push('…');
-    }
-    head
-}
-
-fn take(chars: impl Iterator<Item = char>, mut room: usize) -> String {
-    chars
-        .map_while(|c| {
-            room = room.checked_sub(char_width(c))?;
-            Some(c)
-        })
-        .collect()
-}
 
 /// Splits `cells` in proportion to `values`, adding up exactly unless nothing is positive. The largest remainders win.
 pub(super) fn apportion(values: &[f64], cells: usize) -> Vec<usize> {
@@ -145,20 +89,41 @@ pub(super) fn column(value: f64, max: f64, rows: usize) -> Vec<char> {
         .collect()
 }
 
+/// The five parts over time as stacked areas `rows` high, newest at the right; also the value of the top.
+pub(super) fn areas(
+    samples: &[Option<[f64; 5]>],
+    width: usize,
+    rows: usize,
+) -> (Vec<Line<'static>>, f64) {
+    let shown = &samples[samples.len().saturating_sub(width)..];
+    let total = |parts: &[f64; 5]| parts.iter().sum::<f64>();
+    let max = shown.iter().flatten().map(total).fold(0.0, f64::max);
+    // Each column from the bottom: the index of the part in each cell.
+    let column = |sample: &Option<[f64; 5]>| -> Vec<usize> {
+        let Some(parts) = sample else {
+            return Vec::new();
+        };
+        let shares = apportion(parts, level(total(parts), max, rows));
+        let cells = shares.iter().enumerate();
+        cells
+            .flat_map(|(part, &n)| std::iter::repeat_n(part, n))
+            .collect()
+    };
+    let columns: Vec<Vec<usize>> = shown.iter().map(column).collect();
+    let lines = (0..rows).rev().map(|row| {
+        let pad = Span::raw(" ".repeat(width - shown.len()));
+        let cells = columns.iter().map(|column| match column.get(row) {
+            Some(&part) => Span::styled(PARTS[part].glyph, PARTS[part].style),
+            None => Span::raw(" "),
+        });
+        Line::from_iter(std::iter::once(pad).chain(cells))
+    });
+    (lines.collect(), max)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_keep_both_ends() {
-        assert_eq!(clip("web", 8), "web");
-        assert_eq!(clip("checkout-service-7f9c", 11), "check…-7f9c");
-        assert_eq!(clip("名前名前名前", 7), "名…前");
-        assert_eq!(clip("a\u{1b}[31mb", 20), "a?[31mb");
-        assert_eq!(clip("abc", 0), "");
-        assert_eq!(clip("abc", 1), "…");
-        assert_eq!(clip_end("a long reason", 7), "a long…");
-    }
 
     #[test]
     fn shares_add_up() {
@@ -184,6 +149,23 @@ mod tests {
         assert_eq!(column(12.0, 16.0, 2), ['▄', '█']);
         assert_eq!(column(0.001, 16.0, 2), [' ', '▁']);
         assert_eq!(column(0.0, 16.0, 2), [' ', ' ']);
+    }
+
+    #[test]
+    fn areas_stack_from_the_bottom_and_leave_gaps() {
+        let samples = [
+            Some([1.0, 0.0, 0.0, 0.0, 1.0]),
+            None,
+            Some([0.0, 4.0, 0.0, 0.0, 0.0]),
+        ];
+        let (lines, max) = areas(&samples, 4, 4);
+        let lines: Vec<String> = lines.iter().map(Line::to_string).collect();
+        assert_eq!(lines, ["   ▓", "   ▓", " · ▓", " █ ▓"]);
+        assert_eq!(max, 4.0);
+        assert_eq!(
+            areas(&[], 2, 1),
+            (vec![Line::from(vec![Span::raw("  ")])], 0.0)
+        );
     }
 
     #[test]

@@ -8,16 +8,17 @@ use ratatui::{
 };
 
 use super::{
-    chart,
     filter::KEYS,
     state::View,
     style::{ACCENT, PARTS, PLAIN, STRONG},
     table::Content,
+    text,
 };
 
-const KEY_HELP: [(&str, &str); 14] = [
+const KEY_HELP: [(&str, &str); 15] = [
     ("Tab 1–9", "next view, view by number"),
     ("↑ ↓ j k", "move; PgUp PgDn by pages, g G to the ends"),
+    ("← → h l", "previous, next component in Turnaround"),
     ("Enter", "open what is selected"),
     ("Esc", "back; clears the filter"),
     ("/", "filter by words that must all match"),
@@ -80,35 +81,24 @@ pub(super) fn lines(view: View, width: usize) -> Vec<Line<'static>> {
 }
 
 fn heading(text: &str, width: usize) -> Line<'static> {
-    Line::styled(chart::clip_end(&format!(" {text}"), width), STRONG)
+    Line::styled(text::clip_end(&format!(" {text}"), width), STRONG)
 }
 
-/// A term and its explanation beside it, wrapped at words.
-fn entry(lines: &mut Vec<Line<'static>>, term: &str, style: Style, text: &str, width: usize) {
-    const TERM: usize = 14;
-    let room = width.saturating_sub(TERM + 4).max(8);
-    let mut rows = vec![String::new()];
-    for word in text.split(' ') {
-        match rows.last_mut() {
-            Some(row) if row.is_empty() => row.push_str(word),
-            Some(row) if chart::width(row) + chart::width(word) < room => {
-                row.push(' ');
-                row.push_str(word);
-            }
-            _ => rows.push(word.to_owned()),
-        }
-    }
-    for (i, row) in rows.into_iter().enumerate() {
-        let term = if i == 0 {
-            chart::clip_end(term, TERM)
-        } else {
-            String::new()
-        };
-        let pad = " ".repeat(TERM + 1 - chart::width(&term));
-        lines.push(Line::from(vec![
-            Span::raw("  "),
-            Span::styled(term, style),
-            Span::styled(format!("{pad}{row}"), PLAIN),
-        ]));
-    }
+/// A term and its explanation beside it.
+fn entry(
+    lines: &mut Vec<Line<'static>>,
+    term: &str,
+    style: Style,
+    explanation: &str,
+    width: usize,
+) {
+    const TERM: usize = 18;
+    let term = Span::styled(format!("  {term}"), style);
+    let explanation = Span::styled(explanation.to_owned(), PLAIN);
+    lines.extend(text::wrap(
+        &term,
+        TERM,
+        &[explanation],
+        width.saturating_sub(1),
+    ));
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::state::{Action, UiState, View};
+use super::{
+    help,
+    state::{Action, UiState, View},
+};
 
 /// Intervals that `+` and `-` step through, milliseconds.
 const INTERVALS_MS: [u64; 9] = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000];
@@ -62,19 +65,28 @@ impl UiState {
     }
 
     fn help_key(&mut self, code: KeyCode) {
+        let page = self.page() as u16;
         let line = self.help.unwrap_or(0);
+        let lines = help::lines(self.view, self.size.0).len() as u16;
+        let last = lines.saturating_sub(page);
         self.help = match code {
-            KeyCode::Down | KeyCode::Char('j') => Some(line.saturating_add(1)),
+            KeyCode::Down | KeyCode::Char('j') => Some((line + 1).min(last)),
             KeyCode::Up | KeyCode::Char('k') => Some(line.saturating_sub(1)),
-            KeyCode::PageDown => Some(line.saturating_add(10)),
-            KeyCode::PageUp => Some(line.saturating_sub(10)),
+            KeyCode::PageDown => Some((line + page).min(last)),
+            KeyCode::PageUp => Some(line.saturating_sub(page)),
             KeyCode::Home | KeyCode::Char('g') => Some(0),
+            KeyCode::End | KeyCode::Char('G') => Some(last),
             _ => None,
         };
     }
 
+    /// Rows that page keys move by: what the view has on the screen, about.
+    fn page(&self) -> usize {
+        self.size.1.saturating_sub(5).max(1)
+    }
+
     fn view_key(&mut self, key: KeyEvent) -> Option<Action> {
-        let page = self.page;
+        let page = self.page();
         match key.code {
             KeyCode::Char('q') => return Some(Action::Quit),
             KeyCode::Char('?') => self.help = Some(0),
@@ -82,16 +94,18 @@ impl UiState {
             KeyCode::Char('/') => self.editing = true,
             KeyCode::Esc => self.escape(),
             KeyCode::Enter => self.enter(),
-            KeyCode::Tab => self.turn_to(1),
-            KeyCode::BackTab => self.turn_to(View::ALL.len() - 1),
+            KeyCode::Tab => self.turn_by(1),
+            KeyCode::BackTab => self.turn_by(View::ALL.len() - 1),
             KeyCode::Char(digit @ '1'..='9') => {
                 let number = digit.to_digit(10).unwrap_or(0) as usize;
                 if let Some(view) = View::ALL.get(number - 1) {
-                    self.view = *view;
+                    self.go_to(*view);
                 }
             }
             KeyCode::Down | KeyCode::Char('j') => self.select(|at, _| at + 1),
             KeyCode::Up | KeyCode::Char('k') => self.select(|at, _| at.saturating_sub(1)),
+            KeyCode::Right | KeyCode::Char('l') => self.step_target(1),
+            KeyCode::Left | KeyCode::Char('h') => self.step_target(-1),
             KeyCode::PageDown => self.select(|at, _| at + page),
             KeyCode::PageUp => self.select(|at, _| at.saturating_sub(page)),
             KeyCode::Home | KeyCode::Char('g') => self.select(|_, _| 0),
@@ -119,15 +133,15 @@ impl UiState {
         None
     }
 
-    fn turn_to(&mut self, step: usize) {
-        self.view = View::ALL[(self.view as usize + step) % View::ALL.len()];
+    fn turn_by(&mut self, step: usize) {
+        self.go_to(View::ALL[(self.view as usize + step) % View::ALL.len()]);
     }
 
-    fn escape(&mut self) {
-        self.set_filter(String::new());
+    /// Turns to a view by its number or name: there is no way back from there.
+    fn go_to(&mut self, view: View) {
+        self.forget_way();
+        self.turn_to(view);
     }
-
-    fn enter(&mut self) {}
 
     /// `+` measures longer windows, `-` shorter ones.
     fn step_interval(&mut self, step: i8) -> Option<Action> {

@@ -7,7 +7,11 @@
 
 mod chart;
 mod filter;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod graph;
 mod help;
+mod histogram;
 mod history;
 mod keys;
 mod screen;
@@ -15,6 +19,9 @@ mod shown;
 mod state;
 mod style;
 mod table;
+#[cfg(test)]
+mod tests;
+mod text;
 mod views;
 
 pub use screen::render;

@@ -11,10 +11,11 @@ use ratatui::{
 };
 
 use super::{
-    chart, help,
+    help,
     state::{UiState, View},
     style::{self, ACCENT, BAD, DIM, GOOD, PLAIN, SELECTED, STRONG, WARN},
-    table, views,
+    table, text,
+    views::{self, map::Map},
 };
 use crate::{frame::PmuState, units};
 
@@ -75,17 +76,47 @@ fn draw_body(frame: &mut Frame, area: Rect, state: &UiState) {
     }
     match state.view {
         View::Health => views::health::draw(frame, area, &cx, state.table(), &rows),
+        View::Turnaround => views::turnaround::draw(frame, area, &cx, state.table(), &rows),
+        View::Map => {
+            let map = Map::of(&cx, &state.filter);
+            views::map::draw(frame, area, &cx, &map, state.selected());
+        }
+        View::Components => views::components::draw(frame, area, &cx, state.table(), &rows),
+        View::Edges if state.edge_open => draw_edge(frame, area, state),
         view => table::draw(frame, area, view.spec(), &cx, state.table(), &rows),
+    }
+}
+
+/// Draws the selected edge by itself, or says that it is not there in this window.
+fn draw_edge(frame: &mut Frame, area: Rect, state: &UiState) {
+    let cx = state.context();
+    let pinned = state.table().selected.as_ref().map(|(id, _)| id);
+    let row = state
+        .selected()
+        .filter(|&row| Some(&(View::Edges.spec().id)(&cx, row)) == pinned);
+    match row {
+        Some(row) => views::edge::draw(frame, area, &cx, row),
+        None => {
+            let text = " No traffic on this edge in this window. Esc goes back.";
+            frame.render_widget(Paragraph::new(text).style(DIM), area);
+        }
     }
 }
 
 /// What to say instead of an empty table.
 fn nothing(state: &UiState, rows: &[usize]) -> Option<String> {
-    if !rows.is_empty() || (state.view == View::Health && state.filter.is_empty()) {
-        return None;
+    let target = state.context().target;
+    match state.view {
+        _ if !rows.is_empty() => return None,
+        View::Health if state.filter.is_empty() => return None,
+        View::Turnaround if target.is_some() => return None,
+        View::Edges if state.edge_open => return None,
+        _ => {}
     }
     Some(if state.shown().windows == 0 {
         "Measuring the first window…".to_owned()
+    } else if state.view == View::Turnaround && state.target.is_some() {
+        "This component did nothing in this window. Esc goes back, ← → go to others.".to_owned()
     } else if !state.filter.is_empty() {
         format!(
             "Nothing matches “{}”. Esc clears the filter.",
@@ -159,7 +190,10 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
     let snapshot = &shown.snapshot;
     let interval = units::duration(state.interval.as_nanos() as u64);
     // A round interval needs no fraction.
-    let interval = interval.replace(".00", "").replace(".0", "");
+    let interval = interval
+        .replace(".00", "")
+        .replace(".0", "")
+        .replace(' ', "");
     let (word, style) = if state.paused() {
         (
             " PAUSED ",
@@ -174,7 +208,7 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
     ]);
     let kernel = &snapshot.host.kernel;
     let release: String = kernel.split(['-', '+']).next().unwrap_or("").to_owned();
-    let host = chart::clip(&snapshot.host.hostname, 20);
+    let host = text::clip(&snapshot.host.hostname, 20);
     let count = |count: usize, one: &str, many: &str| {
         format!(
             "{} {}",
@@ -204,8 +238,8 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
             rank: 0,
         },
         Piece::new(
-            format!("{host} {}", chart::clip(kernel, 24)),
-            format!("{} {}", chart::clip(&host, 12), chart::clip(&release, 8)),
+            format!("{host} {}", text::clip(kernel, 24)),
+            format!("{} {}", text::clip(&host, 12), text::clip(&release, 8)),
             PLAIN,
             3,
         ),
@@ -306,7 +340,7 @@ fn tabs(state: &UiState, width: u16) -> Line<'static> {
         .find(|line| line.width() <= room)
         .unwrap_or(&candidates[2]);
     let entry = state.shown().main_entry().map_or(String::new(), |entry| {
-        let name = chart::clip(state.shown().name(&entry.component), 20);
+        let name = text::clip(state.shown().name(&entry.component), 20);
         match entry.port {
             0 => format!("entry {name} "),
             port => format!("entry {name}:{port} "),
@@ -335,7 +369,7 @@ fn footer(state: &UiState, width: u16) -> Line<'static> {
         Line::from(vec![
             Span::styled(" / ", ACCENT),
             Span::styled(
-                chart::clip_end(&state.filter_text, room.saturating_sub(12)),
+                text::clip_end(&state.filter_text, room.saturating_sub(12)),
                 STRONG,
             ),
             Span::styled("▏", ACCENT),
@@ -344,14 +378,16 @@ fn footer(state: &UiState, width: u16) -> Line<'static> {
     } else if let Some(message) = &state.message {
         let style = if message.bad { BAD } else { GOOD };
         Line::styled(format!(" {}", message.text), style)
+    } else if state.help.is_some() {
+        Line::styled(" j k scroll, any other key closes", DIM)
     } else {
         hints(state, room.saturating_sub(position.len() + 1))
     };
     let mut line = Line::default();
     let mut left_room = room.saturating_sub(position.len() + 1);
     for span in left.spans {
-        let text = chart::clip_end(&span.content, left_room);
-        left_room -= chart::width(&text);
+        let text = text::clip_end(&span.content, left_room);
+        left_room -= text::width(&text);
         line.spans
             .push(Span::styled(text, left.style.patch(span.style)));
     }
@@ -375,7 +411,7 @@ fn hints(state: &UiState, room: usize) -> Line<'static> {
     let filter = if state.filter.is_empty() {
         key("/", "filter", 3)
     } else {
-        let text = format!("filter “{}”", chart::clip(&state.filter_text, 24));
+        let text = format!("filter “{}”", text::clip(&state.filter_text, 24));
         let line = Line::from(vec![
             Span::styled(text, WARN),
             Span::styled(" Esc clears", DIM),

@@ -10,7 +10,7 @@ use super::{
     shown::Shown,
     style::Theme,
     table::{self, Context, Spec, TableState},
-    views,
+    views::{self, map::Map},
 };
 use crate::model::Snapshot;
 
@@ -21,6 +21,10 @@ pub enum View {
     Components,
     /// Who talks to whom.
     Edges,
+    /// Who calls whom, and where a request's time goes.
+    Map,
+    /// Turnaround of one component.
+    Turnaround,
     /// CPU time and hardware counters.
     Cpu,
     /// Block I/O.
@@ -31,9 +35,11 @@ pub enum View {
 
 impl View {
     /// All views, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Components,
         Self::Edges,
+        Self::Map,
+        Self::Turnaround,
         Self::Cpu,
         Self::Disk,
         Self::Health,
@@ -44,6 +50,8 @@ impl View {
         match self {
             Self::Components => ("Components", "Comp"),
             Self::Edges => ("Edges", "Edges"),
+            Self::Map => ("Map", "Map"),
+            Self::Turnaround => ("Turnaround", "Turn"),
             Self::Cpu => ("CPU", "CPU"),
             Self::Disk => ("Disk", "Disk"),
             Self::Health => ("Health", "Health"),
@@ -55,6 +63,8 @@ impl View {
         match self {
             Self::Components => "who holds the ball, and what for",
             Self::Edges => "who talks to whom, how often and how fast",
+            Self::Map => "who calls whom, and where a request's time goes",
+            Self::Turnaround => "what one component's time is made of",
             Self::Cpu => "who runs, who waits for a CPU",
             Self::Disk => "who reads and writes",
             Self::Health => "how far the numbers can be trusted",
@@ -66,6 +76,8 @@ impl View {
         match self {
             Self::Components => &views::components::SPEC,
             Self::Edges => &views::edges::SPEC,
+            Self::Map => &views::map::SPEC,
+            Self::Turnaround => &views::turnaround::SPEC,
             Self::Cpu => &views::cpu::SPEC,
             Self::Disk => &views::disk::SPEC,
             Self::Health => &views::health::SPEC,
@@ -111,14 +123,20 @@ pub struct UiState {
     frozen: Option<Shown>,
     pub(super) view: View,
     tables: Vec<TableState>,
+    /// Id of the component that the turnaround view is about; by default the one selected among the components.
+    pub(super) target: Option<String>,
+    /// The edge selected is shown by itself.
+    pub(super) edge_open: bool,
+    /// Views that Enter led away from, with their targets.
+    back: Vec<(View, Option<String>)>,
     pub(super) filter_text: String,
     pub(super) filter: Filter,
     pub(super) editing: bool,
     /// First line shown of the help, if it is open.
     pub(super) help: Option<u16>,
     pub(super) message: Option<Message>,
-    /// Rows that page keys move by.
-    pub(super) page: usize,
+    /// Columns and rows of the screen.
+    pub(super) size: (usize, usize),
 }
 
 impl UiState {
@@ -132,12 +150,15 @@ impl UiState {
             frozen: None,
             view: View::Components,
             tables: View::ALL.map(|view| TableState::new(view.spec())).into(),
+            target: None,
+            edge_open: false,
+            back: Vec::new(),
             filter_text: String::new(),
             filter: Filter::default(),
             editing: false,
             help: None,
             message: None,
-            page: 10,
+            size: (80, 24),
         }
     }
 
@@ -151,9 +172,9 @@ impl UiState {
             .take_if(|message| message.age >= MESSAGE_WINDOWS);
     }
 
-    /// Tells the height of the screen, by which page keys move.
-    pub fn resize(&mut self, height: u16) {
-        self.page = usize::from(height.saturating_sub(8)).max(1);
+    /// Tells the size of the screen, by which page keys move.
+    pub fn resize(&mut self, width: u16, height: u16) {
+        self.size = (usize::from(width), usize::from(height));
     }
 
     /// The snapshot on the screen; `None` before the first.
@@ -203,9 +224,13 @@ impl UiState {
     }
 
     pub(super) fn context(&self) -> Context<'_> {
+        let shown = self.shown();
         Context {
-            shown: self.shown(),
-            target: None,
+            shown,
+            target: match &self.target {
+                Some(id) => shown.component(id),
+                None => self.selected_component(),
+            },
         }
     }
 
@@ -220,12 +245,116 @@ impl UiState {
 
     /// The rows of the current view, in the order shown.
     pub(super) fn rows(&self) -> Vec<usize> {
-        table::rows(
-            self.view.spec(),
-            &self.context(),
-            self.table(),
-            &self.filter,
-        )
+        match self.view {
+            View::Map => Map::of(&self.context(), &self.filter).order(),
+            View::Turnaround => table::rows(
+                self.view.spec(),
+                &self.context(),
+                self.table(),
+                &self.filter,
+            ),
+            view => self.rows_of(view),
+        }
+    }
+
+    /// The rows of a view that is not about one component.
+    fn rows_of(&self, view: View) -> Vec<usize> {
+        let cx = Context {
+            shown: self.shown(),
+            target: None,
+        };
+        table::rows(view.spec(), &cx, &self.tables[view as usize], &self.filter)
+    }
+
+    /// The component that is selected among the components.
+    fn selected_component(&self) -> Option<usize> {
+        let cx = Context {
+            shown: self.shown(),
+            target: None,
+        };
+        let rows = self.rows_of(View::Components);
+        let table = &self.tables[View::Components as usize];
+        let position = table.position(View::Components.spec(), &cx, &rows);
+        rows.get(position).copied()
+    }
+
+    /// The row that is selected in the current view.
+    pub(super) fn selected(&self) -> Option<usize> {
+        let rows = self.rows();
+        let position = self
+            .table()
+            .position(self.view.spec(), &self.context(), &rows);
+        rows.get(position).copied()
+    }
+
+    /// Opens what is selected: an edge by itself, a component's turnaround.
+    pub(super) fn enter(&mut self) {
+        let Some(row) = self.selected() else {
+            return;
+        };
+        let cx = self.context();
+        let component = |row: usize| cx.shown.snapshot.components.get(row).map(|c| c.id.clone());
+        let target = match self.view {
+            View::Components | View::Map | View::Cpu | View::Disk => component(row),
+            View::Turnaround => Some((self.view.spec().id)(&cx, row)),
+            View::Edges => {
+                // The selection now stays with this edge, whatever the order becomes.
+                self.select(|at, _| at);
+                self.edge_open = true;
+                None
+            }
+            View::Health => None,
+        };
+        if target.is_some() {
+            self.back.push((self.view, self.target.take()));
+            self.turn_to(View::Turnaround);
+            self.target = target;
+        }
+    }
+
+    /// Closes what is open, goes back where Enter came from, or clears the filter.
+    pub(super) fn escape(&mut self) {
+        if self.view == View::Edges && self.edge_open {
+            self.edge_open = false;
+        } else if let (View::Turnaround, Some((view, target))) = (self.view, self.back.pop()) {
+            self.turn_to(view);
+            self.target = target;
+        } else {
+            self.set_filter(String::new());
+        }
+    }
+
+    /// Shows another view.
+    pub(super) fn turn_to(&mut self, view: View) {
+        self.view = view;
+        // Recipients of one component are not those of another.
+        self.tables[View::Turnaround as usize].selected = None;
+    }
+
+    /// Forgets where Enter came from.
+    pub(super) fn forget_way(&mut self) {
+        self.back.clear();
+        self.edge_open = false;
+    }
+
+    /// Makes the turnaround view about the component listed `step` further on.
+    pub(super) fn step_target(&mut self, step: isize) {
+        if self.view != View::Turnaround {
+            return;
+        }
+        let rows = self.rows_of(View::Components);
+        let now = self.context().target;
+        let now = rows.iter().position(|row| Some(*row) == now).unwrap_or(0);
+        let next = now
+            .saturating_add_signed(step)
+            .min(rows.len().saturating_sub(1));
+        let id = rows
+            .get(next)
+            .map(|&row| self.shown().snapshot.components[row].id.clone());
+        if id.is_some() {
+            self.target = id;
+            self.turn_to(View::Turnaround);
+        }
     }
 
     /// Moves the selection: `to` gets the present position and the number of rows.

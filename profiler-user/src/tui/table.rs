@@ -17,6 +17,7 @@ use super::{
     filter::Filter,
     shown::Shown,
     style::{ACCENT, DIM, PLAIN, SELECTED, STRONG},
+    text,
 };
 use crate::units::UNKNOWN;
 
@@ -174,24 +175,26 @@ pub(super) fn draw(
         .min(rows.len().saturating_sub(height));
     let long = rows.len() > height;
     let spacing = if area.width < 100 { 1 } else { 2 };
-    // One column for the mark at the left, one for the scroll bar at the right.
-    let fitted = fit(spec.columns, area.width.saturating_sub(2), spacing);
+    // Two columns for the mark before the first, one for the scroll bar at the right.
+    let fitted = fit(spec.columns, area.width.saturating_sub(3), spacing);
 
     let header = fitted
         .iter()
         .map(|&(i, width)| header(&spec.columns[i], width, state, i));
-    let header = Row::new(std::iter::once(Cell::default()).chain(header));
+    let header = Row::new(marked(header, Span::raw("  ")));
     let visible = rows.iter().enumerate().skip(first).take(height);
     let body = visible.map(|(at, &row)| {
         let selected = at == position;
-        let mark = Cell::from(if selected { "▸" } else { " " }).style(ACCENT);
+        let mark = Span::styled(if selected { "▸ " } else { "  " }, ACCENT);
         let cells = fitted
             .iter()
             .map(|&(i, width)| cell(&spec.columns[i], width, cx, row, selected));
-        Row::new(std::iter::once(mark).chain(cells))
+        Row::new(marked(cells, mark))
     });
-    let widths = std::iter::once(1).chain(fitted.iter().map(|&(_, width)| width));
-    // The mark is followed by the same spacing as every column, so it takes its room from the first.
+    let widths = fitted
+        .iter()
+        .enumerate()
+        .map(|(at, &(_, width))| if at == 0 { width + 2 } else { width });
     let table = Table::new(body.collect::<Vec<_>>(), widths.map(Constraint::Length))
         .header(header)
         .column_spacing(spacing);
@@ -217,6 +220,19 @@ pub(super) fn draw(
         };
         frame.render_stateful_widget(bar, bar_area, &mut bar_state);
     }
+}
+
+/// The cells of a row, the first one behind a mark.
+fn marked(
+    lines: impl Iterator<Item = Line<'static>>,
+    mark: Span<'static>,
+) -> impl Iterator<Item = Cell<'static>> {
+    lines.enumerate().map(move |(at, mut line)| {
+        if at == 0 {
+            line.spans.insert(0, mark.clone());
+        }
+        Cell::from(Text::from(line))
+    })
 }
 
 /// Which columns are shown, and how wide: those of the largest rank go first, spare room is shared out.
@@ -254,30 +270,27 @@ fn alignment(content: &Content) -> Alignment {
     }
 }
 
-fn header(column: &Column, width: u16, state: &TableState, index: usize) -> Cell<'static> {
+fn header(column: &Column, width: u16, state: &TableState, index: usize) -> Line<'static> {
     let room = usize::from(width);
-    let mut line = match column.content {
-        Content::Parts(_) => chart::legend(room).unwrap_or_else(|| Line::from(column.title)),
-        _ => Line::from(chart::clip_end(column.title, room)),
-    };
+    let mut line = Line::from(text::clip_end(column.title, room));
     if state.sort == index {
         // The arrow replaces a letter only where the title leaves it no room.
-        let title = chart::clip_end(column.title, room.saturating_sub(1));
-        let arrow = if state.reversed { '▲' } else { '▼' };
+        let title = text::clip_end(column.title, room.saturating_sub(1));
+        let arrow = if state.reversed { '▴' } else { '▾' };
         line = Line::from(format!("{title}{arrow}")).style(STRONG);
     }
-    let line = line.alignment(alignment(&column.content));
-    Cell::from(Text::from(line)).style(ACCENT)
+    line.patch_style(ACCENT)
+        .alignment(alignment(&column.content))
 }
 
-fn cell(column: &Column, width: u16, cx: &Context, row: usize, selected: bool) -> Cell<'static> {
+fn cell(column: &Column, width: u16, cx: &Context, row: usize, selected: bool) -> Line<'static> {
     let room = usize::from(width);
     let line = match &column.content {
         Content::Name(name) => {
             let style = if selected { SELECTED } else { STRONG };
-            Line::from(Span::styled(chart::clip(name(cx, row), room), style))
+            Line::from(Span::styled(text::clip(name(cx, row), room), style))
         }
-        Content::Text(text) => Line::from(chart::clip_end(&text(cx, row), room)),
+        Content::Text(text) => Line::from(text::clip_end(&text(cx, row), room)),
         Content::Number(value, show) => Line::from(match value(cx, row) {
             None => Span::styled(UNKNOWN, DIM),
             Some(value) => {
@@ -292,7 +305,7 @@ fn cell(column: &Column, width: u16, cx: &Context, row: usize, selected: bool) -
         },
         Content::History(past) => Line::from(chart::sparkline(&past(cx, row, room), room)),
     };
-    Cell::from(Text::from(line.alignment(alignment(&column.content))))
+    line.alignment(alignment(&column.content))
 }
 
 #[cfg(test)]

@@ -2,14 +2,21 @@
 //!
 //! In: the snapshot's components. Out: a table. Must not know: keys, other views.
 
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    widgets::Paragraph,
+};
+
 use super::{
-    component_count, component_id, component_matches, component_name, show_duration, show_ratio,
+    component_count, component_id, component_matches, component_name, request, show_duration,
+    show_ratio,
 };
 use crate::{
     model::snapshot::Component,
     tui::{
         shown::{kind, mean, mean_parts, quantile},
-        table::{Column, Content, Context, Spec},
+        table::{self, Column, Content, Context, Spec, TableState},
     },
     units,
 };
@@ -27,11 +34,38 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     matches: component_matches,
 };
 
+/// Draws the table, and beneath it where a request's time went.
+pub(in crate::tui) fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    cx: &Context,
+    table: &TableState,
+    rows: &[usize],
+) {
+    let mut below = request::lines(
+        cx.shown,
+        usize::from(area.width),
+        usize::from(area.height / 3),
+    );
+    below.extend(request::legend(usize::from(area.width)));
+    // The table comes first: what stands beneath it only takes room that is left over.
+    let spare = usize::from(area.height).saturating_sub(rows.len().min(8) + 2);
+    below.truncate(spare);
+    let [upper, lower] =
+        Layout::vertical([Constraint::Min(1), Constraint::Length(below.len() as u16)]).areas(area);
+    let upper = Rect {
+        height: upper.height.saturating_sub(1),
+        ..upper
+    };
+    table::draw(frame, upper, &SPEC, cx, table, rows);
+    frame.render_widget(Paragraph::new(below), lower);
+}
+
 static COLUMNS: [Column; 10] = [
     Column {
         title: "COMPONENT",
         help: "service: unit, container, program or remote end",
-        min: 11,
+        min: 8,
         max: 26,
         rank: 0,
         content: Content::Name(component_name),
@@ -83,7 +117,7 @@ static COLUMNS: [Column; 10] = [
     Column {
         title: "PARTS",
         help: "what the turnaround is made of",
-        min: 10,
+        min: 8,
         max: 42,
         rank: 2,
         content: Content::Parts(|cx, row| mean_parts(&component(cx, row).turnaround)),

@@ -7,18 +7,21 @@ use ratatui::{
     layout::{Alignment, Constraint, Layout, Rect},
     style::Style,
     text::{Line, Span},
-    widgets::{Paragraph, Wrap},
+    widgets::Paragraph,
 };
 
 use crate::{
     frame::{PmuState, ProbeState},
-    model::snapshot::{Probe, ProgramCost, Snapshot},
+    model::{
+        snapshot::{Probe, ProgramCost, Snapshot},
+        words::LOSSES,
+    },
     tui::{
-        chart,
         filter::{Filter, contains},
         shown::Shown,
         style::{ACCENT, BAD, DIM, GOOD, PLAIN, WARN},
         table::{self, Column, Content, Context, Spec, TableState},
+        text,
     },
     units,
 };
@@ -73,7 +76,7 @@ static COLUMNS: [Column; 7] = [
     Column {
         title: "PROBE",
         help: "program in the kernel",
-        min: 12,
+        min: 16,
         max: 28,
         rank: 0,
         content: Content::Name(|cx, row| &probe(cx, row).name),
@@ -133,7 +136,7 @@ static COLUMNS: [Column; 7] = [
     Column {
         title: "HOOK",
         help: "where it sits in the kernel",
-        min: 12,
+        min: 22,
         max: 32,
         rank: 6,
         content: Content::Text(|cx, row| probe(cx, row).hook.clone()),
@@ -168,133 +171,144 @@ pub(in crate::tui) fn draw(
     table: &TableState,
     rows: &[usize],
 ) {
+    let width = usize::from(area.width).saturating_sub(1);
     let position = table.position(&SPEC, cx, rows);
     let reason = rows.get(position).map_or("", |&row| &probe(cx, row).reason);
-    let reason_height = match reason {
-        "" => 0,
-        reason => (chart::width(reason) / usize::from(area.width.max(1)) + 2).min(4) as u16,
+    let mut reason = match reason {
+        "" => Vec::new(),
+        reason => text::wrap(
+            &Span::raw(""),
+            1,
+            &[Span::styled(reason.to_owned(), PLAIN)],
+            width,
+        ),
     };
-    let summary = summary(cx.shown);
-    // Wrapping at words takes a little more room than the text alone.
-    let usable = usize::from(area.width).saturating_sub(8).max(1);
-    let lines: usize = summary
-        .iter()
-        .map(|line| line.width().div_ceil(usable))
-        .sum();
-    let summary = Paragraph::new(summary).wrap(Wrap { trim: false });
     // Half of the screen belongs to the probes; the lines that matter less are cut off.
-    let summary_height = (lines as u16 + 1).min(area.height / 2);
+    let mut summary = summary(cx.shown, width);
+    summary.truncate(usize::from(area.height / 2));
+    reason.truncate(usize::from(area.height / 6));
     let [top, middle, bottom] = Layout::vertical([
-        Constraint::Length(summary_height),
+        Constraint::Length(summary.len() as u16 + 1),
         Constraint::Min(2),
-        Constraint::Length(reason_height),
+        Constraint::Length(reason.len() as u16),
     ])
     .areas(area);
-    let top = Rect {
-        height: top.height.saturating_sub(1),
-        ..top
-    };
-    frame.render_widget(summary, top);
+    frame.render_widget(Paragraph::new(summary), top);
     table::draw(frame, middle, &SPEC, cx, table, rows);
-    let reason: String = reason
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let reason = Paragraph::new(vec![Line::default(), Line::from(format!(" {reason}"))]);
-    frame.render_widget(reason.wrap(Wrap { trim: false }), bottom);
+    frame.render_widget(Paragraph::new(reason), bottom);
 }
 
-fn summary(shown: &Shown) -> Vec<Line<'static>> {
-    let snapshot = &shown.snapshot;
-    let quality = &snapshot.quality;
-    let title = |title: &str| Span::styled(format!(" {title:<9} "), ACCENT);
+/// Everything about trust and cost, the most important first.
+fn summary(shown: &Shown, width: usize) -> Vec<Line<'static>> {
+    const TITLE: usize = 11;
+    let facts = [
+        ("Probes", probes(shown)),
+        ("Lost", losses(shown)),
+        ("Counters", counters(shown)),
+        ("Own cost", cost(shown)),
+        ("Midlife", midlife(shown)),
+        ("Bounds", bounds(shown)),
+    ];
+    let lines = facts.into_iter().filter(|(_, spans)| !spans.is_empty());
+    let lines = lines.flat_map(|(title, spans)| {
+        text::wrap(
+            &Span::styled(format!(" {title}"), ACCENT),
+            TITLE,
+            &spans,
+            width,
+        )
+    });
+    lines.collect()
+}
 
-    let mut probes = vec![title("Probes")];
-    for kind in [
+fn probes(shown: &Shown) -> Vec<Span<'static>> {
+    let kinds = [
         ProbeState::Failed,
         ProbeState::Degraded,
         ProbeState::Attached,
         ProbeState::Disabled,
-    ] {
-        let count = quality.probes.iter().filter(|p| p.state == kind).count();
+    ];
+    let counted = kinds.into_iter().filter_map(|kind| {
+        let probes = &shown.snapshot.quality.probes;
+        let count = probes.iter().filter(|probe| probe.state == kind).count();
         let (sign, name, style, _) = state(kind);
-        if count > 0 {
-            probes.push(Span::styled(format!("{sign} {count} {name}   "), style));
-        }
-    }
+        let text = format!("{sign}\u{a0}{}\u{a0}{name}   ", units::count(count as u64));
+        (count > 0).then(|| Span::styled(text, style))
+    });
+    counted.collect()
+}
 
-    let mut lost_line = vec![title("Lost")];
-    if lost(snapshot) == 0 {
-        lost_line.push(Span::styled("✓ nothing", GOOD));
+fn losses(shown: &Shown) -> Vec<Span<'static>> {
+    let lost = &shown.snapshot.quality.lost;
+    let mut spans = Vec::new();
+    for loss in LOSSES {
+        let Some(&count) = lost.get(loss.class).filter(|&&count| count > 0) else {
+            continue;
+        };
+        let count = units::count(count).replace(' ', "\u{a0}");
+        spans.push(Span::styled(
+            format!("✗\u{a0}{count} {}", loss.meaning),
+            BAD,
+        ));
+        spans.push(Span::styled(format!(": {}  ", loss.mend), PLAIN));
     }
-    let mut classes: Vec<_> = quality.lost.iter().collect();
-    classes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    for (class, &count) in classes {
-        let class = class.replace('_', " ");
-        lost_line.push(match count {
-            0 => Span::styled(format!("  {class} 0"), DIM),
-            count => Span::styled(format!("✗ {class} {}  ", units::count(count)), BAD),
-        });
+    if spans.is_empty() {
+        let text = format!("✓\u{a0}nothing  ({} classes watched)", lost.len());
+        spans.push(Span::styled(text, GOOD));
     }
+    spans
+}
 
-    let pmu = &quality.pmu;
-    let (word, style) = match pmu.state {
-        PmuState::Ok => ("✓ counting all the time", GOOD),
-        PmuState::Multiplexed => ("≈ multiplexed, values are scaled", WARN),
-        PmuState::None => ("– none", PLAIN),
-        PmuState::Disabled => ("– disabled", PLAIN),
+fn counters(shown: &Shown) -> Vec<Span<'static>> {
+    let pmu = &shown.snapshot.quality.pmu;
+    let ratio = pmu.running_ratio.map_or("part".to_owned(), units::percent);
+    let (text, style) = match pmu.state {
+        PmuState::Ok => ("✓\u{a0}counting all the time".to_owned(), GOOD),
+        PmuState::Multiplexed => (
+            format!("≈\u{a0}counting {ratio} of the time, values are scaled"),
+            WARN,
+        ),
+        PmuState::None => ("–\u{a0}none".to_owned(), PLAIN),
+        PmuState::Disabled => ("–\u{a0}disabled".to_owned(), PLAIN),
     };
-    let mut counters = vec![title("Counters"), Span::styled(word, style)];
-    if let Some(ratio) = pmu
-        .running_ratio
-        .filter(|_| pmu.state == PmuState::Multiplexed)
-    {
-        counters.push(Span::raw(format!(
-            ", counting {} of the time",
-            units::percent(ratio)
-        )));
-    }
+    let mut spans = vec![Span::styled(text, style)];
     if !pmu.reason.is_empty() {
-        counters.push(Span::raw(format!(
-            ": {}",
-            chart::clip_end(&pmu.reason, 200)
-        )));
+        spans.push(Span::raw(format!(": {}", pmu.reason)));
     }
+    spans
+}
 
-    let cost = &snapshot.cost;
+fn cost(shown: &Shown) -> Vec<Span<'static>> {
+    let cost = &shown.snapshot.cost;
     let programs: Option<u64> = cost.programs.iter().map(|p| p.run_time_ns).sum();
+    let programs = programs.filter(|_| !cost.programs.is_empty());
     let kernel = programs.map_or("not measured".to_owned(), |ns| {
         units::percent(shown.share(ns))
     });
-    let cost = vec![
-        title("Own cost"),
-        Span::raw(format!(
-            "{} of one core: user space {}, kernel programs {kernel}; memory {}, kernel maps {}",
-            units::percent(own_cpu(shown)),
-            units::percent(shown.share(cost.user_cpu_ns)),
-            units::bytes(cost.rss_bytes),
-            units::bytes(cost.map_bytes),
-        )),
-    ];
+    vec![Span::raw(format!(
+        "{} of one core: user space {}, kernel programs {kernel}; memory {}, kernel maps {}",
+        units::percent(own_cpu(shown)),
+        units::percent(shown.share(cost.user_cpu_ns)),
+        units::bytes(cost.rss_bytes),
+        units::bytes(cost.map_bytes),
+    ))]
+}
 
-    let midlife = match quality.midlife_connections {
-        0 => Span::styled("none older than the attach", DIM),
+fn midlife(shown: &Shown) -> Vec<Span<'static>> {
+    vec![match shown.snapshot.quality.midlife_connections {
+        0 => Span::styled("no connection is older than the attach", DIM),
         count => Span::raw(format!(
-            "{} older than the attach; their first turn is not counted",
+            "{} connections older than the attach; their first turn is not counted",
             units::count(count)
         )),
-    };
-    let mut lines = vec![
-        probes,
-        lost_line,
-        counters,
-        cost,
-        vec![title("Midlife"), midlife],
-    ];
-    if quality.lower_bound {
-        let text =
-            "≥ some counts are lower bounds: which answer belongs to which request cannot be known";
-        lines.push(vec![title("Bounds"), Span::styled(text, WARN)]);
-    }
-    lines.into_iter().map(Line::from).collect()
+    }]
+}
+
+fn bounds(shown: &Shown) -> Vec<Span<'static>> {
+    let text = "≥\u{a0}some counts are lower bounds: which answer belongs to which request cannot be known";
+    let bounded = shown.snapshot.quality.lower_bound;
+    bounded
+        .then(|| Span::styled(text, WARN))
+        .into_iter()
+        .collect()
 }

@@ -6,8 +6,12 @@
 pub(super) mod components;
 pub(super) mod cpu;
 pub(super) mod disk;
+pub(super) mod edge;
 pub(super) mod edges;
 pub(super) mod health;
+pub(super) mod map;
+pub(super) mod request;
+pub(super) mod turnaround;
 
 use super::{
     filter::{Filter, contains},
