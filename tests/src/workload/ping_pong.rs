@@ -129,7 +129,7 @@ impl Game {
         };
         let mut server = stage.start(&server_name, Role::PingPongServer(part), Hears::Nothing)?;
         let servers: Vec<Address> = server.hear()?;
-        let port = servers.first().map_or(0, Address::port);
+        let ports: Vec<_> = servers.iter().map(Address::port).collect();
         let part = Client {
             game: self,
             servers,
@@ -149,7 +149,7 @@ impl Game {
         let mut server: Side = server.last_words()?;
         (server.tgid, client.tgid) = tgids;
         say(&serde_json::json!({
-            "workload": "ping-pong", "transport": transport, "variant": variant, "port": port,
+            "workload": "ping-pong", "transport": transport, "variant": variant, "ports": ports,
             "server_name": server_name, "client_name": client_name, "server": server, "client": client,
         }))
     }

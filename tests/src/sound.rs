@@ -1,0 +1,121 @@
+//! What holds for every snapshot, whatever was measured.
+//!
+//! In: a snapshot and its JSON Schema. Out: nothing, or the first law that is broken.
+//! Must not know: which workload ran.
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::harness::{Snapshot, list, number};
+
+const PARTS: [&str; 5] = [
+    "on_cpu_ns",
+    "run_queue_ns",
+    "block_io_ns",
+    "sleep_ns",
+    "queued_ns",
+];
+
+/// Checks a snapshot against its schema, and its numbers against each other.
+///
+/// # Errors
+/// Names what does not hold.
+pub fn check(snapshot: &Snapshot, schema: &Value) -> anyhow::Result<()> {
+    jsonschema::validate(schema, &snapshot.0)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", error.instance_path()))?;
+    for component in list(&snapshot.0, "components") {
+        turnaround(component).with_context(|| format!("component {}", component["name"]))?;
+    }
+    for edge in list(&snapshot.0, "edges") {
+        let ends = || format!("edge {} → {}", edge["from"], edge["to"]);
+        distribution(&edge["latency_ns"]).with_context(ends)?;
+        let answered = number(edge, "roundtrips")?;
+        let timed = number(edge, "latency_ns/count")?;
+        ensure!(
+            answered == timed || edge["acceptor_only"] == true,
+            "{}: {answered} roundtrips, {timed} latencies",
+            ends()
+        );
+    }
+    for entry in list(&snapshot.0, "entries") {
+        request(entry).with_context(|| format!("entry {}", entry["component"]))?;
+    }
+    Ok(())
+}
+
+/// The parts add up to the whole, and the recipients to the component, to the nanosecond.
+fn turnaround(component: &Value) -> anyhow::Result<()> {
+    let whole = &component["turnaround"];
+    parts(whole)?;
+    distribution(&whole["each_ns"])?;
+    ensure!(whole["each_ns"]["count"] == whole["count"], "{whole}");
+    ensure!(whole["each_ns"]["sum_ns"] == whole["total_ns"], "{whole}");
+    for field in PARTS.iter().chain(&["count", "total_ns"]) {
+        let mut sum = 0;
+        for recipient in list(whole, "by_recipient") {
+            parts(recipient)?;
+            sum += number(recipient, field)?;
+        }
+        ensure!(
+            sum == number(whole, field)?,
+            "{field} of the recipients: {sum}, of the whole: {}",
+            whole[field]
+        );
+    }
+    for dist in [
+        "requests/service_ns",
+        "requests/queued_ns",
+        "disk/latency_ns",
+    ] {
+        let value = component.pointer(&format!("/{dist}"));
+        distribution(value.context(dist)?).context(dist)?;
+    }
+    ensure!(
+        component["requests"]["service_ns"]["count"] == component["requests"]["served"],
+        "{}",
+        component["requests"]
+    );
+    Ok(())
+}
+
+fn parts(whole: &Value) -> anyhow::Result<()> {
+    let sum = PARTS
+        .iter()
+        .map(|part| number(whole, part))
+        .sum::<anyhow::Result<u64>>()?;
+    ensure!(sum == number(whole, "total_ns")?, "parts: {sum}, {whole}");
+    Ok(())
+}
+
+fn distribution(dist: &Value) -> anyhow::Result<()> {
+    let value = |name: &str| number(dist, name);
+    let steps = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns"].map(value);
+    let steps = steps.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(steps.is_sorted(), "quantiles do not ascend: {dist}");
+    let (min, max) = (value("min_ns")?, value("max_ns")?);
+    let (count, sum) = (value("count")?, value("sum_ns")?);
+    ensure!(
+        (min * count..=max * count).contains(&sum),
+        "the mean is not between the extremes: {dist}"
+    );
+    let counted: u64 = list(dist, "buckets")
+        .filter_map(|bucket| bucket[1].as_u64())
+        .sum();
+    ensure!(counted == count, "buckets hold {counted}: {dist}");
+    Ok(())
+}
+
+/// Courts, network and the rest add up to the request.
+fn request(entry: &Value) -> anyhow::Result<()> {
+    let real = |value: &Value| value.as_f64().context("not a number");
+    let mut sum = real(&entry["network_ns"])? + real(&entry["other_ns"])?;
+    for court in list(entry, "courts") {
+        sum += real(&court["turnaround_ns"])?;
+    }
+    let mean = real(&entry["mean_ns"])?;
+    ensure!(
+        (sum - mean).abs() <= 1e-6 * mean.max(1.0),
+        "{sum} of {mean}"
+    );
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! A client sends, a server answers: every roundtrip, message and byte is counted once, whatever moves it.
+
+use std::collections::BTreeSet;
+
+use courtside_tests::harness::{Host, Measured, number};
+use serde_json::Value;
+
+/// Plays and holds the edge from client to server, and the server, to what the two of them counted.
+fn counted_exactly(arguments: &[&str]) {
+    let host = Host::take().unwrap();
+    let arguments = [&["ping-pong", "--reply-size", "333"], arguments].concat();
+    let measured = host.measure(&arguments).unwrap();
+    let Measured {
+        snapshot, answer, ..
+    } = &measured;
+    let (client, server) = (&answer["client"], &answer["server"]);
+    // Only connected UDP has a port, and thus an edge, for each client.
+    let edges = snapshot.edges("pp-client", "pp-server");
+    let ports = answer["ports"].as_array().unwrap();
+    assert_eq!(edges.len(), ports.len(), "{arguments:?}\n{edges:?}");
+    let sum = |path: &str| {
+        edges
+            .iter()
+            .map(|edge| number(edge, path).unwrap())
+            .sum::<u64>()
+    };
+    let most = |path: &str| edges.iter().map(|edge| number(edge, path).unwrap()).max();
+    let told = |value: &Value, path: &str| number(value, path).unwrap();
+    for (measured, counted) in [
+        ("roundtrips", "answered"),
+        ("messages_sent", "messages_sent"),
+        ("messages_received", "messages_received"),
+        ("bytes_sent", "bytes_sent"),
+        ("bytes_received", "bytes_received"),
+    ] {
+        assert_eq!(
+            sum(measured),
+            told(client, counted),
+            "{measured} of {arguments:?}\n{edges:?}\n{answer}"
+        );
+    }
+    let served = snapshot.component("pp-server").unwrap();
+    assert_eq!(
+        told(served, "requests/served"),
+        told(server, "answered"),
+        "{arguments:?}\n{answer}"
+    );
+    assert_eq!(
+        sum("service_ns/count"),
+        told(server, "answered"),
+        "{arguments:?}\n{answer}"
+    );
+    for edge in &edges {
+        assert!(ports.contains(&edge["port"]), "{edge}\n{answer}");
+        assert_eq!(edge["lower_bound"], false, "{arguments:?}");
+    }
+    // The client's own clock starts before the send and stops after the receive. A negative latency would be huge.
+    assert!(
+        sum("latency_ns/sum_ns") <= told(client, "latency_sum_ns"),
+        "{edges:?}\n{answer}"
+    );
+    assert!(
+        most("latency_ns/max_ns") <= Some(told(client, "latency_max_ns")),
+        "{edges:?}\n{answer}"
+    );
+    let only = BTreeSet::from([("pp-client", "pp-server")]);
+    assert_eq!(snapshot.neighbours("pp-server"), only, "{arguments:?}");
+    assert_eq!(snapshot.neighbours("pp-client"), only, "{arguments:?}");
+    assert_eq!(snapshot.lost_counts(), []);
+}
+
+/// One connection, a few, and many; a thread for each and one loop for all.
+fn counted_on_any_number_of_connections(transport: &str) {
+    for shape in [
+        &["--connections", "1"] as &[&str],
+        &["--connections", "7"],
+        &["--connections", "64"],
+        &["--connections", "64", "--one-loop"],
+    ] {
+        let arguments = ["--messages", "5003", "--transport", transport];
+        counted_exactly(&[&arguments, shape].concat());
+    }
+}
+
+/// The ways of moving bytes, where a transport has them.
+fn counted_in_every_way_of_moving(transport: &str, variants: &[&str]) {
+    for variant in variants {
+        for connections in ["1", "5"] {
+            counted_exactly(&[
+                "--messages",
+                "2001",
+                "--transport",
+                transport,
+                "--variant",
+                variant,
+                "--connections",
+                connections,
+            ]);
+        }
+    }
+}
+
+#[test]
+fn tcp_over_ipv4_is_counted_exactly() {
+    counted_on_any_number_of_connections("tcp4");
+}
+
+#[test]
+fn tcp_over_ipv6_is_counted_exactly() {
+    counted_on_any_number_of_connections("tcp6");
+}
+
+#[test]
+fn unix_streams_are_counted_exactly() {
+    counted_on_any_number_of_connections("unix-stream");
+}
+
+#[test]
+fn unix_datagrams_are_counted_exactly() {
+    counted_on_any_number_of_connections("unix-dgram");
+}
+
+#[test]
+fn unix_sequenced_packets_are_counted_exactly() {
+    counted_on_any_number_of_connections("unix-seqpacket");
+}
+
+#[test]
+fn connected_udp_is_counted_exactly() {
+    counted_on_any_number_of_connections("udp-connected");
+}
+
+#[test]
+fn udp_by_peer_is_counted_exactly() {
+    counted_on_any_number_of_connections("udp-unconnected");
+}
+
+#[test]
+fn every_way_of_moving_bytes_over_tcp_counts_the_same() {
+    counted_in_every_way_of_moving(
+        "tcp4",
+        &[
+            "sendfile",
+            "writev",
+            "recvmsg",
+            "peek",
+            "nonblocking",
+            "split",
+            "half-close",
+            "reset",
+            "two-threads",
+            "io-uring",
+        ],
+    );
+}
+
+#[test]
+fn every_way_of_moving_bytes_over_a_unix_stream_counts_the_same() {
+    counted_in_every_way_of_moving(
+        "unix-stream",
+        &[
+            "sendfile",
+            "writev",
+            "recvmsg",
+            "peek",
+            "nonblocking",
+            "split",
+            "half-close",
+            "two-threads",
+            "io-uring",
+        ],
+    );
+}
+
+#[test]
+fn every_way_of_moving_bytes_over_datagrams_counts_the_same() {
+    for transport in ["udp-connected", "unix-seqpacket"] {
+        counted_in_every_way_of_moving(
+            transport,
+            &[
+                "writev",
+                "recvmsg",
+                "peek",
+                "nonblocking",
+                "split",
+                "two-threads",
+                "io-uring",
+            ],
+        );
+    }
+    for transport in ["udp-unconnected", "unix-dgram"] {
+        counted_in_every_way_of_moving(transport, &["peek", "nonblocking", "two-threads"]);
+    }
+}
+
+#[test]
+fn messages_larger_than_any_buffer_are_counted_exactly() {
+    for transport in ["tcp4", "unix-stream"] {
+        counted_exactly(&[
+            "--messages",
+            "200",
+            "--transport",
+            transport,
+            "--size",
+            "3000001",
+        ]);
+    }
+}
+
+/// On two CPUs a reply may arrive before the send call that asked for it has returned, which is when the kernel tells
+/// of the send. With enough roundtrips that happens; none may be lost, and no latency may be negative.
+#[test]
+fn replies_that_arrive_before_the_send_returns_are_counted_exactly() {
+    for transport in ["tcp4", "udp-connected", "unix-stream"] {
+        for variant in ["plain", "two-threads"] {
+            counted_exactly(&[
+                "--messages",
+                "100000",
+                "--size",
+                "1",
+                "--transport",
+                transport,
+                "--variant",
+                variant,
+            ]);
+        }
+    }
+}
