@@ -174,7 +174,7 @@ pub fn add_one(counter: *mut u32) {
 #[inline(always)]
 pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
     // SAFETY: the verifier checks the pointer's type; the value lives as long as the program runs.
-    let state = unsafe {
+    let get = || unsafe {
         generated::bpf_task_storage_get(
             TASKS.as_ptr(),
             task as *mut _,
@@ -184,17 +184,24 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
         .cast::<TaskState>()
         .as_mut()
     };
-    if state.is_none() {
-        lost(Lost::TaskState);
+    // Of two CPUs that make it at once, one is refused; then it is there.
+    match get() {
+        Some(state) => Some(state),
+        None => {
+            let state = get();
+            if state.is_none() {
+                lost(Lost::TaskState);
+            }
+            state
+        }
     }
-    state
 }
 
 /// State of a socket, made if it has none. `sk` must be a typed pointer.
 #[inline(always)]
 pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
     // SAFETY: as above.
-    let state = unsafe {
+    let get = || unsafe {
         generated::bpf_sk_storage_get(
             SOCKETS.as_ptr(),
             sk as *mut _,
@@ -204,10 +211,16 @@ pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
         .cast::<SockState>()
         .as_mut()
     };
-    if state.is_none() {
-        lost(Lost::SocketState);
+    match get() {
+        Some(state) => Some(state),
+        None => {
+            let state = get();
+            if state.is_none() {
+                lost(Lost::SocketState);
+            }
+            state
+        }
     }
-    state
 }
 
 /// State of a socket if it has any.

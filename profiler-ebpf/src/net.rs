@@ -444,7 +444,7 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         unsafe { *socket.arrivals.as_mut_ptr().add(slot) = now };
         socket.arrived = socket.arrived.wrapping_add(1);
     }
-    if socket.transport == TRANSPORT_UDP && !came_over_loopback(sk) {
+    if socket.transport == TRANSPORT_UDP && !came_over_loopback(sk, socket) {
         return 0;
     }
     let current = current_task();
@@ -479,9 +479,19 @@ fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64)
     };
 }
 
-/// Whether the last datagram in the queue came from this host.
+/// Whether the last datagram in the queue came from this host. An initiator that sent to a port it did not connect to
+/// learns the port from the datagram.
 #[inline(always)]
-fn came_over_loopback(sk: *const u8) -> bool {
+fn came_over_loopback(sk: *const u8, socket: &mut SockState) -> bool {
     let last: u64 = probe(sk as u64, offset!(sock_receive_queue_last));
-    probe::<u32>(last, offset!(skb_iif)) == LOOPBACK
+    if probe::<u32>(last, offset!(skb_iif)) != LOOPBACK {
+        return false;
+    }
+    if socket.port == 0 && socket.role == ROLE_INITIATOR {
+        let head: u64 = probe(last, offset!(skb_head));
+        let transport: u16 = probe(last, offset!(skb_transport_header));
+        // The source port is the first field of a UDP header.
+        socket.port = u16::from_be(probe(head + u64::from(transport), 0));
+    }
+    true
 }

@@ -87,6 +87,10 @@ offsets! {
     sock_receive_queue_len = "sock.sk_receive_queue.qlen", 4;
     /// The last datagram waiting.
     sock_receive_queue_last = "sock.sk_receive_queue.prev", 8;
+    /// Start of a packet's memory.
+    skb_head = "sk_buff.head", 8;
+    /// Its transport header, from there.
+    skb_transport_header = "sk_buff.transport_header", 2;
     /// Device a packet came in by.
     skb_iif = "sk_buff.skb_iif", 4;
     /// Process at the other end of a Unix connection, as it was when it listened or connected.

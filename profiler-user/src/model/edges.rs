@@ -99,6 +99,7 @@ impl EdgeSum {
         self.min_rtt_ns = known.into_iter().flatten().min();
         self.retransmits += flow.retransmits;
         self.lower_bound |= flow.ambiguous > 0
+            || flow.below_floor > 0
             || flow.midlife_turns > 0
             || flow.role == Role::Unknown && flow.messages_sent > 0 && flow.messages_received > 0;
     }
@@ -173,7 +174,10 @@ impl Edges {
             let Some((end, port)) = end else { continue };
             let own = directory.of(flow.image);
             let key = key(end, own, peer, flow.transport, port);
-            sums.entry(key).or_default().add(flow, end);
+            // An edge is traffic: a gap before a send whose bytes are booked elsewhere is none.
+            if flow.bytes_sent + flow.bytes_received + flow.retransmits > 0 {
+                sums.entry(key).or_default().add(flow, end);
+            }
         }
         Self { sums, peers }
     }
