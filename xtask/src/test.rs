@@ -155,10 +155,10 @@ fn documentation() -> Result<()> {
 }
 
 fn truth_tests() -> Result<()> {
+    build::workload()?;
     // One at a time: each measures the whole host.
     cargo(&[
         "test",
-        "--release",
         "--package",
         "courtside-tests",
         "--test",
