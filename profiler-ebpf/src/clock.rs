@@ -266,7 +266,7 @@ fn image_cpu(image: u32) -> Option<*mut CpuStats> {
     }
     // SAFETY: all-zero is a valid value of this plain record.
     let zero: CpuStats = unsafe { core::mem::zeroed() };
-    let _ = CPU.insert(image, &zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    let _ = CPU.insert(image, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     let stats = CPU.get_ptr_mut(image);
     if stats.is_none() {
         maps::lost(Lost::Images);

@@ -36,9 +36,12 @@ macro_rules! offset {
 #[macro_export]
 macro_rules! field {
     ($ptr:expr, $field:ident, $ty:ty) => {{
-        let at = $crate::offset!($field);
+        let base: *const u8 = $ptr;
+        let at = base
+            .wrapping_add($crate::offset!($field) as usize)
+            .cast::<$ty>();
         // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
-        unsafe { core::ptr::read_volatile(($ptr as *const u8).add(at as usize) as *const $ty) }
+        unsafe { core::ptr::read_volatile(at) }
     }};
 }
 

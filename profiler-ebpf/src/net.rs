@@ -176,7 +176,20 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     let hold = socket.peer_sure == 0
         && socket.peer_tries <= HOLD
         && (socket.peer == 0 || socket.transport == TRANSPORT_TCP);
-    if !early {
+    let orphan = socket.orphan_ns;
+    socket.orphan_ns = 0;
+    if orphan > start {
+        // Another thread has read the answer already: the send came first all the same.
+        // SAFETY: a live map value.
+        unsafe {
+            add(&raw mut (*stats).messages_sent, 1);
+            if socket.orphan_turned == 0 {
+                add(&raw mut (*stats).messages_received, 1);
+            }
+            record(&raw mut (*stats).answer_ns, orphan - start, epoch);
+        }
+        socket.sent_ns = start;
+    } else if !early {
         let turns = socket.direction != DIR_OUT;
         if socket.role == ROLE_INITIATOR && turns && turnaround::is_ambiguous(task) {
             // SAFETY: a live map value.
@@ -303,7 +316,8 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
             socket.midlife = 0;
         }
     }
-    if socket.awaiting != 0 && socket.role == ROLE_INITIATOR {
+    let answers = socket.awaiting != 0;
+    if answers && socket.role == ROLE_INITIATOR {
         let floor = floor(
             sk,
             socket,
@@ -325,6 +339,15 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
                 }
             }
         }
+    }
+    if socket.awaiting == 0
+        && !answers
+        && socket.role == ROLE_INITIATOR
+        && socket.transport != TRANSPORT_TCP
+    {
+        // Maybe the answer to a send call that another thread is still in; TCP shows the start of those.
+        socket.orphan_ns = arrival;
+        socket.orphan_turned = u8::from(turns);
     }
     if socket.pending == 0 {
         socket.pending = 1;

@@ -33,7 +33,7 @@ fn read(map: &PerfEventArray<u8>) -> Option<bpf_perf_event_value> {
     let result = unsafe {
         generated::bpf_perf_event_read_value(
             core::ptr::from_ref(map).cast_mut().cast(),
-            u64::from(BPF_F_CURRENT_CPU),
+            BPF_F_CURRENT_CPU,
             &raw mut value,
             size_of::<bpf_perf_event_value>() as u32,
         )

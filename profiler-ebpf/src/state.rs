@@ -135,13 +135,15 @@ pub struct SockState {
     pub awaiting: u8,
     /// 1: the running send call was booked early, because its answer came before it returned.
     pub booked_early: u8,
+    /// 1: the reply at `orphan_ns` began a message of its own.
+    pub orphan_turned: u8,
     /// 1: `arrival_ns` is when a receive left data behind, not an arrival.
     pub arrival_guess: u8,
     /// 1: `SOCK_STREAM`.
     pub stream: u8,
     /// 1: its connect or accept was seen.
     pub seen_born: u8,
-    pub pad: [u8; 2],
+    pub pad: [u8; 1],
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,
@@ -163,6 +165,8 @@ pub struct SockState {
     pub sent_after_ns: u64,
     /// Arrival of the first byte of the last received message.
     pub received_ns: u64,
+    /// Unix and UDP: arrival of a reply whose send call has not been seen yet, 0 if none.
+    pub orphan_ns: u64,
 
     /// Sends not booked yet, because the other end is about to be known.
     pub held_messages: u32,

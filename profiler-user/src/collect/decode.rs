@@ -40,8 +40,11 @@ fn failed(name: &'static str) -> impl Fn(MapError) -> DecodeError {
     move |source| DecodeError::Map { name, source }
 }
 
-/// Every entry of a hash map. An entry removed while we walk is passed over; one walk never returns a key twice to
-/// the caller's totals because callers keep them by key.
+/// Steps of one walk over a map; more than any of ours holds. When an entry goes while we stand on it, the kernel
+/// starts the walk anew, so callers may see a key twice and keep what they get by key.
+const STEPS: usize = 1 << 18;
+
+/// Every entry of a hash map.
 fn entries<K, V, const KEY: usize, const VALUE: usize>(
     ebpf: &Ebpf,
     name: &'static str,
@@ -53,7 +56,7 @@ where
 {
     let map: HashMap<&MapData, [u8; KEY], [u8; VALUE]> =
         map(ebpf, name)?.try_into().map_err(failed(name))?;
-    for entry in map.iter() {
+    for entry in map.iter().take(STEPS) {
         let (key, value) = match entry {
             Ok(entry) => entry,
             Err(MapError::KeyNotFound) => continue,

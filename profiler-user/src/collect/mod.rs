@@ -189,10 +189,10 @@ impl Session {
         decode::images(ebpf, |id, image| {
             info.insert(id, image);
         })?;
-        let mut processes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut processes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let mut own_image = 0;
         decode::processes(ebpf, |tgid, image| {
-            processes.entry(image).or_default().push(tgid);
+            processes.entry(image).or_default().insert(tgid);
             if tgid == own {
                 own_image = image;
             }
@@ -271,7 +271,7 @@ impl Session {
     fn name_everything(
         &mut self,
         frame: &mut Frame,
-        processes: &BTreeMap<u32, Vec<u32>>,
+        processes: &BTreeMap<u32, BTreeSet<u32>>,
     ) -> Result<(), CollectError> {
         let mut wanted = BTreeSet::new();
         let mut remotes = BTreeSet::new();
@@ -350,7 +350,7 @@ impl Session {
     fn prune(
         &mut self,
         info: &HashMap<u32, courtside_wire::ImageInfo>,
-        processes: &BTreeMap<u32, Vec<u32>>,
+        processes: &BTreeMap<u32, BTreeSet<u32>>,
         busy: &BTreeSet<u32>,
         idle_flows: &[FlowKey],
     ) -> Result<(), CollectError> {

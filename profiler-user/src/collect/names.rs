@@ -80,7 +80,7 @@ impl Names {
     pub(super) fn images(
         &mut self,
         wanted: &BTreeSet<u32>,
-        processes: &BTreeMap<u32, Vec<u32>>,
+        processes: &BTreeMap<u32, BTreeSet<u32>>,
         listens: &BTreeMap<u32, BTreeSet<u16>>,
     ) -> Vec<Image> {
         wanted
