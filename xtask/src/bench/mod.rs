@@ -65,6 +65,14 @@ pub fn bench(rounds: u32) -> Result<()> {
 }
 
 fn measure(built: &Built, rounds: u32) -> Result<Results> {
+    let others = programs::tracing()?;
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(String::as_str).collect();
+        bail!(
+            "somebody else traces this host, which would be measured too ({}). Find them with: bpftool prog show",
+            names.join(", ")
+        );
+    }
     let mut services = Services::new()?;
     let loads = load::start(&mut services, built)?;
     for load in &loads {
@@ -121,10 +129,11 @@ fn accounting(built: &Built, loads: &[Load]) -> Result<Vec<Accounted>> {
         eprintln!("xtask: run time of the programs of {}", variant.name());
         let before = programs::ids()?;
         let attached = Attached::new(variant, built)?;
+        let ours = programs::ids()?.difference(&before).copied().collect();
         let stats = programs::Accounting::start()?;
-        let start = programs::costs(&before)?;
+        let start = programs::costs(&ours)?;
         let done = load.run()?;
-        let end = programs::costs(&before)?;
+        let end = programs::costs(&ours)?;
         drop((stats, attached));
         all.push(Accounted {
             variant,

@@ -27,6 +27,8 @@ impl Accounting {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Cost {
     id: u32,
+    #[serde(rename = "type")]
+    kind: String,
     /// Its name, cut to 15 characters by the kernel.
     #[serde(default)]
     pub name: String,
@@ -50,11 +52,25 @@ pub fn ids() -> Result<BTreeSet<u32>> {
     Ok(all()?.into_iter().map(|program| program.id).collect())
 }
 
-/// Costs so far of the programs that are not in `but`.
-pub fn costs(but: &BTreeSet<u32>) -> Result<BTreeMap<u32, Cost>> {
+/// Names of the programs that trace this host now.
+pub fn tracing() -> Result<BTreeSet<String>> {
+    let traces = |program: &Cost| {
+        ["tracing", "tracepoint", "kprobe", "perf_event"]
+            .iter()
+            .any(|kind| program.kind.contains(kind))
+    };
     Ok(all()?
         .into_iter()
-        .filter(|p| !but.contains(&p.id))
+        .filter(traces)
+        .map(|program| program.name)
+        .collect())
+}
+
+/// Costs so far of some programs.
+pub fn costs(of: &BTreeSet<u32>) -> Result<BTreeMap<u32, Cost>> {
+    Ok(all()?
+        .into_iter()
+        .filter(|p| of.contains(&p.id))
         .map(|p| (p.id, p))
         .collect())
 }
