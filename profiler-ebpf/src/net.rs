@@ -15,7 +15,7 @@ use crate::{
     kernel::{current_task, now_ns, probe},
     maps::{add, add_one, flow, known_socket_state, settings, socket_state, task_state},
     offset, peer,
-    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState},
+    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
     tcp, turnaround,
 };
 
@@ -162,8 +162,8 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
     }
     socket.sending_ns = 0;
-    task.ready_ns = 0;
-    task.ready_sk = 0;
+    clear(&mut task.ready_ns);
+    clear(&mut task.ready_sk);
 
     clock::settle(task, clock::last_switch(now));
     let Some(stats) = flow_of(socket) else {

@@ -8,7 +8,7 @@ use courtside_wire::{FlowStats, ROLE_ACCEPTOR};
 use crate::{
     clock::clocks_at,
     maps::add,
-    state::{Clocks, SockState, TaskState},
+    state::{Clocks, SockState, TaskState, clear},
 };
 
 /// Notes that `task` received data that had arrived at `arrival`.
@@ -84,10 +84,10 @@ pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u
         task.sent_ns = sent;
         task.sent = end;
     }
-    task.prompt_ns = 0;
-    task.last_arrival_ns = 0;
-    task.handover_arrival_ns = 0;
-    task.handover_wake_ns = 0;
+    clear(&mut task.prompt_ns);
+    clear(&mut task.last_arrival_ns);
+    clear(&mut task.handover_arrival_ns);
+    clear(&mut task.handover_wake_ns);
 }
 
 /// Everything before the sending thread took over at `taken` is queued.
