@@ -16,8 +16,9 @@ mod real;
 /// What is shown: the chain of our own workloads, or services from the distribution.
 pub fn demo(real: bool) -> Result<()> {
     if !sh::is_root() {
+        let real = if real { " --real" } else { "" };
         bail!(
-            "the demo loads programs into the kernel. Run: sudo --preserve-env env \"PATH=$PATH\" cargo xtask demo"
+            "the demo loads programs into the kernel. Run: sudo --preserve-env env \"PATH=$PATH\" cargo xtask demo{real}"
         );
     }
     if real {
