@@ -158,7 +158,15 @@ impl Host {
     /// # Errors
     /// When either fails.
     pub fn measure(&self, arguments: &[&str]) -> anyhow::Result<Measured> {
-        self.stat(&[], Command::new(workload()?).args(arguments))
+        self.measure_with(&[], arguments)
+    }
+
+    /// Runs a workload under `courtside stat` with `options`.
+    ///
+    /// # Errors
+    /// When either fails.
+    pub fn measure_with(&self, options: &[&str], arguments: &[&str]) -> anyhow::Result<Measured> {
+        self.stat(options, Command::new(workload()?).args(arguments))
     }
 }
 

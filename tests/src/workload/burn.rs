@@ -69,7 +69,7 @@ impl Hog {
     }
 }
 
-/// Reads and writes blocks of 4 KiB past the page cache.
+/// Reads and writes blocks past the page cache.
 #[derive(Clone, Debug, Args)]
 pub struct DiskIo {
     /// Blocks to read.
@@ -78,6 +78,9 @@ pub struct DiskIo {
     /// Blocks to write.
     #[arg(long, default_value_t = 500)]
     writes: u64,
+    /// Size of a block in KiB.
+    #[arg(long, default_value_t = 4)]
+    block: u64,
     /// Directory on a disk; that of this program if not given.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -99,8 +102,10 @@ impl DiskIo {
                 .context("program without a directory")?
                 .to_owned(),
         };
-        let mut disk = Disk::new(&dir)?;
+        let mut disk = Disk::new(&dir, self.block)?;
+        let clocks = Clocks::of_this_thread()?;
         let before = charged()?;
+        let start = clocks.read()?;
         for number in 0..self.reads.max(self.writes) {
             if number < self.reads {
                 disk.read()?;
@@ -110,10 +115,11 @@ impl DiskIo {
             }
             thread::sleep(self.pause.map(Duration::from).unwrap_or_default());
         }
+        let elapsed = clocks.read()? - start;
         let after = charged()?;
         say(&serde_json::json!({
             "workload": "disk-io", "tgid": std::process::id(), "reads": self.reads, "writes": self.writes,
-            "read_bytes": after.0 - before.0, "write_bytes": after.1 - before.1,
+            "elapsed": elapsed, "read_bytes": after.0 - before.0, "write_bytes": after.1 - before.1,
             "read_bytes_from_start": after.0, "write_bytes_from_start": after.1,
         }))
     }

@@ -73,7 +73,8 @@ pub fn pin(core: usize) -> anyhow::Result<()> {
 /// What the clocks of one thread say at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    wall_ns: u64,
+    /// `CLOCK_MONOTONIC`.
+    pub wall_ns: u64,
     cpu_ns: u64,
     run_delay_ns: u64,
 }

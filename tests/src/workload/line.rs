@@ -19,7 +19,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
-use super::socket::Transport;
+use super::{clock::monotonic_ns, socket::Transport};
 
 /// The largest message.
 pub const MESSAGE_MAX_BYTES: usize = 4 << 20;
@@ -169,6 +169,22 @@ impl Line {
     /// Names the other end of a socket that is not connected.
     pub fn set_peer(&mut self, peer: SocketAddrAny) {
         self.peer = Some(peer);
+    }
+
+    /// Writes the time into the next message; its first eight bytes are the time from then on.
+    pub fn stamp(&mut self) {
+        self.room_for(8);
+        if let Some(first) = self.buffer.first_chunk_mut() {
+            *first = monotonic_ns().to_ne_bytes();
+        }
+    }
+
+    /// The time in the last received message.
+    #[must_use]
+    pub fn stamped_ns(&self) -> u64 {
+        self.buffer
+            .first_chunk()
+            .map_or(0, |first| u64::from_ne_bytes(*first))
     }
 
     /// Sends one message.

@@ -28,7 +28,7 @@ use super::{
     ping_pong::joined,
     process::{Hears, Stage, say},
     socket::{Address, Transport},
-    work::{Spent, Work, Worker},
+    work::{Disk, Spent, Work, Worker},
 };
 
 const REQUEST_BYTES: usize = 200;
@@ -59,7 +59,7 @@ pub struct Relay {
     #[arg(long, default_value = "spin=0.1ms,disk=1")]
     store: Work,
     /// Transports of load→web, web→app, app→store.
-    #[arg(long, value_enum, value_delimiter = ',', num_args = 3, default_values = ["tcp4", "tcp4", "unix-stream"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["tcp4", "tcp4", "unix-stream"])]
     hops: Vec<Transport>,
     /// Bind the tiers (not the load) to this CPU.
     #[arg(long)]
@@ -236,6 +236,9 @@ impl Tier {
             pin(core)?;
         }
         let (listener, address) = self.transport.listen(&self.dir, &self.name)?;
+        let disks = (0..self.callers)
+            .map(|_| self.work.disk_in(&self.disk_dir))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         say(&address)?;
         let mut all = TierDone {
             name: self.name.clone(),
@@ -243,10 +246,11 @@ impl Tier {
             ..TierDone::default()
         };
         let done = thread::scope(|scope| {
-            let serving = (0..self.callers)
-                .map(|number| {
+            let serving = (0..)
+                .zip(disks)
+                .map(|(number, disk)| {
                     let (tier, caller) = (&self, self.transport.accept(&listener)?);
-                    Ok(scope.spawn(move || tier.serve(caller, number)))
+                    Ok(scope.spawn(move || tier.serve(caller, number, disk)))
                 })
                 .collect::<anyhow::Result<Vec<_>>>()?;
             serving
@@ -265,7 +269,7 @@ impl Tier {
     }
 
     /// Answers one caller until it closes.
-    fn serve(&self, caller: Socket, number: u64) -> anyhow::Result<TierDone> {
+    fn serve(&self, caller: Socket, number: u64, disk: Option<Disk>) -> anyhow::Result<TierDone> {
         let line = |socket, transport| Line::new(socket, transport, Variant::Plain);
         let mut caller = line(caller, self.transport)?;
         let mut next = match &self.next {
@@ -275,22 +279,26 @@ impl Tier {
             }
             None => None,
         };
-        let mut worker = Worker::new(&self.work, &self.disk_dir)?;
+        let mut worker = Worker::new(&self.work, disk)?;
         let mut done = TierDone::default();
         let slices = self.work.calls + 1;
         while caller.receive(REQUEST_BYTES)? {
             let received_ns = monotonic_ns();
+            let mut prompt_ns = caller.stamped_ns();
             for _ in 0..self.work.calls {
                 let next = next.as_mut().context("no tier to call")?;
                 worker.work(&self.work.slice(slices, false))?;
-                let spent = worker.send(|| Ok(next.send(REQUEST_BYTES)?))?;
+                next.stamp();
+                let spent = worker.send(prompt_ns, || Ok(next.send(REQUEST_BYTES)?))?;
                 done.to_next.add(&spent);
                 ensure!(next.receive(REPLY_BYTES)?, "the next tier closed");
+                prompt_ns = next.stamped_ns();
                 done.calls += 1;
             }
             worker.work(&self.work.slice(slices, true))?;
             done.service_sum_ns += monotonic_ns() - received_ns;
-            let spent = worker.send(|| Ok(caller.send(REPLY_BYTES)?))?;
+            caller.stamp();
+            let spent = worker.send(prompt_ns, || Ok(caller.send(REPLY_BYTES)?))?;
             done.to_caller.add(&spent);
             done.requests += 1;
         }
@@ -353,6 +361,7 @@ impl Load {
                 due_ns += gap_ns;
             }
             let sent_ns = monotonic_ns();
+            line.stamp();
             line.send(REQUEST_BYTES)?;
             ensure!(line.receive(REPLY_BYTES)?, "the first tier closed");
             done.latency_sum_ns += monotonic_ns() - sent_ns;

@@ -5,7 +5,6 @@
 
 use std::{
     collections::VecDeque,
-    env,
     path::Path,
     sync::{Condvar, Mutex, PoisonError},
     thread,
@@ -140,7 +139,7 @@ impl Serving {
     }
 
     fn worker(&self) -> anyhow::Result<Worker> {
-        Worker::new(&self.work(), &env::temp_dir())
+        Worker::new(&self.work(), None)
     }
 
     fn lines(&self, listener: &Socket) -> anyhow::Result<Vec<Line>> {
@@ -177,7 +176,7 @@ impl Server {
             worker.work(&self.serving.work())?;
             done.service_sum_ns += monotonic_ns() - read_ns;
             done.spent
-                .add(&worker.send(|| Ok(line.send(MESSAGE_BYTES)?))?);
+                .add(&worker.send(read_ns, || Ok(line.send(MESSAGE_BYTES)?))?);
             done.served += 1;
             Ok(())
         })?;
@@ -201,7 +200,8 @@ impl Server {
             let mut worker = self.serving.worker()?;
             let mut done = Done::default();
             while let Some((number, read_ns)) = queue.take() {
-                done.handover_sum_ns += monotonic_ns() - read_ns;
+                let taken_ns = monotonic_ns();
+                done.handover_sum_ns += taken_ns - read_ns;
                 worker.work(&self.serving.work())?;
                 let mut line = replies
                     .get(number)
@@ -210,7 +210,7 @@ impl Server {
                     .unwrap_or_else(PoisonError::into_inner);
                 done.service_sum_ns += monotonic_ns() - read_ns;
                 done.spent
-                    .add(&worker.send(|| Ok(line.send(MESSAGE_BYTES)?))?);
+                    .add(&worker.send(taken_ns, || Ok(line.send(MESSAGE_BYTES)?))?);
                 done.served += 1;
             }
             Ok(done)

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Clocks, Reading, Span, sleep, spin};
 
-const BLOCK_BYTES: usize = 4096;
-const FILE_BLOCKS: usize = 1024;
+/// What reads past the page cache must be aligned to.
+const ALIGNMENT: usize = 4096;
+const FILE_BYTES: usize = 16 << 20;
 
 /// What a tier does for one request.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -31,8 +32,10 @@ pub struct Work {
     pub sleep: Span,
     /// Time for which another thread holds a lock that is waited for.
     pub lock: Span,
-    /// Blocks of 4 KiB to read past the page cache.
+    /// Blocks to read past the page cache.
     pub disk: u64,
+    /// Size of a block in KiB; 4 if not given.
+    pub block: u64,
     /// Calls to the next tier.
     pub calls: u64,
 }
@@ -51,8 +54,11 @@ impl FromStr for Work {
                 "sleep" => work.sleep = value.parse()?,
                 "lock" => work.lock = value.parse()?,
                 "disk" => work.disk = value.parse()?,
+                "block" => work.block = value.parse()?,
                 "calls" => work.calls = value.parse()?,
-                _ => bail!("no work is called `{key}`; there are spin, sleep, lock, disk, calls"),
+                _ => bail!(
+                    "no work is called `{key}`; there are spin, sleep, lock, disk, block, calls"
+                ),
             }
         }
         Ok(work)
@@ -60,6 +66,16 @@ impl FromStr for Work {
 }
 
 impl Work {
+    /// The disk that this work reads, if any, in `dir`. Making it takes a while.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn disk_in(&self, dir: &Path) -> anyhow::Result<Option<Disk>> {
+        (self.disk > 0)
+            .then(|| Disk::new(dir, self.block))
+            .transpose()
+    }
+
     /// One of `slices` equal parts; the last has all of the disk reads.
     #[must_use]
     pub fn slice(&self, slices: u64, last: bool) -> Self {
@@ -71,7 +87,7 @@ impl Work {
             sleep: part(self.sleep),
             lock: part(self.lock),
             disk: if last { self.disk } else { 0 },
-            calls: 0,
+            ..*self
         }
     }
 }
@@ -81,9 +97,11 @@ impl Work {
 pub struct Spent {
     /// How many turnarounds.
     pub count: u64,
+    /// From the later of the message's stamp and the send before, to the send.
+    pub total_ns: u64,
     /// On a CPU, between sends.
     pub on_cpu_ns: u64,
-    /// Runnable without a CPU, between sends.
+    /// What is left of the total: runnable without a CPU.
     pub run_queue_ns: u64,
     /// Off the CPU on a timer.
     pub timer_ns: u64,
@@ -101,6 +119,7 @@ impl Spent {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
         self.count += other.count;
+        self.total_ns += other.total_ns;
         self.on_cpu_ns += other.on_cpu_ns;
         self.run_queue_ns += other.run_queue_ns;
         self.timer_ns += other.timer_ns;
@@ -116,23 +135,23 @@ pub struct Worker {
     clocks: Clocks,
     disk: Option<Disk>,
     lock: Option<Lock>,
-    /// The end of the previous send.
-    since: Reading,
+    /// Start and end of the previous send.
+    sent: (Reading, Reading),
     /// Since then.
     now: Spent,
 }
 
 impl Worker {
-    /// A worker in the calling thread; the file it may read lies in `disk_dir`.
+    /// A worker in the calling thread, with the disk that [`Work::disk_in`] made for it.
     ///
     /// # Errors
-    /// When the file cannot be made.
-    pub fn new(work: &Work, disk_dir: &Path) -> anyhow::Result<Self> {
+    /// When its clocks cannot be read.
+    pub fn new(work: &Work, disk: Option<Disk>) -> anyhow::Result<Self> {
         let clocks = Clocks::of_this_thread()?;
         Ok(Self {
-            disk: (work.disk > 0).then(|| Disk::new(disk_dir)).transpose()?,
+            disk,
             lock: (work.lock.ns > 0).then(Lock::new),
-            since: clocks.read()?,
+            sent: (clocks.read()?, clocks.read()?),
             clocks,
             now: Spent::default(),
         })
@@ -165,23 +184,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs `send` and returns where the time since the send before it went.
+    /// Runs `send`, which answers a message that was sent at `prompt_ns`, and returns where the time since then went.
     ///
     /// # Errors
     /// When `send` fails.
-    pub fn send(&mut self, send: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Spent> {
+    pub fn send(
+        &mut self,
+        prompt_ns: u64,
+        send: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Spent> {
         let start = self.clocks.read()?;
         send()?;
         let end = self.clocks.read()?;
-        let elapsed = start - self.since;
-        self.since = end;
-        Ok(Spent {
+        let (before, after) = self.sent;
+        self.sent = (start, end);
+        let mut spent = Spent {
             count: 1,
-            on_cpu_ns: elapsed.on_cpu_ns,
-            run_queue_ns: elapsed.run_queue_ns,
+            total_ns: start.wall_ns - before.wall_ns.max(prompt_ns),
+            on_cpu_ns: (start - after).on_cpu_ns,
             sending_ns: (end - start).on_cpu_ns,
             ..std::mem::take(&mut self.now)
-        })
+        };
+        spent.run_queue_ns = spent
+            .total_ns
+            .saturating_sub(spent.on_cpu_ns + spent.timer_ns + spent.lock_ns + spent.disk_ns);
+        Ok(spent)
     }
 }
 
@@ -189,27 +216,33 @@ impl Worker {
 pub struct Disk {
     file: File,
     buffer: Vec<u8>,
-    block: usize,
+    block_bytes: usize,
+    offset: usize,
 }
 
 impl Disk {
-    /// A file of our own in `dir`, which nobody else sees.
+    /// A file of our own in `dir`, which nobody else sees, and blocks of `block_kib` (4 if 0).
     ///
     /// # Errors
     /// When `dir` is not on a disk that can be read past the page cache.
-    pub fn new(dir: &Path) -> anyhow::Result<Self> {
+    pub fn new(dir: &Path, block_kib: u64) -> anyhow::Result<Self> {
+        let block_bytes = usize::try_from(block_kib)? << 10;
+        let block_bytes = block_bytes.max(ALIGNMENT);
+        ensure!(
+            block_bytes.is_multiple_of(ALIGNMENT) && 2 * block_bytes <= FILE_BYTES,
+            "blocks are multiples of 4 KiB, up to 8 MiB"
+        );
         let mut file = tempfile::tempfile_in(dir)
             .with_context(|| format!("cannot make a file in {}", dir.display()))?;
-        for _ in 0..FILE_BLOCKS {
-            file.write_all(&[0x55; BLOCK_BYTES])?;
-        }
+        file.write_all(&vec![0x55; FILE_BYTES])?;
         file.sync_all()?;
         rustix::fs::fcntl_setfl(&file, OFlags::DIRECT)
             .with_context(|| format!("{} cannot be read past the page cache", dir.display()))?;
         Ok(Self {
             file,
-            buffer: vec![0x55; 2 * BLOCK_BYTES],
-            block: 0,
+            buffer: vec![0x55; block_bytes + ALIGNMENT],
+            block_bytes,
+            offset: 0,
         })
     }
 
@@ -221,7 +254,7 @@ impl Disk {
         let (place, offset) = self.next();
         let buffer = self.buffer.get_mut(place).context("buffer too small")?;
         let length = self.file.read_at(buffer, offset)?;
-        ensure!(length == BLOCK_BYTES, "only {length} bytes were read");
+        ensure!(length == self.block_bytes, "only {length} bytes were read");
         Ok(())
     }
 
@@ -238,12 +271,11 @@ impl Disk {
 
     /// An aligned place in the buffer, and the offset of a block far from the last one.
     fn next(&mut self) -> (std::ops::Range<usize>, u64) {
-        let start = self.buffer.as_ptr().align_offset(BLOCK_BYTES);
-        self.block = (self.block + 389) % FILE_BLOCKS;
-        (
-            start..start + BLOCK_BYTES,
-            (self.block * BLOCK_BYTES) as u64,
-        )
+        let start = self.buffer.as_ptr().align_offset(ALIGNMENT);
+        let blocks = FILE_BYTES / self.block_bytes;
+        let step = (blocks * 3 / 8).max(1) | 1;
+        self.offset = (self.offset + step * self.block_bytes) % (blocks * self.block_bytes);
+        (start..start + self.block_bytes, self.offset as u64)
     }
 }
 

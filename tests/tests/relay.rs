@@ -1,0 +1,195 @@
+//! load → web → app → store: where each tier's time went, against the tiers' own clocks.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use courtside_tests::harness::{Host, Measured, list, number};
+use serde_json::Value;
+
+/// Work that is long beside the calls that bring it: what a call itself costs lies on one side of a boundary or the other.
+const WORK: [&str; 8] = [
+    "relay",
+    "--suffix=-t",
+    "--web",
+    "spin=6ms,sleep=3ms,calls=2",
+    "--app",
+    "spin=3ms,sleep=2ms,lock=4ms,calls=1",
+    "--store",
+    "spin=2ms,disk=1,block=4096",
+];
+
+fn told(value: &Value, path: &str) -> u64 {
+    number(value, path).unwrap()
+}
+
+/// Sums of a tier's own record, over both directions.
+fn truth(tier: &Value, fields: &[&str]) -> u64 {
+    ["to_next", "to_caller"]
+        .iter()
+        .flat_map(|direction| {
+            fields
+                .iter()
+                .map(move |field| told(&tier[direction], field))
+        })
+        .sum()
+}
+
+/// Within 5 % of the part, and 1 % of the whole: what a call or a wake-up costs may be booked on either side of it.
+fn close(what: &str, measured: u64, truth: u64, whole: u64) {
+    let allowed = truth / 20 + whole / 100;
+    assert!(
+        measured.abs_diff(truth) <= allowed,
+        "{what}: measured {measured}, truth {truth}, allowed difference {allowed}"
+    );
+}
+
+/// Holds every tier's turnaround to what the tier recorded itself.
+fn parts_are_true(measured: &Measured) {
+    for tier in list(&measured.answer, "tiers") {
+        let name = tier["name"].as_str().unwrap();
+        let component = measured.snapshot.component(name).unwrap();
+        let turnaround = &component["turnaround"];
+        let (requests, calls) = (told(tier, "requests"), told(tier, "calls"));
+        assert_eq!(told(component, "requests/served"), requests, "{name}");
+        assert_eq!(told(turnaround, "count"), requests + calls, "{name}");
+        assert_eq!(told(turnaround, "unprompted_count"), 0, "{name}");
+        let whole = truth(tier, &["total_ns"]);
+        let part = |part: &str, fields: &[&str]| {
+            let what = format!("{name} {part}");
+            close(&what, told(turnaround, part), truth(tier, fields), whole);
+        };
+        part("on_cpu_ns", &["on_cpu_ns"]);
+        part("run_queue_ns", &["run_queue_ns"]);
+        part("sleep_ns", &["timer_ns", "lock_ns"]);
+        part("block_io_ns", &["disk_ns"]);
+        part("queued_ns", &[]);
+        part("total_ns", &["total_ns"]);
+        // Every tier has a thread for each connection, whose turnarounds never overlap.
+        let wall_ns = told(tier, "threads") * told(&measured.snapshot.0, "window/duration_ns");
+        assert!(
+            told(turnaround, "total_ns") <= wall_ns,
+            "{name}: {turnaround}"
+        );
+        partition_is_true(measured, name, tier, turnaround);
+    }
+}
+
+/// Turnarounds that end in a call are booked on the tier called, those that end in a reply on the caller.
+fn partition_is_true(measured: &Measured, name: &str, tier: &Value, turnaround: &Value) {
+    let neighbours = [
+        ("load-t", "web-t", "app-t"),
+        ("web-t", "app-t", "store-t"),
+        ("app-t", "store-t", ""),
+    ];
+    let (caller, _, next) = neighbours.into_iter().find(|of| of.1 == name).unwrap();
+    for (to, direction) in [(caller, "to_caller"), (next, "to_next")] {
+        let count = told(&tier[direction], "count");
+        let booked = list(turnaround, "by_recipient")
+            .find(|recipient| measured.snapshot.name(&recipient["to"]) == to);
+        let Some(booked) = booked else {
+            assert_eq!(count, 0, "{name} → {to}");
+            continue;
+        };
+        assert_eq!(told(booked, "count"), count, "{name} → {to}");
+        let what = format!("{name} → {to} on_cpu_ns");
+        close(
+            &what,
+            told(booked, "on_cpu_ns"),
+            told(&tier[direction], "on_cpu_ns"),
+            told(&tier[direction], "total_ns"),
+        );
+    }
+}
+
+/// One request's time is the sum of the courts it lay in, and next to nothing is left over.
+fn request_is_explained(measured: &Measured) {
+    let entry = measured.snapshot.entry("web-t").unwrap();
+    let web = &measured.answer["tiers"][0];
+    assert_eq!(told(entry, "requests"), told(web, "requests"));
+    let mean_ns = entry["mean_ns"].as_f64().unwrap();
+    let true_mean_ns = told(web, "service_sum_ns") as f64 / told(web, "requests") as f64;
+    let difference = (mean_ns - true_mean_ns).abs();
+    assert!(
+        difference <= 0.05 * true_mean_ns,
+        "measured {mean_ns}, truth {true_mean_ns}"
+    );
+    let other_ns = entry["other_ns"].as_f64().unwrap();
+    assert!(other_ns.abs() < 0.02 * mean_ns, "{entry}");
+    let courts: Vec<_> = list(entry, "courts")
+        .map(|court| measured.snapshot.name(&court["component"]))
+        .collect();
+    assert_eq!(courts, ["web-t", "app-t", "store-t"], "{entry}");
+}
+
+/// Roundtrips and requests served, edge by edge.
+fn calls_are_counted(measured: &Measured) {
+    let requests = told(&measured.answer["load"], "requests");
+    let edges = [
+        ("load-t", "web-t", requests, 1.0),
+        ("web-t", "app-t", 2 * requests, 2.0),
+        ("app-t", "store-t", 2 * requests, 2.0),
+    ];
+    for (from, to, roundtrips, per_request) in edges {
+        let edge = measured.snapshot.edge(from, to).unwrap();
+        assert_eq!(told(edge, "roundtrips"), roundtrips, "{from} → {to}");
+        assert_eq!(told(edge, "service_ns/count"), roundtrips, "{from} → {to}");
+        assert_eq!(edge["roundtrips_per_request"], per_request, "{from} → {to}");
+        assert_eq!(edge["lower_bound"], false, "{from} → {to}");
+    }
+    assert_eq!(measured.snapshot.lost_counts(), []);
+}
+
+fn measure(host: &Host, more: &[&str]) -> Measured {
+    let measured = host.measure(&[&WORK, more].concat()).unwrap();
+    calls_are_counted(&measured);
+    parts_are_true(&measured);
+    request_is_explained(&measured);
+    measured
+}
+
+#[test]
+fn every_part_of_every_tier_is_true() {
+    let host = Host::take().unwrap();
+    measure(&host, &["--requests", "100"]);
+}
+
+#[test]
+fn every_part_is_true_with_several_clients_on_few_cpus() {
+    let host = Host::take().unwrap();
+    measure(&host, &["--requests", "200", "--clients", "6"]);
+}
+
+#[test]
+fn every_part_is_true_whatever_joins_the_tiers() {
+    let host = Host::take().unwrap();
+    for hops in [
+        "tcp6,unix-stream,tcp4",
+        "unix-seqpacket,tcp4,unix-seqpacket",
+    ] {
+        measure(&host, &["--requests", "40", "--hops", hops]);
+    }
+}
+
+#[test]
+fn a_hog_on_the_same_cpu_adds_run_queue_and_no_on_cpu_time() {
+    let host = Host::take().unwrap();
+    let alone = measure(&host, &["--requests", "80", "--core", "0"]);
+    let beside = measure(&host, &["--requests", "80", "--core", "0", "--hog"]);
+    for tier in ["web-t", "app-t", "store-t"] {
+        let part = |measured: &Measured, part: &str| {
+            told(
+                measured.snapshot.component(tier).unwrap(),
+                &format!("turnaround/{part}"),
+            )
+        };
+        let (before, after) = (part(&alone, "on_cpu_ns"), part(&beside, "on_cpu_ns"));
+        assert!(
+            after.abs_diff(before) <= before / 10,
+            "{tier} on-CPU: {before}, {after}"
+        );
+        let (before, after) = (part(&alone, "run_queue_ns"), part(&beside, "run_queue_ns"));
+        let spun = part(&alone, "on_cpu_ns");
+        assert!(
+            after > 2 * before && after > spun / 4,
+            "{tier} run queue: {before}, {after}"
+        );
+    }
+}

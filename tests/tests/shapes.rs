@@ -1,0 +1,247 @@
+//! Servers of the shapes in which it is hard to tell what answers what.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use courtside_tests::harness::{Host, Measured, number};
+use serde_json::Value;
+
+fn told(value: &Value, path: &str) -> u64 {
+    number(value, path).unwrap()
+}
+
+/// Within 5 %, and `slack_ns` for each of `count`.
+fn close(what: &str, measured: u64, truth: u64, count: u64, slack_ns: u64) {
+    let allowed = truth / 20 + count * slack_ns;
+    assert!(
+        measured.abs_diff(truth) <= allowed,
+        "{what}: measured {measured}, truth {truth}, allowed difference {allowed}"
+    );
+}
+
+/// One edge, as many roundtrips as requests, as many served.
+fn served_exactly(measured: &Measured, client: &str, server: &str) {
+    let served = told(&measured.answer, "server/served");
+    assert_eq!(told(&measured.answer, "client/answered"), served);
+    let edge = measured.snapshot.edge(client, server).unwrap();
+    assert_eq!(told(edge, "roundtrips"), served);
+    assert_eq!(told(edge, "messages_sent"), served);
+    assert_eq!(told(edge, "messages_received"), served);
+    assert_eq!(told(edge, "service_ns/count"), served);
+    assert_eq!(measured.snapshot.neighbours(server).len(), 1);
+    let server = measured.snapshot.component(server).unwrap();
+    assert_eq!(told(server, "requests/served"), served);
+    assert_eq!(told(server, "turnaround/count"), served);
+    assert_eq!(measured.snapshot.lost_counts(), []);
+}
+
+/// Time on a CPU within turnarounds is time on a CPU.
+fn on_cpu_is_within_the_whole(measured: &Measured, server: &str) {
+    let server = measured.snapshot.component(server).unwrap();
+    let (part, whole) = (
+        told(server, "turnaround/on_cpu_ns"),
+        told(server, "cpu/on_cpu_ns"),
+    );
+    assert!(part <= whole, "{part} of {whole}");
+}
+
+#[test]
+fn requests_handed_over_through_a_queue_are_served_by_the_thread_that_replies() {
+    let host = Host::take().unwrap();
+    for work in [
+        &["--spin", "500us", "--sleep", "0us"] as &[&str],
+        &["--spin", "100us", "--sleep", "3ms"],
+    ] {
+        let arguments = [
+            &["thread-pool", "--requests", "400", "--connections", "8"],
+            work,
+        ]
+        .concat();
+        let measured = host.measure(&arguments).unwrap();
+        served_exactly(&measured, "pool-client", "pool-server");
+        on_cpu_is_within_the_whole(&measured, "pool-server");
+        let server = measured.snapshot.component("pool-server").unwrap();
+        let truth = &measured.answer["server"];
+        let (turnaround, count) = (&server["turnaround"], told(truth, "served"));
+        close(
+            "on-CPU",
+            told(turnaround, "on_cpu_ns"),
+            told(truth, "spent/on_cpu_ns"),
+            count,
+            50_000,
+        );
+        close(
+            "sleep",
+            told(turnaround, "sleep_ns"),
+            told(truth, "spent/timer_ns"),
+            count,
+            50_000,
+        );
+        // Read by the reader, not yet taken by a worker: in nobody's hands.
+        close(
+            "queued",
+            told(turnaround, "queued_ns"),
+            told(truth, "handover_sum_ns"),
+            count,
+            100_000,
+        );
+    }
+}
+
+#[test]
+fn one_loop_serves_fifty_connections() {
+    let host = Host::take().unwrap();
+    let arguments = [
+        "epoll-loop",
+        "--connections",
+        "50",
+        "--requests",
+        "2000",
+        "--spin",
+        "300us",
+    ];
+    let measured = host.measure(&arguments).unwrap();
+    served_exactly(&measured, "loop-client", "loop-server");
+    on_cpu_is_within_the_whole(&measured, "loop-server");
+    let server = measured.snapshot.component("loop-server").unwrap();
+    let truth = &measured.answer["server"];
+    let turnaround = &server["turnaround"];
+    close(
+        "on-CPU",
+        told(turnaround, "on_cpu_ns"),
+        told(truth, "spent/on_cpu_ns"),
+        2000,
+        30_000,
+    );
+    // One thread: its turnarounds follow one another, while the requests that wait for it overlap.
+    let wall_ns = told(&measured.snapshot.0, "window/duration_ns");
+    assert!(told(turnaround, "total_ns") <= wall_ns, "{turnaround}");
+    assert!(
+        told(server, "requests/service_ns/sum_ns") > 10 * wall_ns,
+        "{server}"
+    );
+}
+
+#[test]
+fn a_process_for_each_request_is_one_component() {
+    let host = Host::take().unwrap();
+    let arguments = ["fork-per-request", "--requests", "300", "--spin", "1ms"];
+    let measured = host.measure(&arguments).unwrap();
+    served_exactly(&measured, "fork-client", "fork-server");
+    on_cpu_is_within_the_whole(&measured, "fork-server");
+    let server = measured.snapshot.component("fork-server").unwrap();
+    close(
+        "on-CPU",
+        told(server, "turnaround/on_cpu_ns"),
+        300_000_000,
+        300,
+        200_000,
+    );
+}
+
+/// The loop reads A and B, then asks the backend for both: which of the two caused which call cannot be known.
+#[test]
+fn interleaved_requests_are_marked_as_a_lower_bound() {
+    let host = Host::take().unwrap();
+    let measured = host.measure(&["interleaved", "--pairs", "500"]).unwrap();
+    let snapshot = &measured.snapshot;
+    let calls = snapshot.edge("il-loop", "il-backend").unwrap();
+    assert_eq!(calls["lower_bound"], true, "{calls}");
+    assert_eq!(snapshot.0["quality"]["lower_bound"], true);
+    // The counts themselves are exact here, since each request has a connection of its own.
+    assert_eq!(told(calls, "roundtrips"), 1000);
+    assert_eq!(
+        told(snapshot.edge("il-client", "il-loop").unwrap(), "roundtrips"),
+        1000
+    );
+    for name in ["il-loop", "il-backend"] {
+        let component = snapshot.component(name).unwrap();
+        assert_eq!(told(component, "requests/served"), 1000, "{name}");
+    }
+    // Of each pair: the call for A, the reply to A and the reply to B were prompted. The call for B follows that for A
+    // with nothing received in between.
+    let turnaround = &snapshot.component("il-loop").unwrap()["turnaround"];
+    assert_eq!(told(turnaround, "count"), 1500, "{turnaround}");
+    assert_eq!(told(turnaround, "unprompted_count"), 500, "{turnaround}");
+}
+
+/// Two requests sent before either reply is read look like one message: fewer roundtrips than there were, and it says so.
+#[test]
+fn pipelined_requests_are_marked_as_a_lower_bound() {
+    let host = Host::take().unwrap();
+    let measured = host
+        .measure(&["interleaved", "--pairs", "500", "--pipelined"])
+        .unwrap();
+    let calls = measured.snapshot.edge("il-loop", "il-backend").unwrap();
+    assert_eq!(calls["lower_bound"], true, "{calls}");
+    let roundtrips = told(calls, "roundtrips");
+    assert!((500..=1000).contains(&roundtrips), "{calls}");
+    assert_eq!(told(calls, "bytes_sent"), 100_000);
+    assert_eq!(told(calls, "bytes_received"), 100_000);
+}
+
+/// Both ends send all the time and read all the time, and no byte answers another. What is right: bytes exactly; as
+/// for roundtrips, none was meant. The kernel sees a receive that follows a send, and by the definition it is an
+/// answer if its data arrived, on an empty queue, later than the floor after that send. At full speed the queue is
+/// mostly not empty, so only the few arrivals after one end had drained it can count: far fewer than the transfers.
+#[test]
+fn a_stream_both_ways_is_not_a_flood_of_roundtrips() {
+    let host = Host::take().unwrap();
+    for transport in ["tcp4", "unix-stream"] {
+        let arguments = [
+            "duplex-stream",
+            "--bytes",
+            "536870912",
+            "--transport",
+            transport,
+        ];
+        let measured = host.measure(&arguments).unwrap();
+        let edge = measured.snapshot.edge("dx-client", "dx-server").unwrap();
+        let client = &measured.answer["client"]["tally"];
+        assert_eq!(told(edge, "bytes_sent"), told(client, "bytes_sent"));
+        assert_eq!(told(edge, "bytes_received"), told(client, "bytes_received"));
+        let transfers = told(client, "sends");
+        let roundtrips = told(edge, "roundtrips");
+        assert!(
+            roundtrips <= transfers / 10,
+            "{transport}: {roundtrips} of {transfers}"
+        );
+        // A constant floor above any scheduling delay leaves none.
+        let floor = ["--rtt-floor", "1s"];
+        let measured = host.measure_with(&floor, &arguments).unwrap();
+        let edge = measured.snapshot.edge("dx-client", "dx-server").unwrap();
+        assert_eq!(told(edge, "roundtrips"), 0, "{transport}");
+    }
+}
+
+#[test]
+fn requests_that_wait_unread_are_queued() {
+    let host = Host::take().unwrap();
+    let measured = host.measure(&["overload", "--requests", "300"]).unwrap();
+    served_exactly(&measured, "ol-client", "ol-server");
+    let server = measured.snapshot.component("ol-server").unwrap();
+    let truth = &measured.answer["server"];
+    let queued = &server["requests"]["queued_ns"];
+    assert_eq!(told(queued, "count"), 300);
+    close(
+        "queued",
+        told(queued, "sum_ns"),
+        told(truth, "unread_sum_ns"),
+        300,
+        50_000,
+    );
+    close(
+        "longest",
+        told(queued, "max_ns"),
+        told(truth, "unread_max_ns"),
+        1,
+        1_000_000,
+    );
+    // The thread itself was never idle: its turnarounds are its work, one after the other.
+    let turnaround = &server["turnaround"];
+    close(
+        "on-CPU",
+        told(turnaround, "on_cpu_ns"),
+        600_000_000,
+        300,
+        30_000,
+    );
+}
