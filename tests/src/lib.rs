@@ -4,5 +4,6 @@
 //! itself, and what `courtside` says it did. Must not know: how Courtside measures.
 
 pub mod harness;
+pub mod services;
 pub mod sound;
 pub mod workload;
