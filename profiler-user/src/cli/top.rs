@@ -5,20 +5,25 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal as _, Write as _, stdout},
+    io::{self, IsTerminal as _, Write as _, stdout},
+    panic,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use ratatui::{
-    DefaultTerminal,
+    DefaultTerminal, Terminal,
+    backend::CrosstermBackend,
     crossterm::{
+        cursor::Show,
         event::{Event, EventStream},
         execute,
-        terminal::{EnterAlternateScreen, enable_raw_mode},
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
+    layout::{Position, Rect},
 };
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,30 +78,42 @@ pub fn run(source: Box<dyn Source>, interval: Duration, options: &Options) -> an
     runtime.block_on(drive(live, UiState::new(theme, interval), options))
 }
 
-/// The terminal in raw mode on its alternate screen; given back when dropped. A panic gives it back before its message.
-struct Screen {
-    // Dropped in this order: the cursor comes back first, then the terminal.
-    terminal: DefaultTerminal,
-    _give_back: GiveBack,
+/// Whether the terminal is ours: in raw mode, on its alternate screen.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+fn take() -> io::Result<()> {
+    TAKEN.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen)
 }
 
-/// Gives the terminal back when dropped, even if setting it up failed half-way.
-struct GiveBack;
-
-impl Drop for GiveBack {
-    fn drop(&mut self) {
-        // There is no one left to tell if the terminal is gone.
-        drop(ratatui::try_restore());
+/// Gives the terminal back as it was, once.
+fn give_back() -> io::Result<()> {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        disable_raw_mode()?;
+        execute!(stdout(), LeaveAlternateScreen, Show)?;
     }
+    Ok(())
+}
+
+/// The terminal while it is ours. A panic of any thread gives it back before its message is printed.
+struct Screen {
+    terminal: DefaultTerminal,
 }
 
 impl Screen {
     fn open() -> anyhow::Result<Self> {
-        let give_back = GiveBack;
-        Ok(Self {
-            terminal: ratatui::try_init().context("cannot set up the terminal")?,
-            _give_back: give_back,
-        })
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            give_back().ok();
+            report(info);
+        }));
+        let terminal = take().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        if terminal.is_err() {
+            give_back().ok();
+        }
+        let terminal = terminal.context("cannot set up the terminal")?;
+        Ok(Self { terminal })
     }
 
     fn draw(&mut self, state: &UiState) -> anyhow::Result<()> {
@@ -105,24 +122,45 @@ impl Screen {
     }
 
     /// Gives the terminal back, stops this process as Ctrl-Z does, and takes the terminal again once continued.
-    fn suspend(&mut self) -> anyhow::Result<()> {
-        self.terminal
-            .show_cursor()
-            .context("cannot give the terminal back")?;
-        ratatui::try_restore().context("cannot give the terminal back")?;
+    async fn suspend(&mut self) -> anyhow::Result<()> {
+        let mut continued = watch(Signal::CONT)?;
+        give_back().context("cannot give the terminal back")?;
         kill_process(getpid(), Signal::STOP).context("cannot stop")?;
-        enable_raw_mode().context("cannot take the terminal again")?;
-        execute!(stdout(), EnterAlternateScreen).context("cannot take the terminal again")?;
-        self.terminal.clear().context("cannot draw on the terminal")
+        // Another thread may take the signal, and this one run on for a moment.
+        continued.recv().await;
+        take().context("cannot take the terminal again")?;
+        self.redraw()
+    }
+
+    /// Draws every cell next time, whatever the terminal shows. `Terminal::clear` would ask the terminal where its
+    /// cursor is, and the answer would be read as keys.
+    fn redraw(&mut self) -> anyhow::Result<()> {
+        let whole = self
+            .terminal
+            .size()
+            .map(|size| Rect::from((Position::ORIGIN, size)));
+        let redrawn = whole.and_then(|whole| self.terminal.resize(whole));
+        redrawn.context("cannot draw on the terminal")
     }
 }
 
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // There is no one left to tell if the terminal is gone.
+        self.terminal.show_cursor().ok();
+        give_back().ok();
+    }
+}
+
+fn watch(kind: Signal) -> anyhow::Result<tokio::signal::unix::Signal> {
+    signal(SignalKind::from_raw(kind.as_raw())).context("cannot watch for signals")
+}
+
 async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow::Result<()> {
-    let watch = |kind| signal(kind).context("cannot watch for signals");
-    let mut terminate = watch(SignalKind::terminate())?;
-    let mut interrupt = watch(SignalKind::interrupt())?;
-    let mut hang_up = watch(SignalKind::hangup())?;
-    let mut stop = watch(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
+    let mut terminate = watch(Signal::TERM)?;
+    let mut interrupt = watch(Signal::INT)?;
+    let mut hang_up = watch(Signal::HUP)?;
+    let mut stop = watch(Signal::TSTP)?;
     let mut screen = Screen::open()?;
     let mut events = EventStream::new();
     let size = screen
@@ -141,8 +179,8 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
                 Some(Ok(Event::Key(key))) => match state.key(key) {
                     None => {}
                     Some(Action::Quit) => return Ok(()),
-                    Some(Action::Suspend) => screen.suspend()?,
-                    Some(Action::Redraw) => screen.terminal.clear()?,
+                    Some(Action::Suspend) => screen.suspend().await?,
+                    Some(Action::Redraw) => screen.redraw()?,
                     Some(Action::Export) => export(&mut state, &options.export_dir),
                     Some(Action::Reset) => live.reset(),
                     Some(Action::Interval(interval)) => live.set_interval(interval),
@@ -155,7 +193,7 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hang_up.recv() => return Ok(()),
-            _ = stop.recv() => screen.suspend()?,
+            _ = stop.recv() => screen.suspend().await?,
         }
     }
 }
@@ -187,40 +225,5 @@ fn write_snapshot(snapshot: &Snapshot, folder: &Path) -> anyhow::Result<String> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_variable_that_is_set_tells_the_locale() {
-        let ascii = |set: &[(&str, &str)]| {
-            ascii_locale(|name| {
-                let found = set.iter().find(|(n, _)| *n == name);
-                found.map(|(_, value)| (*value).to_owned())
-            })
-        };
-        assert!(!ascii(&[("LANG", "en_US.UTF-8")]));
-        assert!(!ascii(&[
-            ("LC_ALL", ""),
-            ("LC_CTYPE", "C.utf8"),
-            ("LANG", "C")
-        ]));
-        assert!(ascii(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]));
-        assert!(ascii(&[]));
-    }
-
-    #[test]
-    fn a_snapshot_is_written_once_and_never_over_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut snapshot = Snapshot::default();
-        snapshot.window.start_unix_ns = 1_764_000_000_123_456_789;
-        let name = write_snapshot(&snapshot, folder.path()).unwrap();
-        assert_eq!(name, "courtside-1764000000.json");
-        let json = std::fs::read(folder.path().join(&name)).unwrap();
-        assert_eq!(serde_json::from_slice::<Snapshot>(&json).unwrap(), snapshot);
-        let error = write_snapshot(&snapshot, folder.path()).unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "cannot create courtside-1764000000.json: File exists (os error 17)"
-        );
-    }
-}
+#[path = "top_tests.rs"]
+mod tests;

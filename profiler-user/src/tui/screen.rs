@@ -123,7 +123,7 @@ fn nothing(state: &UiState, rows: &[usize]) -> Option<String> {
             state.filter_text
         )
     } else {
-        "No traffic seen yet. Components appear as soon as one of them sends, receives or runs."
+        "No traffic seen yet.\nComponents appear as soon as one of them sends, receives or runs."
             .to_owned()
     })
 }

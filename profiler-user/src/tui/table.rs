@@ -235,30 +235,49 @@ fn marked(
     })
 }
 
+/// Width below which names say nothing.
+const NAME: u16 = 8;
+/// Columns of a larger rank give way before names shrink.
+const DEAR: u8 = 3;
+
 /// Which columns are shown, and how wide: those of the largest rank go first, spare room is shared out.
 fn fit(columns: &[Column], room: u16, spacing: u16) -> Vec<(usize, u16)> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let need = |kept: &[usize]| -> u16 { kept.iter().map(|&i| columns[i].min + spacing).sum() };
-    while need(&kept) > room {
-        let last = kept
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, i)| columns[**i].rank);
-        match last {
-            Some((at, &i)) if columns[i].rank > 0 => kept.remove(at),
-            _ => break,
-        };
+    let mut least: Vec<u16> = columns.iter().map(|column| column.min).collect();
+    let need =
+        |kept: &[usize], least: &[u16]| -> u16 { kept.iter().map(|&i| least[i] + spacing).sum() };
+    for dear in [DEAR, 0] {
+        while need(&kept, &least) > room {
+            let Some((at, &last)) = kept
+                .iter()
+                .enumerate()
+                .max_by_key(|(_, i)| columns[**i].rank)
+            else {
+                break;
+            };
+            if columns[last].rank <= dear {
+                break;
+            }
+            kept.remove(at);
+        }
+        if need(&kept, &least) > room {
+            for (least, column) in least.iter_mut().zip(columns) {
+                if column.rank == 0 {
+                    *least = NAME.min(column.min);
+                }
+            }
+        }
     }
-    let spare = room.saturating_sub(need(&kept));
+    let spare = room.saturating_sub(need(&kept, &least));
     let wanted: Vec<f64> = kept
         .iter()
-        .map(|&i| f64::from(columns[i].max - columns[i].min))
+        .map(|&i| f64::from(columns[i].max - least[i]))
         .collect();
     let total = wanted.iter().sum::<f64>().min(f64::from(spare));
     let extra = chart::apportion(&wanted, total as usize);
     let widths = kept.iter().zip(extra);
     widths
-        .map(|(&i, extra)| (i, columns[i].min + extra as u16))
+        .map(|(&i, extra)| (i, least[i] + extra as u16))
         .collect()
 }
 

@@ -65,7 +65,7 @@ static COLUMNS: [Column; 10] = [
     Column {
         title: "COMPONENT",
         help: "service: unit, container, program or remote end",
-        min: 8,
+        min: 13,
         max: 26,
         rank: 0,
         content: Content::Name(component_name),

@@ -40,7 +40,7 @@ static COLUMNS: [Column; 12] = [
     Column {
         title: "COMPONENT",
         help: "service: unit, container or program",
-        min: 8,
+        min: 13,
         max: 26,
         rank: 0,
         content: Content::Name(component_name),
@@ -183,7 +183,7 @@ static COLUMNS: [Column; 12] = [
         rank: 11,
         content: Content::Number(
             |cx, row| Some(component(cx, row).processes.len() as f64),
-            units::rate,
+            |count| units::count(count as u64),
         ),
     },
 ];

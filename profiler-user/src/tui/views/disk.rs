@@ -33,7 +33,7 @@ static COLUMNS: [Column; 11] = [
     Column {
         title: "COMPONENT",
         help: "service: unit, container or program",
-        min: 8,
+        min: 13,
         max: 26,
         rank: 0,
         content: Content::Name(component_name),

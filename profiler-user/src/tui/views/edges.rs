@@ -76,7 +76,7 @@ static COLUMNS: [Column; 14] = [
     Column {
         title: "FROM",
         help: "who asks",
-        min: 10,
+        min: 13,
         max: 24,
         rank: 0,
         content: Content::Name(|cx, row| cx.shown.name(&edge(cx, row).from)),
@@ -84,7 +84,7 @@ static COLUMNS: [Column; 14] = [
     Column {
         title: "TO",
         help: "who answers",
-        min: 10,
+        min: 13,
         max: 24,
         rank: 0,
         content: Content::Name(|cx, row| cx.shown.name(&edge(cx, row).to)),

@@ -136,7 +136,7 @@ static COLUMNS: [Column; 7] = [
     Column {
         title: "HOOK",
         help: "where it sits in the kernel",
-        min: 22,
+        min: 26,
         max: 32,
         rank: 6,
         content: Content::Text(|cx, row| probe(cx, row).hook.clone()),
@@ -145,7 +145,7 @@ static COLUMNS: [Column; 7] = [
         title: "REASON",
         help: "why it does not work in full; the selected one is shown in full below",
         min: 16,
-        max: 80,
+        max: 60,
         rank: 2,
         content: Content::Text(|cx, row| probe(cx, row).reason.clone()),
     },
@@ -201,14 +201,16 @@ pub(in crate::tui) fn draw(
 /// Everything about trust and cost, the most important first.
 fn summary(shown: &Shown, width: usize) -> Vec<Line<'static>> {
     const TITLE: usize = 11;
-    let facts = [
-        ("Probes", probes(shown)),
-        ("Lost", losses(shown)),
+    let mut facts = vec![("Probes", probes(shown))];
+    // One title for all losses, a line for each.
+    let titles = std::iter::once("Lost").chain(std::iter::repeat(""));
+    facts.extend(titles.zip(losses(shown)));
+    facts.extend([
         ("Counters", counters(shown)),
         ("Own cost", cost(shown)),
         ("Midlife", midlife(shown)),
         ("Bounds", bounds(shown)),
-    ];
+    ]);
     let lines = facts.into_iter().filter(|(_, spans)| !spans.is_empty());
     let lines = lines.flat_map(|(title, spans)| {
         text::wrap(
@@ -238,25 +240,20 @@ fn probes(shown: &Shown) -> Vec<Span<'static>> {
     counted.collect()
 }
 
-fn losses(shown: &Shown) -> Vec<Span<'static>> {
+fn losses(shown: &Shown) -> Vec<Vec<Span<'static>>> {
     let lost = &shown.snapshot.quality.lost;
-    let mut spans = Vec::new();
-    for loss in LOSSES {
-        let Some(&count) = lost.get(loss.class).filter(|&&count| count > 0) else {
-            continue;
-        };
+    let losses = LOSSES.iter().filter_map(|loss| {
+        let count = *lost.get(loss.class).filter(|&&count| count > 0)?;
         let count = units::count(count).replace(' ', "\u{a0}");
-        spans.push(Span::styled(
-            format!("✗\u{a0}{count} {}", loss.meaning),
-            BAD,
-        ));
-        spans.push(Span::styled(format!(": {}  ", loss.mend), PLAIN));
+        let what = Span::styled(format!("✗\u{a0}{count} {}", loss.meaning), BAD);
+        Some(vec![what, Span::raw(format!(" ({})", loss.mend))])
+    });
+    let mut losses: Vec<_> = losses.collect();
+    if losses.is_empty() {
+        let text = format!("✓\u{a0}nothing ({} classes watched)", lost.len());
+        losses.push(vec![Span::styled(text, GOOD)]);
     }
-    if spans.is_empty() {
-        let text = format!("✓\u{a0}nothing  ({} classes watched)", lost.len());
-        spans.push(Span::styled(text, GOOD));
-    }
-    spans
+    losses
 }
 
 fn counters(shown: &Shown) -> Vec<Span<'static>> {

@@ -50,7 +50,7 @@ static COLUMNS: [Column; 7] = [
     Column {
         title: "RECIPIENT",
         help: "whom the send that ended the turnaround went to",
-        min: 10,
+        min: 13,
         max: 26,
         rank: 0,
         content: Content::Name(|cx, row| recipient(cx, row).map_or("", |r| cx.shown.name(&r.to))),
