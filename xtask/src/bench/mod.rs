@@ -65,6 +65,25 @@ pub fn bench(rounds: u32) -> Result<()> {
 }
 
 fn measure(built: &Built, rounds: u32) -> Result<Results> {
+    alone()?;
+    let machine = machine()?;
+    let mut services = Services::new()?;
+    let loads = load::start(&mut services, built)?;
+    for load in &loads {
+        load.run()
+            .with_context(|| format!("{} does not run", load.name()))?;
+    }
+    Ok(Results {
+        machine,
+        rates: throughput(built, &loads, rounds)?,
+        accounted: accounting(built, &loads)?,
+        fixed: fixed::measure(built, rounds)?,
+        own: own::measure(built)?,
+    })
+}
+
+/// Fail if somebody else traces this host.
+fn alone() -> Result<()> {
     let others = programs::tracing()?;
     if !others.is_empty() {
         let names: Vec<_> = others.iter().map(String::as_str).collect();
@@ -73,19 +92,7 @@ fn measure(built: &Built, rounds: u32) -> Result<Results> {
             names.join(", ")
         );
     }
-    let mut services = Services::new()?;
-    let loads = load::start(&mut services, built)?;
-    for load in &loads {
-        load.run()
-            .with_context(|| format!("{} does not run", load.name()))?;
-    }
-    Ok(Results {
-        machine: machine()?,
-        rates: throughput(built, &loads, rounds)?,
-        accounted: accounting(built, &loads)?,
-        fixed: fixed::measure(built, rounds)?,
-        own: own::measure(built)?,
-    })
+    Ok(())
 }
 
 /// Rates as `[load][round][variant]`.
@@ -99,6 +106,7 @@ fn throughput(built: &Built, loads: &[Load], rounds: u32) -> Result<Vec<report::
         .collect();
     for round in 0..rounds {
         eprintln!("xtask: round {} of {rounds}", round + 1);
+        alone()?;
         let mut order = Variant::ALL;
         if round % 2 == 1 {
             order.reverse();
@@ -127,6 +135,7 @@ fn accounting(built: &Built, loads: &[Load]) -> Result<Vec<Accounted>> {
     let mut all = Vec::new();
     for variant in [Variant::Empty, Variant::Courtside, Variant::Bpftrace] {
         eprintln!("xtask: run time of the programs of {}", variant.name());
+        alone()?;
         let before = programs::ids()?;
         let attached = Attached::new(variant, built)?;
         let ours = programs::ids()?.difference(&before).copied().collect();
@@ -156,6 +165,11 @@ fn machine() -> Result<report::Machine> {
         cpus: std::thread::available_parallelism()?.get(),
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?
             .trim()
+            .to_owned(),
+        load: fs::read_to_string("/proc/loadavg")?
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
             .to_owned(),
         day: sh::output(sh::command("date").args(["--utc", "+%F"]))?
             .trim()
