@@ -5,7 +5,7 @@
 
 use ratatui::text::{Line, Span};
 
-use super::style::{DIM, PARTS};
+use super::style::{DIM, PARTS, PAST};
 
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -65,7 +65,7 @@ pub(super) fn sparkline(samples: &[Option<f64>], cells: usize) -> Span<'static> 
     };
     let pad = std::iter::repeat_n(' ', cells - shown.len());
     let text: String = pad.chain(shown.iter().map(glyph)).collect();
-    let style = if max > 0.0 { super::style::ACCENT } else { DIM };
+    let style = if max > 0.0 { PAST } else { DIM };
     Span::styled(text, style)
 }
 

@@ -27,6 +27,10 @@ pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 pub(super) const ACCENT: Style = Style::new().fg(Color::Cyan);
 /// Works.
 pub(super) const GOOD: Style = Style::new().fg(Color::Green).add_modifier(Modifier::BOLD);
+/// Works, as do many others in the same list.
+pub(super) const CALM: Style = Style::new().fg(Color::Green);
+/// The past.
+pub(super) const PAST: Style = Style::new().fg(Color::Cyan).add_modifier(Modifier::DIM);
 /// Works less well, or is unusual.
 pub(super) const WARN: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
 /// Does not work.

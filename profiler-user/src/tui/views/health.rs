@@ -19,7 +19,7 @@ use crate::{
     tui::{
         filter::{Filter, contains},
         shown::Shown,
-        style::{ACCENT, BAD, DIM, GOOD, PLAIN, WARN},
+        style::{ACCENT, BAD, CALM, DIM, GOOD, PLAIN, WARN},
         table::{self, Column, Content, Context, Spec, TableState},
         text,
     },
@@ -67,7 +67,7 @@ fn state(state: ProbeState) -> (&'static str, &'static str, Style, u8) {
     match state {
         ProbeState::Failed => ("✗", "failed", BAD, 3),
         ProbeState::Degraded => ("≈", "degraded", WARN, 2),
-        ProbeState::Attached => ("✓", "attached", GOOD, 1),
+        ProbeState::Attached => ("✓", "attached", CALM, 1),
         ProbeState::Disabled => ("–", "disabled", DIM, 0),
     }
 }

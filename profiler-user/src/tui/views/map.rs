@@ -352,8 +352,8 @@ fn draw_graph(
         contents.resize(height - 2, Line::default());
         for (row, line) in contents.iter().enumerate() {
             let y = y + 1 + row as u16;
-            // Where a wire leaves or arrives the frame stays whole: wires end beside it.
-            buffer.set_string(x, y, format!("│{}│", " ".repeat(width - 2)), frame_style);
+            buffer.set_string(x, y, "│", frame_style);
+            buffer.set_string(x + width as u16 - 1, y, "│", frame_style);
             buffer.set_line(x + 2, y, line, room as u16);
         }
     }

@@ -234,7 +234,10 @@ fn head(cx: &Context, component: &Component, width: usize) -> Vec<Line<'static>>
         bar.extend(chart::parts_bar(&parts, room));
         let mut legend = Vec::new();
         for (part, ns) in PARTS.iter().zip(parts) {
-            let time = units::duration_f64(ns).replace(' ', "\u{a0}");
+            let time = match ns {
+                0.0 => "0".to_owned(),
+                ns => units::duration_f64(ns).replace(' ', "\u{a0}"),
+            };
             legend.push(Span::styled(part.glyph, part.style));
             legend.push(Span::styled(format!("\u{a0}{}\u{a0}", part.name), DIM));
             legend.push(Span::styled(format!("{time}   "), PLAIN));
