@@ -6,7 +6,8 @@
 use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
-    Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
+    Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::PossibleValuesParser, value_parser,
 };
 
 use crate::model::{EntryWish, GroupBy, Selection, View};
@@ -214,7 +215,7 @@ pub struct SelectArgs {
     #[arg(long, value_name = "ID")]
     pub container: Vec<String>,
     /// Only traffic to this port
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = value_parser!(u16).range(1..))]
     pub port: Vec<u16>,
     /// What makes a component
     #[arg(long, value_name = "WHAT", default_value = "auto")]
@@ -495,6 +496,7 @@ mod tests {
             "courtside stat --json -F table",
             "courtside stat --entry :80",
             "courtside stat --port 70000",
+            "courtside stat --port 0",
             "courtside stat redis-benchmark",
             "courtside schema",
             "courtside schema nonsense",

@@ -21,6 +21,7 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use args::{Cli, Command, TopArgs};
@@ -50,7 +51,7 @@ pub fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "courtside: {error:#}");
+            let _ = writeln!(io::stderr(), "courtside: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -69,7 +70,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "courtside", &mut script);
-            io::stdout().write_all(&script)?;
+            let written = io::stdout().write_all(&script);
+            written.context("cannot write to stdout")?;
             Ok(0)
         }
     }
@@ -128,6 +130,19 @@ fn report_probes(probes: &[ProbeStatus], verbose: bool) {
     }
 }
 
+/// An error and its causes, but for those that it has told already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Whoever read our output has read enough: that is not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -135,4 +150,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let source = io::Error::other("no such file");
+        let error = anyhow::Error::new(source).context("cannot read x: no such file; make it");
+        assert_eq!(in_one_line(&error), "cannot read x: no such file; make it");
+        let error = anyhow::anyhow!("disk full").context("cannot write");
+        assert_eq!(in_one_line(&error), "cannot write: disk full");
+    }
 }

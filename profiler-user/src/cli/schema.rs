@@ -25,7 +25,8 @@ pub(super) fn run(args: &SchemaArgs) -> anyhow::Result<u8> {
     let schema = schema.with_context(|| format!("there is no output called {}", args.name))?;
     let mut text = serde_json::to_string_pretty(&schema)?;
     text.push('\n');
-    io::stdout().write_all(text.as_bytes())?;
+    let written = io::stdout().write_all(text.as_bytes());
+    written.context("cannot write to stdout")?;
     Ok(0)
 }
 

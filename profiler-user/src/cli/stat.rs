@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     export::{json, table},
-    model::Snapshot,
+    model::{EntryWish, Snapshot, snapshot::Component},
 };
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -58,12 +58,17 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     };
     let show_progress = child.is_none() && args.interval.is_none() && io::stderr().is_terminal();
     let mut clock = Clock::start(limit, args.interval, show_progress);
-    let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), || {
-        printer.print(&snapshots.next()?)
-    })?;
+    let mut unused = args.select.entry.clone();
+    let mut print = || {
+        let snapshot = snapshots.next()?;
+        unused.retain(|wish| !is_used(wish, &snapshot));
+        printer.print(&snapshot)
+    };
+    let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), &mut print)?;
     clock.clear_progress();
     if reader == Reader::There {
-        printer.print(&snapshots.next()?)?;
+        print()?;
+        report_unused(&unused);
     }
     drop(snapshots); // detaches before the command is waited for any longer
     match (event, child) {
@@ -75,6 +80,28 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
             Ok(wait::exit_code(wait_for(&mut waiter, &mut child)?))
         }
         (_, None) => Ok(0),
+    }
+}
+
+/// Whether requests came in here.
+fn is_used(wish: &EntryWish, snapshot: &Snapshot) -> bool {
+    snapshot.entries.iter().any(|entry| {
+        let is_named = |component: &Component| {
+            component.id == entry.component
+                && [&component.id, &component.name].contains(&&wish.name)
+        };
+        wish.port.is_none_or(|port| port == entry.port) && snapshot.components.iter().any(is_named)
+    })
+}
+
+/// An entry may be misspelt, or had nothing to do: only the user can tell.
+fn report_unused(entries: &[EntryWish]) {
+    for EntryWish { name, port } in entries {
+        let port = port.map_or_else(String::new, |port| format!(":{port}"));
+        let _ = writeln!(
+            io::stderr(),
+            "courtside: no request came in at {name}{port}; see what serves requests with: courtside stat"
+        );
     }
 }
 
@@ -220,7 +247,7 @@ mod tests {
         },
         collect::Wishes,
         frame::{Frame, ProbeStatus},
-        model::fixture,
+        model::{State, View, fixture, fold},
     };
 
     /// Counts what is asked of it; gives the same frame again and again.
@@ -320,6 +347,21 @@ mod tests {
             assert!(stat(&fake, &arguments[..]).is_err(), "{arguments:?}");
         }
         assert!(fake.wishes.borrow().is_none());
+    }
+
+    #[test]
+    fn an_entry_is_used_if_requests_came_in_there() {
+        let snapshot = fold(&mut State::default(), &fixture::chain(10), &View::default());
+        let entry = &snapshot.entries[0];
+        let (id, port) = (&entry.component, entry.port);
+        for (wish, used) in [
+            (id.clone(), true),
+            (format!("{id}:{port}"), true),
+            (format!("{id}:{}", port + 1), false),
+            ("nobody".to_owned(), false),
+        ] {
+            assert_eq!(is_used(&wish.parse().unwrap(), &snapshot), used, "{wish}");
+        }
     }
 
     #[test]
