@@ -13,18 +13,26 @@ use crate::{
     net,
 };
 
-/// Lower eight bits of `cmd_flags` hold the operation; zero is a read.
+/// Lower eight bits of `cmd_flags` hold the operation.
 const OPERATION: u32 = 0xff;
+const READ: u32 = 0;
+const WRITE: u32 = 1;
+const ZONE_APPEND: u32 = 7;
 
 #[inline(always)]
 fn started(ctx: &BtfTracePointContext) -> i32 {
     let request: *const u8 = ctx.arg(0);
+    let operation = field!(request, request_cmd_flags, u32) & OPERATION;
+    if operation != READ && operation != WRITE && operation != ZONE_APPEND {
+        // Flushes, discards and their like move no data.
+        return 0;
+    }
     let current = current_task();
     let image = match task_state(current) {
         Some(task) => image::image_of(current, task),
         None => 0,
     };
-    let write = u32::from(field!(request, request_cmd_flags, u32) & OPERATION != 0);
+    let write = u32::from(operation != READ);
     let open = OpenRequest {
         start_ns: now_ns(),
         image,

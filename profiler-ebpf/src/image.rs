@@ -34,7 +34,7 @@ fn next_number(slot: usize) -> u32 {
     };
     // SAFETY: no arguments.
     let cpu = unsafe { aya_ebpf::helpers::generated::bpf_get_smp_processor_id() };
-    ((cpu & 0x7ff) << 20) | ((count + IMAGE_FIRST) & 0xf_ffff)
+    ((cpu & 0x7ff) << 20) | (count % (0x10_0000 - IMAGE_FIRST) + IMAGE_FIRST)
 }
 
 /// A new number for a remote end.

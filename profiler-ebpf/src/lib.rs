@@ -178,7 +178,7 @@ pub struct CpuStats {
 pub struct DiskStats {
     /// Read requests completed.
     pub reads: u64,
-    /// Write (and discard, flush) requests completed.
+    /// Write requests completed; flushes and discards are not counted.
     pub writes: u64,
     /// Bytes read.
     pub read_bytes: u64,

@@ -79,9 +79,9 @@ pub static IMAGES: HashMap<u32, ImageInfo> = HashMap::with_max_entries(16384, NO
 /// Numbers of remote ends.
 #[map]
 pub static REMOTES: HashMap<RemoteKey, u32> = HashMap::with_max_entries(8192, NO_PREALLOC);
-/// Image that listens on a port.
+/// Image that listens on a port. A hint: eviction is harmless, and a port that the kernel chose is left behind.
 #[map]
-pub static LISTENERS: HashMap<ListenKey, u32> = HashMap::with_max_entries(8192, NO_PREALLOC);
+pub static LISTENERS: LruHashMap<ListenKey, u32> = LruHashMap::with_max_entries(8192, 0);
 /// Image of each end of a connection, so that the other end can find it. A rendezvous only: eviction is harmless.
 #[map]
 pub static ENDS: LruHashMap<EndKey, u32> = LruHashMap::with_max_entries(32768, 0);

@@ -19,7 +19,8 @@ use crate::{
     tcp, turnaround,
 };
 
-const MSG_PEEK: u64 = 2;
+/// `MSG_PEEK | MSG_ERRQUEUE`: such a receive takes no data.
+const NO_DATA: u64 = 0x2002;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -162,6 +163,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
     }
     socket.sending_ns = 0;
+    let arrived_here = task.ready_ns != 0;
     clear(&mut task.ready_ns);
     clear(&mut task.ready_sk);
 
@@ -175,7 +177,7 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     // The other end may be on this host and about to show itself: what it gets is booked when it has.
     let hold = socket.peer_sure == 0
         && socket.peer_tries <= HOLD
-        && (socket.peer == 0 || socket.transport == TRANSPORT_TCP);
+        && (socket.transport == TRANSPORT_TCP || socket.peer == 0 && arrived_here);
     let orphan = socket.orphan_ns;
     socket.orphan_ns = 0;
     if orphan > start {
@@ -250,7 +252,17 @@ pub fn settle(socket: &mut SockState) {
 fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let length = ctx.arg::<u64>(1) as i32;
-    if length <= 0 || ctx.arg::<u64>(2) & MSG_PEEK != 0 || !is_counted_family(sk) {
+    if length < 0 || ctx.arg::<u64>(2) & NO_DATA != 0 || !is_counted_family(sk) {
+        return 0;
+    }
+    if length == 0 {
+        // No receive, but an empty datagram was announced and is gone now.
+        if let Some(socket) = known_socket_state(sk)
+            && socket.transport != TRANSPORT_TCP
+            && socket.arrived.wrapping_sub(socket.consumed) as i32 > 0
+        {
+            socket.consumed = socket.consumed.wrapping_add(1);
+        }
         return 0;
     }
     let now = now_ns();

@@ -154,6 +154,7 @@ fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
         netns: 0,
     };
     inet_key(sk, state.netns, &mut key);
+    state.local_port = key.local_port;
     if state.transport == TRANSPORT_UDP {
         if state.port == 0 && state.role != ROLE_UNKNOWN {
             state.port = if state.role == ROLE_ACCEPTOR {
@@ -208,7 +209,7 @@ pub fn udp_remote(sk: *const u8, state: &SockState) -> u32 {
 
 /// Lets the other end find this one.
 #[inline(never)]
-pub fn arrive(sk: *const u8, state: &SockState) {
+pub fn arrive(sk: *const u8, state: &mut SockState) {
     let mut key = EndKey {
         local: [0; 2],
         remote: [0; 2],
@@ -217,6 +218,7 @@ pub fn arrive(sk: *const u8, state: &SockState) {
         netns: 0,
     };
     inet_key(sk, state.netns, &mut key);
+    state.local_port = key.local_port;
     if ENDS.insert(key, state.image, 0).is_err() {
         lost(Lost::Ends);
     }
@@ -233,6 +235,7 @@ pub fn part(sk: *const u8, state: &SockState) {
         netns: 0,
     };
     inet_key(sk, state.netns, &mut key);
+    key.local_port = state.local_port;
     let _ = ENDS.remove(key);
 }
 

@@ -47,6 +47,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if task.born_ns == 0 {
         task.born_ns = now;
     }
+    if pmu_wanted() {
+        pmu::charge(Some(task));
+    }
     task.off_ns = now;
     if preempted || state == 0 {
         task.off_kind = OFF_RUN_QUEUE;
@@ -59,9 +62,6 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             // The last switch of this task: nothing after it will be counted.
             clock::flush(task, now, 0);
         }
-    }
-    if pmu_wanted() {
-        pmu::charge(Some(task));
     }
     0
 }
@@ -82,8 +82,9 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(woken) else {
         return 0;
     };
-    if field!(woken, task_on_cpu, u32) == 0 {
-        // On a CPU it is about to leave it, and the wait is over at once.
+    // On a CPU it is about to leave it, and the wait is over at once: no wake-up to remember.
+    let waited = field!(woken, task_on_cpu, u32) == 0;
+    if waited {
         task.wake_ns = now;
     }
     let tgid = field!(woken, task_tgid, u32);
@@ -95,7 +96,9 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         && waker.last_arrival_ns != 0
         && task.handover_wake_ns < waker.last_arrival_ns
     {
-        task.handover_wake_ns = now;
+        if waited {
+            task.handover_wake_ns = now;
+        }
         task.handover_arrival_ns = waker.last_arrival_ns;
     }
     0
@@ -134,6 +137,9 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     };
     let now = now_ns();
     clock::settle(state, clock::last_switch(now));
+    if pmu_wanted() {
+        pmu::charge(Some(state));
+    }
     clock::flush(state, now, 0);
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;

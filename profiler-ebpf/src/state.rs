@@ -144,6 +144,9 @@ pub struct SockState {
     /// 1: its connect or accept was seen.
     pub seen_born: u8,
     pub pad: [u8; 1],
+    /// Local port; the socket itself has lost it when it closes.
+    pub local_port: u16,
+    pub pad2: [u8; 6],
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,

@@ -137,6 +137,11 @@ pub(super) fn set(ebpf: &mut Ebpf, settings: &Settings) -> Result<(), DecodeErro
     map.set(0, bytes, 0).map_err(failed(name))
 }
 
+/// Removes remote ends.
+pub(super) fn forget_remotes(ebpf: &mut Ebpf, remotes: &[RemoteKey]) -> Result<(), DecodeError> {
+    remove::<{ size_of::<RemoteKey>() }, 4>(ebpf, "REMOTES", remotes)
+}
+
 /// Removes an image from all maps, and its flows.
 pub(super) fn forget(
     ebpf: &mut Ebpf,

@@ -32,6 +32,12 @@ use crate::{
     sys,
 };
 
+/// Flows and remote ends of which more make a map crowded: half of what it holds.
+const CROWDED_FLOWS: usize = 2048;
+const CROWDED_REMOTES: usize = 4096;
+/// Time without traffic after which a crowded map gives a flow up.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// Why measuring could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -95,6 +101,8 @@ pub struct Session {
     run_time: Option<OwnedFd>,
     /// Images whose processes were all gone at the end of the last window.
     gone: BTreeSet<u32>,
+    /// When each flow moved last.
+    moved: HashMap<FlowKey, Instant>,
     map_bytes: u64,
     /// What the programs say, where anybody listens.
     log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -153,6 +161,7 @@ impl Session {
             counters,
             run_time,
             gone: BTreeSet::new(),
+            moved: HashMap::new(),
             map_bytes,
             log,
         };
@@ -211,10 +220,12 @@ impl Session {
         let before = &self.before;
         let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
         let mut idle_flows = Vec::new();
+        let mut moved = Vec::new();
         let mut busy = BTreeSet::new();
         decode::flows(ebpf, |key, now| {
             match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
                 Some(flow) => {
+                    moved.push(key);
                     busy.insert(flow.image);
                     if flow.image != own_image {
                         frame.flows.push(flow);
@@ -261,6 +272,7 @@ impl Session {
         self.name_everything(&mut frame, &processes)?;
         self.account(&mut frame, &mut totals);
         self.before = totals;
+        self.moved.extend(moved.into_iter().map(|key| (key, ended)));
         self.prune(&info, &processes, &busy, &idle_flows)?;
         self.settings.epoch = epoch.wrapping_add(1).max(1);
         decode::set(&mut self.loaded.ebpf, &self.settings)?;
@@ -346,7 +358,8 @@ impl Session {
         }
     }
 
-    /// Removes images that had no process at the ends of two windows and did nothing in the second.
+    /// Removes images that had no process at the ends of two windows and did nothing in the second, and their flows;
+    /// and, where a map is half full, flows that nothing moved on for a while, and remote ends without a flow.
     fn prune(
         &mut self,
         info: &HashMap<u32, courtside_wire::ImageInfo>,
@@ -359,27 +372,53 @@ impl Session {
             .filter(|id| **id != IMAGE_KERNEL && !processes.contains_key(id))
             .copied()
             .collect();
-        let done: Vec<u32> = gone
+        let done: BTreeSet<u32> = gone
             .intersection(&self.gone)
             .filter(|id| !busy.contains(id))
             .copied()
             .collect();
+        let crowded = self.before.flows.len() > CROWDED_FLOWS;
+        let now = Instant::now();
+        let is_old = |key: &FlowKey| {
+            let idle = self.moved.get(key).map(|at| now.duration_since(*at));
+            idle.is_none_or(|idle| idle > IDLE)
+        };
         let flows: Vec<FlowKey> = idle_flows
             .iter()
-            .filter(|key| done.contains(&key.image))
+            .filter(|key| {
+                done.contains(&key.image) || done.contains(&key.peer) || crowded && is_old(key)
+            })
             .copied()
             .collect();
-        if !done.is_empty() {
-            decode::forget(&mut self.loaded.ebpf, &done, &flows)?;
+        if !done.is_empty() || !flows.is_empty() {
+            let images: Vec<u32> = done.iter().copied().collect();
+            decode::forget(&mut self.loaded.ebpf, &images, &flows)?;
             for id in &done {
                 self.before.cpu.remove(id);
                 self.before.disks.remove(id);
             }
             for key in &flows {
                 self.before.flows.remove(key);
+                self.moved.remove(key);
             }
         }
         self.gone = gone;
+        self.prune_remotes()
+    }
+
+    fn prune_remotes(&mut self) -> Result<(), CollectError> {
+        let used: BTreeSet<u32> = self.before.flows.keys().map(|key| key.peer).collect();
+        let mut all = 0;
+        let mut unused = Vec::new();
+        decode::remotes(&self.loaded.ebpf, |key, id| {
+            all += 1;
+            if !used.contains(&id) {
+                unused.push(key);
+            }
+        })?;
+        if all > CROWDED_REMOTES {
+            decode::forget_remotes(&mut self.loaded.ebpf, &unused)?;
+        }
         Ok(())
     }
 }
