@@ -406,6 +406,35 @@ pub(crate) fn overflowing(n: u64) -> Snapshot {
     snapshot
 }
 
+/// A shop of many services, some shared, some called in several ways.
+pub(crate) fn shop() -> Snapshot {
+    let mut snapshot = normal(0);
+    let names = ["auth", "cart", "catalog", "checkout", "postgres", "redis"];
+    let services = names.map(|name| component(name, 5000, ComponentKind::Container));
+    let payments = component("203.0.113.7:443", 0, ComponentKind::Remote);
+    snapshot.components.extend(services);
+    snapshot.components.push(payments);
+    let service = dist(10, 400_000);
+    let web = "unit:web";
+    for (from, to, port, roundtrips) in [
+        (web, "container:auth", 7000, 1204),
+        (web, "container:cart", 7001, 301),
+        (web, "container:catalog", 7002, 2408),
+        (web, "container:checkout", 7003, 60),
+        ("container:cart", "container:redis", 6379, 903),
+        ("container:auth", "container:redis", 6379, 1204),
+        ("container:catalog", "container:postgres", 5432, 4816),
+        ("container:checkout", "container:postgres", 5432, 240),
+        ("container:checkout", "container:auth", 7000, 60),
+        ("container:checkout", "remote:203.0.113.7:443", 443, 60),
+        (web, "container:redis", 6379, 12),
+    ] {
+        let edge = edge(from, to, port, (roundtrips, 1204), 450_000, &service);
+        snapshot.edges.push(edge);
+    }
+    snapshot
+}
+
 /// What a state has seen after some windows.
 pub(crate) fn windows(
     snapshot: fn(u64) -> Snapshot,

@@ -37,6 +37,8 @@ pub(super) struct Spec {
     /// Identity of a row, by which a selection follows it.
     pub id: fn(&Context, usize) -> String,
     pub matches: fn(&Context, usize, &Filter) -> bool,
+    /// Rows that stand above their equals.
+    pub busy: fn(&Context, usize) -> bool,
 }
 
 /// One column.
@@ -139,6 +141,7 @@ pub(super) fn rows(spec: &Spec, cx: &Context, state: &TableState, filter: &Filte
         Content::Parts(_) | Content::History(_) => Key::Number(None),
     };
     let mut keyed: Vec<(Key, usize)> = matching.map(|row| (key(row), row)).collect();
+    keyed.sort_by_cached_key(|&(_, row)| !(spec.busy)(cx, row));
     let turn = |order: Ordering| {
         if state.reversed {
             order.reverse()

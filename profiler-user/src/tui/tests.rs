@@ -396,3 +396,13 @@ fn callers_in_a_circle_have_a_map() {
     let screens = [(50, 16), (90, 20)].map(|(width, height)| screen(&state, width, height));
     insta::assert_snapshot!("map_circle", screens.join("\n"));
 }
+
+#[test]
+fn a_shop_of_many_services_has_a_map() {
+    let mut state = UiState::new(FULL, Duration::from_secs(1));
+    state.observe(std::sync::Arc::new(fixtures::shop()), 0);
+    press(&mut state, "3jjj");
+    let screens =
+        [(80, 24), (120, 40), (160, 60)].map(|(width, height)| screen(&state, width, height));
+    insta::assert_snapshot!("map_shop", screens.join("\n"));
+}

@@ -9,8 +9,8 @@ use ratatui::{
 };
 
 use super::{
-    component_count, component_id, component_matches, component_name, request, show_duration,
-    show_ratio,
+    component_busy, component_count, component_id, component_matches, component_name, request,
+    show_duration, show_ratio,
 };
 use crate::{
     model::snapshot::Component,
@@ -32,6 +32,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: component_count,
     id: component_id,
     matches: component_matches,
+    busy: component_busy,
 };
 
 /// Draws the table, and beneath it where a request's time went.

@@ -3,7 +3,8 @@
 //! In: the snapshot's components. Out: a table. Must not know: keys, other views.
 
 use super::{
-    component_count, component_id, component_matches, component_name, show_duration, show_ratio,
+    component_busy, component_count, component_id, component_matches, component_name,
+    show_duration, show_ratio,
 };
 use crate::{
     model::snapshot::{Component, Counters},
@@ -26,6 +27,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: component_count,
     id: component_id,
     matches: component_matches,
+    busy: component_busy,
 };
 
 /// Events per thousand instructions.

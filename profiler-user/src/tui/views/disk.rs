@@ -2,7 +2,9 @@
 //!
 //! In: the snapshot's components. Out: a table. Must not know: keys, other views.
 
-use super::{component_count, component_id, component_matches, component_name, show_duration};
+use super::{
+    component_busy, component_count, component_id, component_matches, component_name, show_duration,
+};
 use crate::{
     model::snapshot::{Component, Disk},
     tui::{
@@ -27,6 +29,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: component_count,
     id: component_id,
     matches: component_matches,
+    busy: component_busy,
 };
 
 static COLUMNS: [Column; 11] = [

@@ -27,6 +27,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: |cx| cx.shown.snapshot.edges.len(),
     id: |cx, row| edge_id(edge(cx, row)),
     matches,
+    busy: |_, _| true,
 };
 
 fn matches(cx: &Context, row: usize, filter: &Filter) -> bool {

@@ -33,6 +33,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: |cx| cx.shown.snapshot.quality.probes.len(),
     id: |cx, row| probe(cx, row).name.clone(),
     matches,
+    busy: |_, _| true,
 };
 
 fn probe<'a>(cx: &'a Context, row: usize) -> &'a Probe {

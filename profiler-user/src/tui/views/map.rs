@@ -3,7 +3,7 @@
 //! In: the snapshot's edges. Out: a graph from left to right, or an indented tree where that has no room.
 //! Must not know: keys, other views.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ratatui::{
     Frame,
@@ -13,7 +13,9 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{component_count, component_id, component_matches, component_name, request};
+use super::{
+    component_busy, component_count, component_id, component_matches, component_name, request,
+};
 use crate::{
     model::snapshot::Court,
     tui::{
@@ -35,6 +37,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
     len: component_count,
     id: component_id,
     matches: component_matches,
+    busy: component_busy,
 };
 
 static COLUMNS: [Column; 3] = [
@@ -101,7 +104,7 @@ pub(in crate::tui) struct Map {
     arrows: BTreeMap<(usize, usize), Arrow>,
     rows: Vec<Row>,
     /// Calls that lead back to a caller.
-    back: HashSet<(usize, usize)>,
+    back: BTreeSet<(usize, usize)>,
 }
 
 impl Map {
@@ -130,7 +133,7 @@ impl Map {
         let mut map = Self {
             arrows,
             rows: Vec::new(),
-            back: HashSet::new(),
+            back: BTreeSet::new(),
         };
         map.grow(cx);
         map
@@ -274,7 +277,7 @@ fn picture(cx: &Context, map: &Map, area: Rect) -> Option<(Picture, Vec<usize>)>
         .into_iter()
         .find_map(|(rows, gap)| {
             let node = |&component: &usize| Node {
-                width: text::width(cx.shown.name_at(component)).clamp(units::WIDTH + 1, NAME),
+                width: text::width(cx.shown.name_at(component)).clamp("container".len(), NAME),
                 rows,
             };
             let nodes: Vec<Node> = order.iter().map(node).collect();

@@ -32,6 +32,13 @@ fn component_name<'a>(cx: &'a Context, row: usize) -> &'a str {
     cx.shown.name_at(row)
 }
 
+/// Whether a component has to do with messages at all.
+fn component_busy(cx: &Context, row: usize) -> bool {
+    let component = &cx.shown.snapshot.components[row];
+    let turnaround = &component.turnaround;
+    component.requests.served + turnaround.count + turnaround.unprompted_count > 0
+}
+
 /// Whether a component matches: by its own fields, or by those of the edges that lead to or from it.
 fn component_matches(cx: &Context, row: usize, filter: &Filter) -> bool {
     let component = &cx.shown.snapshot.components[row];

@@ -36,6 +36,7 @@ pub(in crate::tui) static SPEC: Spec = Spec {
             |key, value| (key == "to").then(|| contains(name, value)),
         )
     },
+    busy: |_, _| true,
 };
 
 fn target<'a>(cx: &Context<'a>) -> Option<&'a Component> {
