@@ -1,6 +1,6 @@
 //! What each view shows.
 //!
-//! In: a [`Context`]. Out: tables as data ([`Spec`]) and pictures as drawing functions.
+//! In: a [`Context`]. Out: tables as data ([`Spec`](super::table::Spec)) and pictures as drawing functions.
 //! Must not know: keys, the terminal.
 
 pub(super) mod components;
