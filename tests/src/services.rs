@@ -54,7 +54,7 @@ impl Service {
         let log = host.dir().join(format!("{name}.log"));
         let file = File::create(&log)?;
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "INT", "--"])
+            .args(["--pdeathsig", "TERM", "--"])
             .arg(command.get_program())
             .args(command.get_args())
             .current_dir(host.dir())
@@ -96,9 +96,9 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // SIGINT is what all of these take as: end now, and your children with you. It fails only if that is so.
+        // All of these take SIGTERM for: end, and your children with you. It fails only if that has happened.
         if let Some(pid) = i32::try_from(self.tgid()).ok().and_then(Pid::from_raw)
-            && kill_process(pid, Signal::INT).is_ok()
+            && kill_process(pid, Signal::TERM).is_ok()
         {
             let ended = || self.child.try_wait().is_ok_and(|status| status.is_some());
             if eventually("a service's end", ended).is_err() {
@@ -277,7 +277,7 @@ fn as_postgres(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-        .args(["--pdeathsig=INT", "--"])
+        .args(["--pdeathsig=TERM", "--"])
         .arg(program);
     command
 }

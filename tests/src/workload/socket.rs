@@ -113,11 +113,11 @@ impl Transport {
         Ok(socket)
     }
 
-    /// A bound socket: a port of the kernel's choice, or the path `dir/name`.
-    fn bound(self, dir: &Path, name: &str) -> anyhow::Result<Socket> {
+    /// A bound socket: this port, 0 for one of the kernel's choice, or the path `dir/name`.
+    fn bound(self, dir: &Path, name: &str, port: u16) -> anyhow::Result<Socket> {
         let address = match self.kind().0 {
-            Domain::IPV4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into(),
-            Domain::IPV6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0).into(),
+            Domain::IPV4 => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into(),
+            Domain::IPV6 => SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port).into(),
             _ => SockAddr::unix(dir.join(name))?,
         };
         let socket = self.socket()?;
@@ -132,11 +132,18 @@ impl Transport {
     /// # Errors
     /// When the kernel refuses.
     pub fn listen(self, dir: &Path, name: &str) -> anyhow::Result<(Socket, Address)> {
-        let socket = self.bound(dir, &format!("{name}.sock"))?;
+        let name = format!("{name}.sock");
+        let mut socket = self.bound(dir, &name, 0)?;
+        let mut address = Address::of(&socket)?;
         if self.accepts() {
             socket.listen(1024)?;
+        } else if let Address::Inet(free) = &address {
+            // A port that was asked for is what tells a UDP server from its clients once both have been at it.
+            let port = free.port();
+            drop(socket);
+            socket = self.bound(dir, &name, port)?;
+            address = Address::of(&socket)?;
         }
-        let address = Address::of(&socket)?;
         Ok((socket, address))
     }
 
@@ -161,9 +168,9 @@ impl Transport {
             // Without a name of its own a datagram client could not be answered.
             (Self::UnixDgram, Address::Path(path)) => {
                 let dir = path.parent().context("socket path without a directory")?;
-                self.bound(dir, name)?
+                self.bound(dir, name, 0)?
             }
-            (Self::UdpUnconnected, _) => return self.bound(Path::new(""), name),
+            (Self::UdpUnconnected, _) => return self.bound(Path::new(""), name, 0),
             _ => self.socket()?,
         };
         net::connect(&socket, &server.for_calls()?)
