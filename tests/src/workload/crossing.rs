@@ -63,7 +63,7 @@ impl Interleaved {
     /// # Errors
     /// When a process fails.
     pub fn run(self) -> anyhow::Result<()> {
-        let stage = Stage::new()?;
+        let stage = Stage::until_signal()?;
         let named = |part: &str| format!("{}-{part}", self.name);
         let connections: u8 = if self.pipelined { 1 } else { 2 };
         let game = Game::plain(
@@ -194,7 +194,7 @@ impl Duplex {
             self.transport.accepts(),
             "streams need a transport that loses nothing"
         );
-        let stage = Stage::new()?;
+        let stage = Stage::until_signal()?;
         let part = |server| {
             Role::Stream(Stream {
                 transport: self.transport,

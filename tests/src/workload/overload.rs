@@ -66,7 +66,7 @@ impl Overload {
     /// # Errors
     /// When a process fails.
     pub fn run(self) -> anyhow::Result<()> {
-        let stage = Stage::new()?;
+        let stage = Stage::until_signal()?;
         let named = |end: &str| format!("{}-{end}", self.name);
         let part = Role::OverloadServer(Server {
             overload: self.clone(),

@@ -116,7 +116,7 @@ impl Game {
     /// When either end fails.
     pub fn run(self) -> anyhow::Result<()> {
         self.check()?;
-        let stage = Stage::new()?;
+        let stage = Stage::until_signal()?;
         let (transport, variant) = (self.transport, self.variant);
         let (server_name, client_name) = (
             format!("{}-server", self.name),

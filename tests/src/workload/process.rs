@@ -4,16 +4,21 @@
 //! Must not know: what any role does.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{fs::symlink, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio, exit},
+    thread,
 };
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 use tempfile::TempDir;
 
 use super::Role;
@@ -59,6 +64,24 @@ impl Stage {
             dir: tempfile::Builder::new().prefix("cs-").tempdir()?,
             program: env::current_exe()?,
         })
+    }
+
+    /// A new stage that SIGINT and SIGTERM clear away, together with this process and its children.
+    ///
+    /// # Errors
+    /// As [`Stage::new`].
+    pub fn until_signal() -> anyhow::Result<Self> {
+        let stage = Self::new()?;
+        let dir = stage.dir().to_owned();
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                // Best effort: this is the end either way.
+                let _ = fs::remove_dir_all(dir);
+                exit(128 + signal);
+            }
+        });
+        Ok(stage)
     }
 
     /// Directory for sockets and files of this workload; removed with the stage.

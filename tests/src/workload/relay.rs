@@ -139,11 +139,11 @@ impl Relay {
             "tiers are joined by transports that accept connections"
         );
         self.store.calls = 0;
-        let stage = Stage::new()?;
-        let stop = self
-            .serve
-            .then(|| Signals::new([SIGTERM, SIGINT]))
-            .transpose()?;
+        let (stage, stop) = if self.serve {
+            (Stage::new()?, Some(Signals::new([SIGTERM, SIGINT])?))
+        } else {
+            (Stage::until_signal()?, None)
+        };
         let hog = match self.core.filter(|_| self.hog) {
             Some(core) => Some(stage.start(
                 &self.called("hog"),

@@ -94,7 +94,7 @@ impl Serving {
     /// # Errors
     /// When a process fails.
     pub fn run(self, shape: Shape) -> anyhow::Result<()> {
-        let stage = Stage::new()?;
+        let stage = Stage::until_signal()?;
         let name = self.name.clone().unwrap_or_else(|| {
             match shape {
                 Shape::Pool => "pool",
