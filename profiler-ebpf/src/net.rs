@@ -361,6 +361,15 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         socket.orphan_ns = arrival;
         socket.orphan_turned = u8::from(turns);
     }
+    if socket.pending != 0
+        && socket.stream == 0
+        && socket.transport != TRANSPORT_TCP
+        && socket.role == ROLE_ACCEPTOR
+    {
+        // A second datagram before the first is answered: maybe another client's, and the replies count as one.
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*stats).ambiguous, 1) };
+    }
     if socket.pending == 0 {
         socket.pending = 1;
         socket.received_ns = arrival;

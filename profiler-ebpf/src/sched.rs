@@ -94,6 +94,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     // A thread of the same process: it may hand over a message that it received.
     if let Some(waker) = task_state(current_task())
         && waker.last_arrival_ns != 0
+        && waker.read_voluntary == waker.voluntary
         && task.handover_wake_ns < waker.last_arrival_ns
     {
         if waited {

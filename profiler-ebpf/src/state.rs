@@ -76,6 +76,8 @@ pub struct TaskState {
     pub read_sleep_ns: u64,
     /// Arrival of the last message received since the last send; 0 if none.
     pub last_arrival_ns: u64,
+    /// `voluntary` when that message was read: until the next wait, whoever is woken may be given it.
+    pub read_voluntary: u64,
     /// Wake-up by a thread of the same process that had received a message.
     pub handover_wake_ns: u64,
     /// Arrival of that message.

@@ -13,7 +13,7 @@ use crate::{
     kernel::{current_task, now_ns, probe},
     maps::{LISTENERS, add, flow, known_socket_state, lost, socket_state, task_state},
     net, offset, peer,
-    state::SockState,
+    state::{SockState, clear},
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -114,7 +114,15 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     if after == SYN_SENT {
         let current = current_task();
         if let (Some(task), Some(socket)) = (task_state(current), socket_state(sk)) {
+            // The same socket may have been connected before.
             socket.role = ROLE_INITIATOR;
+            socket.peer = 0;
+            socket.peer_sure = 0;
+            socket.peer_tries = 0;
+            socket.direction = 0;
+            socket.pending = 0;
+            socket.awaiting = 0;
+            clear(&mut socket.arrival_ns);
             socket.seen_born = 1;
             socket.tgid = task.tgid;
             socket.image = image::image_of(current, task);
@@ -138,7 +146,8 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             let image = image::image_of(current_task(), task);
             listens(sk, image);
         }
-    } else if before == LISTEN {
+    } else if before == LISTEN && after == CLOSE {
+        // Not at LISTEN → SYN_RECV: that is a connection, cloned from its listener.
         let _ = LISTENERS.remove(listen_key(sk));
     } else if after == CLOSE
         && let Some(socket) = known_socket_state(sk)

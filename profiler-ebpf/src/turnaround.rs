@@ -15,6 +15,7 @@ use crate::{
 #[inline(always)]
 pub fn received(task: &mut TaskState, arrival: u64) {
     task.last_arrival_ns = arrival;
+    task.read_voluntary = task.voluntary;
     if task.prompt_ns != 0 {
         return;
     }

@@ -112,6 +112,15 @@ impl Host {
         })
     }
 
+    /// Four characters that are in no other test's names, for processes to be told apart by.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        let dir = self.dir().as_os_str().to_string_lossy();
+        dir.chars()
+            .skip(dir.chars().count().saturating_sub(4))
+            .collect()
+    }
+
     /// A directory that is removed with the host.
     #[must_use]
     pub fn dir(&self) -> &Path {

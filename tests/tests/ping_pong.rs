@@ -9,14 +9,21 @@ use serde_json::Value;
 /// Plays and holds the edge from client to server, and the server, to what the two of them counted.
 fn counted_exactly(arguments: &[&str]) {
     let host = Host::take().unwrap();
-    let arguments = [&["ping-pong", "--reply-size", "333"], arguments].concat();
+    let tag = host.tag();
+    let arguments = [
+        &["ping-pong", "--reply-size", "333", "--name", &tag],
+        arguments,
+    ]
+    .concat();
+    let names = ["client", "server"].map(|end| format!("{tag}-{end}"));
+    let names @ [client_name, server_name] = names.each_ref().map(String::as_str);
     let measured = host.measure(&arguments).unwrap();
     let Measured {
         snapshot, answer, ..
     } = &measured;
     let (client, server) = (&answer["client"], &answer["server"]);
     // Only connected UDP has a port, and thus an edge, for each client.
-    let edges = snapshot.edges("pp-client", "pp-server");
+    let edges = snapshot.edges(client_name, server_name);
     let ports = answer["ports"].as_array().unwrap();
     assert_eq!(edges.len(), ports.len(), "{arguments:?}\n{edges:?}");
     let sum = |path: &str| {
@@ -40,7 +47,7 @@ fn counted_exactly(arguments: &[&str]) {
             "{measured} of {arguments:?}\n{edges:?}\n{answer}"
         );
     }
-    let served = snapshot.component("pp-server").unwrap();
+    let served = snapshot.component(server_name).unwrap();
     assert_eq!(
         told(served, "requests/served"),
         told(server, "answered"),
@@ -64,9 +71,10 @@ fn counted_exactly(arguments: &[&str]) {
         most("latency_ns/max_ns") <= Some(told(client, "latency_max_ns")),
         "{edges:?}\n{answer}"
     );
-    let only = BTreeSet::from([("pp-client", "pp-server")]);
-    assert_eq!(snapshot.neighbours("pp-server"), only, "{arguments:?}");
-    assert_eq!(snapshot.neighbours("pp-client"), only, "{arguments:?}");
+    let only = BTreeSet::from([(client_name, server_name)]);
+    for name in names {
+        assert_eq!(snapshot.neighbours(name), only, "{arguments:?}");
+    }
     assert_eq!(snapshot.lost_counts(), []);
 }
 

@@ -17,25 +17,59 @@ fn close(what: &str, measured: u64, truth: u64, count: u64, slack_ns: u64) {
     );
 }
 
+/// A workload, measured under a name of its own: its processes are called NAME-server and so on.
+struct Run {
+    measured: Measured,
+    name: String,
+}
+
+impl Run {
+    fn of(host: &Host, options: &[&str], arguments: &[&str]) -> Self {
+        let name = host.tag();
+        let arguments = [arguments, &["--name", &name]].concat();
+        Self {
+            measured: host.measure_with(options, &arguments).unwrap(),
+            name,
+        }
+    }
+
+    fn name(&self, part: &str) -> String {
+        format!("{}-{part}", self.name)
+    }
+
+    fn component(&self, part: &str) -> &Value {
+        self.measured.snapshot.component(&self.name(part)).unwrap()
+    }
+
+    fn edge(&self, from: &str, to: &str) -> &Value {
+        let edge = self
+            .measured
+            .snapshot
+            .edge(&self.name(from), &self.name(to));
+        edge.unwrap()
+    }
+}
+
 /// One edge, as many roundtrips as requests, as many served.
-fn served_exactly(measured: &Measured, client: &str, server: &str) {
+fn served_exactly(run: &Run) {
+    let measured = &run.measured;
     let served = told(&measured.answer, "server/served");
     assert_eq!(told(&measured.answer, "client/answered"), served);
-    let edge = measured.snapshot.edge(client, server).unwrap();
+    let edge = run.edge("client", "server");
     assert_eq!(told(edge, "roundtrips"), served);
     assert_eq!(told(edge, "messages_sent"), served);
     assert_eq!(told(edge, "messages_received"), served);
     assert_eq!(told(edge, "service_ns/count"), served);
-    assert_eq!(measured.snapshot.neighbours(server).len(), 1);
-    let server = measured.snapshot.component(server).unwrap();
+    assert_eq!(measured.snapshot.neighbours(&run.name("server")).len(), 1);
+    let server = run.component("server");
     assert_eq!(told(server, "requests/served"), served);
     assert_eq!(told(server, "turnaround/count"), served);
     assert_eq!(measured.snapshot.lost_counts(), []);
 }
 
 /// Time on a CPU within turnarounds is time on a CPU.
-fn on_cpu_is_within_the_whole(measured: &Measured, server: &str) {
-    let server = measured.snapshot.component(server).unwrap();
+fn on_cpu_is_within_the_whole(run: &Run) {
+    let server = run.component("server");
     let (part, whole) = (
         told(server, "turnaround/on_cpu_ns"),
         told(server, "cpu/on_cpu_ns"),
@@ -55,11 +89,11 @@ fn requests_handed_over_through_a_queue_are_served_by_the_thread_that_replies() 
             work,
         ]
         .concat();
-        let measured = host.measure(&arguments).unwrap();
-        served_exactly(&measured, "pool-client", "pool-server");
-        on_cpu_is_within_the_whole(&measured, "pool-server");
-        let server = measured.snapshot.component("pool-server").unwrap();
-        let truth = &measured.answer["server"];
+        let run = Run::of(&host, &[], &arguments);
+        served_exactly(&run);
+        on_cpu_is_within_the_whole(&run);
+        let server = run.component("server");
+        let truth = &run.measured.answer["server"];
         let (turnaround, count) = (&server["turnaround"], told(truth, "served"));
         close(
             "on-CPU",
@@ -98,11 +132,11 @@ fn one_loop_serves_fifty_connections() {
         "--spin",
         "300us",
     ];
-    let measured = host.measure(&arguments).unwrap();
-    served_exactly(&measured, "loop-client", "loop-server");
-    on_cpu_is_within_the_whole(&measured, "loop-server");
-    let server = measured.snapshot.component("loop-server").unwrap();
-    let truth = &measured.answer["server"];
+    let run = Run::of(&host, &[], &arguments);
+    served_exactly(&run);
+    on_cpu_is_within_the_whole(&run);
+    let server = run.component("server");
+    let truth = &run.measured.answer["server"];
     let turnaround = &server["turnaround"];
     close(
         "on-CPU",
@@ -112,7 +146,7 @@ fn one_loop_serves_fifty_connections() {
         30_000,
     );
     // One thread: its turnarounds follow one another, while the requests that wait for it overlap.
-    let wall_ns = told(&measured.snapshot.0, "window/duration_ns");
+    let wall_ns = told(&run.measured.snapshot.0, "window/duration_ns");
     assert!(told(turnaround, "total_ns") <= wall_ns, "{turnaround}");
     assert!(
         told(server, "requests/service_ns/sum_ns") > 10 * wall_ns,
@@ -124,10 +158,10 @@ fn one_loop_serves_fifty_connections() {
 fn a_process_for_each_request_is_one_component() {
     let host = Host::take().unwrap();
     let arguments = ["fork-per-request", "--requests", "300", "--spin", "1ms"];
-    let measured = host.measure(&arguments).unwrap();
-    served_exactly(&measured, "fork-client", "fork-server");
-    on_cpu_is_within_the_whole(&measured, "fork-server");
-    let server = measured.snapshot.component("fork-server").unwrap();
+    let run = Run::of(&host, &[], &arguments);
+    served_exactly(&run);
+    on_cpu_is_within_the_whole(&run);
+    let server = run.component("server");
     close(
         "on-CPU",
         told(server, "turnaround/on_cpu_ns"),
@@ -141,24 +175,20 @@ fn a_process_for_each_request_is_one_component() {
 #[test]
 fn interleaved_requests_are_marked_as_a_lower_bound() {
     let host = Host::take().unwrap();
-    let measured = host.measure(&["interleaved", "--pairs", "500"]).unwrap();
-    let snapshot = &measured.snapshot;
-    let calls = snapshot.edge("il-loop", "il-backend").unwrap();
+    let run = Run::of(&host, &[], &["interleaved", "--pairs", "500"]);
+    let calls = run.edge("loop", "backend");
     assert_eq!(calls["lower_bound"], true, "{calls}");
-    assert_eq!(snapshot.0["quality"]["lower_bound"], true);
+    assert_eq!(run.measured.snapshot.0["quality"]["lower_bound"], true);
     // The counts themselves are exact here, since each request has a connection of its own.
     assert_eq!(told(calls, "roundtrips"), 1000);
-    assert_eq!(
-        told(snapshot.edge("il-client", "il-loop").unwrap(), "roundtrips"),
-        1000
-    );
-    for name in ["il-loop", "il-backend"] {
-        let component = snapshot.component(name).unwrap();
+    assert_eq!(told(run.edge("client", "loop"), "roundtrips"), 1000);
+    for name in ["loop", "backend"] {
+        let component = run.component(name);
         assert_eq!(told(component, "requests/served"), 1000, "{name}");
     }
     // Of each pair: the call for A, the reply to A and the reply to B were prompted. The call for B follows that for A
     // with nothing received in between.
-    let turnaround = &snapshot.component("il-loop").unwrap()["turnaround"];
+    let turnaround = &run.component("loop")["turnaround"];
     assert_eq!(told(turnaround, "count"), 1500, "{turnaround}");
     assert_eq!(told(turnaround, "unprompted_count"), 500, "{turnaround}");
 }
@@ -167,10 +197,12 @@ fn interleaved_requests_are_marked_as_a_lower_bound() {
 #[test]
 fn pipelined_requests_are_marked_as_a_lower_bound() {
     let host = Host::take().unwrap();
-    let measured = host
-        .measure(&["interleaved", "--pairs", "500", "--pipelined"])
-        .unwrap();
-    let calls = measured.snapshot.edge("il-loop", "il-backend").unwrap();
+    let run = Run::of(
+        &host,
+        &[],
+        &["interleaved", "--pairs", "500", "--pipelined"],
+    );
+    let calls = run.edge("loop", "backend");
     assert_eq!(calls["lower_bound"], true, "{calls}");
     let roundtrips = told(calls, "roundtrips");
     assert!((500..=1000).contains(&roundtrips), "{calls}");
@@ -193,9 +225,9 @@ fn a_stream_both_ways_is_not_a_flood_of_roundtrips() {
             "--transport",
             transport,
         ];
-        let measured = host.measure(&arguments).unwrap();
-        let edge = measured.snapshot.edge("dx-client", "dx-server").unwrap();
-        let client = &measured.answer["client"]["tally"];
+        let run = Run::of(&host, &[], &arguments);
+        let edge = run.edge("client", "server");
+        let client = &run.measured.answer["client"]["tally"];
         assert_eq!(told(edge, "bytes_sent"), told(client, "bytes_sent"));
         assert_eq!(told(edge, "bytes_received"), told(client, "bytes_received"));
         let transfers = told(client, "sends");
@@ -205,9 +237,8 @@ fn a_stream_both_ways_is_not_a_flood_of_roundtrips() {
             "{transport}: {roundtrips} of {transfers}"
         );
         // A constant floor above any scheduling delay leaves none.
-        let floor = ["--rtt-floor", "1s"];
-        let measured = host.measure_with(&floor, &arguments).unwrap();
-        let edge = measured.snapshot.edge("dx-client", "dx-server").unwrap();
+        let run = Run::of(&host, &["--rtt-floor", "1s"], &arguments);
+        let edge = run.edge("client", "server");
         assert_eq!(told(edge, "roundtrips"), 0, "{transport}");
     }
 }
@@ -215,10 +246,10 @@ fn a_stream_both_ways_is_not_a_flood_of_roundtrips() {
 #[test]
 fn requests_that_wait_unread_are_queued() {
     let host = Host::take().unwrap();
-    let measured = host.measure(&["overload", "--requests", "300"]).unwrap();
-    served_exactly(&measured, "ol-client", "ol-server");
-    let server = measured.snapshot.component("ol-server").unwrap();
-    let truth = &measured.answer["server"];
+    let run = Run::of(&host, &[], &["overload", "--requests", "300"]);
+    served_exactly(&run);
+    let server = run.component("server");
+    let truth = &run.measured.answer["server"];
     let queued = &server["requests"]["queued_ns"];
     assert_eq!(told(queued, "count"), 300);
     close(
