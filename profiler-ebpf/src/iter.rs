@@ -53,6 +53,7 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     image::image_of(task, state);
     if state.born_ns == 0 {
         state.born_ns = now;
+        state.prompted = 1;
         if field!(task, task_on_cpu, u32) == 0 {
             let run_state = field!(task, task_state, u32);
             state.off_ns = now;

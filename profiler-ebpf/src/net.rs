@@ -285,9 +285,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
 
-    let arrival = take_arrival(sk, socket, length as u32, now);
-    let known = arrival != 0;
-    let arrival = if known { arrival } else { now };
+    let (arrival, known) = take_arrival(sk, socket, length as u32, now);
 
     // The answer to a send call that has not returned yet, read by another thread.
     if socket.sending_ns != 0 && arrival > socket.sending_ns && socket.booked_early == 0 {
@@ -340,7 +338,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         let latency = arrival.saturating_sub(socket.sent_ns);
         // SAFETY: as above.
         unsafe {
-            if arrival < socket.sent_after_ns || latency < floor {
+            if arrival < socket.sent_after_ns || latency < floor || socket.sender_unprompted != 0 {
                 add(&raw mut (*stats).below_floor, 1);
             } else {
                 socket.awaiting = 0;
@@ -410,23 +408,21 @@ fn floor(
     }
 }
 
-/// Arrival of the data that a receive took, 0 if the kernel did not tell it.
+/// Arrival of the data that a receive took, and whether the kernel told it. If not, it is the latest it can have been:
+/// when the receive before left the data behind, or now.
 #[inline(always)]
-fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> u64 {
+fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> (u64, bool) {
     if socket.transport == TRANSPORT_TCP {
         return tcp::take_arrival(sk, socket, length, now);
     }
     if socket.stream != 0 {
-        let arrival = if socket.arrival_guess != 0 {
-            0
-        } else {
-            socket.arrival_ns
-        };
+        let arrival = socket.arrival_ns;
+        let known = arrival != 0 && socket.arrival_guess == 0;
         let more = field!(sk, sock_receive_queue_len, u32) != 0;
         // More is waiting, and has since some time before now.
         socket.arrival_ns = if more { now } else { 0 };
         socket.arrival_guess = u8::from(more);
-        return arrival;
+        return (if arrival != 0 { arrival } else { now }, known);
     }
     let index = socket.consumed;
     let waiting = socket.arrived.wrapping_sub(index) as i32;
@@ -437,7 +433,7 @@ fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) ->
     };
     if waiting <= 0 {
         // The reader was faster than the announcement, which comes after the datagram is in the queue.
-        return 0;
+        return (now, false);
     }
     // Where more are waiting than are remembered, the oldest remembered one arrived later than this one did: what
     // was queued is then a lower bound.
@@ -447,12 +443,13 @@ fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) ->
         index
     };
     // SAFETY: masked to the array's length.
-    unsafe {
+    let arrival = unsafe {
         *socket
             .arrivals
             .as_ptr()
             .add(index as usize & (ARRIVALS - 1))
-    }
+    };
+    (arrival, true)
 }
 
 /// match-proto: sk_data_ready(const struct sock *sk)
@@ -499,6 +496,9 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let sender = image::image_of(current, task);
+    if socket.transport == TRANSPORT_UNIX {
+        socket.sender_unprompted = u8::from(task.prompted == 0);
+    }
     if sender != courtside_wire::IMAGE_KERNEL {
         socket.peer = sender;
         socket.peer_sure = 1;

@@ -19,6 +19,7 @@ const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+const SOCK_SEQPACKET: u16 = 5;
 /// `SOCK_BINDPORT_LOCK`
 const BIND_PORT: u8 = 8;
 const IPPROTO_TCP: u16 = 6;
@@ -43,7 +44,8 @@ fn first_look(sk: *const u8, state: &mut SockState) -> bool {
     state.stream = u8::from(field!(sk, sock_type, u16) == SOCK_STREAM);
     if family == AF_UNIX {
         state.transport = TRANSPORT_UNIX;
-        state.role = unix_role(sk, state.stream != 0);
+        let connects = state.stream != 0 || field!(sk, sock_type, u16) == SOCK_SEQPACKET;
+        state.role = unix_role(sk, connects);
     } else if family == AF_INET || family == AF_INET6 {
         match field!(sk, sock_protocol, u16) {
             IPPROTO_TCP => state.transport = TRANSPORT_TCP,
@@ -96,17 +98,25 @@ fn standing_role(sk: *const u8, state: &SockState) -> u8 {
         }
         return ROLE_INITIATOR;
     }
-    if state.stream == 0 && probe::<u64>(sk as u64, offset!(unix_peer)) == 0 {
-        return ROLE_ACCEPTOR;
+    if state.stream != 0 {
+        return ROLE_UNKNOWN;
     }
-    ROLE_UNKNOWN
+    let peer: u64 = probe(sk as u64, offset!(unix_peer));
+    if peer == 0 {
+        ROLE_ACCEPTOR
+    } else if probe::<u64>(peer, offset!(unix_peer)) != sk as u64 {
+        ROLE_INITIATOR
+    } else {
+        // A pair.
+        ROLE_UNKNOWN
+    }
 }
 
 /// An accepted Unix socket carries its listener's address, a connected one usually none. Socket pairs and datagram
 /// sockets have no such difference: there the first transfer decides.
 #[inline(always)]
-fn unix_role(sk: *const u8, stream: bool) -> u8 {
-    if !stream {
+fn unix_role(sk: *const u8, connects: bool) -> u8 {
+    if !connects {
         return ROLE_UNKNOWN;
     }
     let address: u64 = probe(sk as u64, offset!(unix_addr));

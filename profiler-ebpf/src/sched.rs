@@ -46,6 +46,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     clock::settle(task, on);
     if task.born_ns == 0 {
         task.born_ns = now;
+        task.prompted = 1;
     }
     if pmu_wanted() {
         pmu::charge(Some(task));
@@ -92,8 +93,11 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // A thread of the same process: it may hand over a message that it received.
-    if let Some(waker) = task_state(current_task())
-        && waker.last_arrival_ns != 0
+    let Some(waker) = task_state(current_task()) else {
+        return 0;
+    };
+    task.prompted |= waker.prompted;
+    if waker.last_arrival_ns != 0
         && waker.read_voluntary == waker.voluntary
         && task.handover_wake_ns < waker.last_arrival_ns
     {
@@ -115,6 +119,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let image = image::image_of(parent, of_parent);
+    let prompted = of_parent.prompted;
     let Some(task) = task_state(child) else {
         return 0;
     };
@@ -122,6 +127,7 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     task.off_ns = now;
     task.off_kind = OFF_RUN_QUEUE;
     task.image = image;
+    task.prompted = prompted;
     task.tgid = field!(child, task_tgid, u32);
     if task.tgid == field!(child, task_pid, u32) && image != courtside_wire::IMAGE_KERNEL {
         image::inherit(task.tgid, image);

@@ -56,6 +56,9 @@ pub struct TaskState {
     /// Program image, 0 before it is known.
     pub image: u32,
     pub tgid: u32,
+    /// 1: it has received a message, or was woken or made by a thread that had, or is older than the attach.
+    pub prompted: u32,
+    pub pad: u32,
     /// Waits so far; index into `episodes` modulo its length.
     pub episode_count: u32,
     pub episodes: [Episode; EPISODES],
@@ -148,7 +151,9 @@ pub struct SockState {
     pub pad: [u8; 1],
     /// Local port; the socket itself has lost it when it closes.
     pub local_port: u16,
-    pub pad2: [u8; 6],
+    /// 1: the last arrival came from a thread that no message ever prompted: it answers nothing (Unix).
+    pub sender_unprompted: u8,
+    pub pad2: [u8; 5],
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,

@@ -50,29 +50,34 @@ pub fn arrived(sk: *const u8, socket: &mut SockState, now: u64) {
     socket.ready_seq = next;
 }
 
-/// Arrival of the `length` bytes just read. Sequence numbers tell it from an arrival that came meanwhile.
+/// Arrival of the `length` bytes just read, and whether the kernel told it. Sequence numbers tell it from an arrival
+/// that came meanwhile.
 #[inline(always)]
-pub fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> u64 {
-    let Some(tcp) = tcp_sock(sk) else { return 0 };
+pub fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) -> (u64, bool) {
+    let Some(tcp) = tcp_sock(sk) else {
+        return (now, false);
+    };
     let read = field!(tcp, tcp_copied_seq, u32);
     let first = read.wrapping_sub(length);
     let newer = first.wrapping_sub(socket.arrival_seq) as i32 >= 0;
-    let arrival = if !newer {
-        socket.arrival_before_ns
-    } else if socket.arrival_guess != 0 {
-        0
+    let (arrival, guess) = if newer {
+        (socket.arrival_ns, socket.arrival_guess != 0)
     } else {
-        socket.arrival_ns
+        (socket.arrival_before_ns, false)
     };
     let rest_is_new = socket.arrival_seq.wrapping_sub(read) as i32 >= 0;
     if !rest_is_new && field!(tcp, tcp_rcv_nxt, u32) != read {
         // More is waiting, and has since some time before now.
-        socket.arrival_before_ns = arrival;
+        socket.arrival_before_ns = if guess { 0 } else { arrival };
         socket.arrival_ns = now;
         socket.arrival_seq = read;
         socket.arrival_guess = 1;
     }
-    arrival
+    if arrival == 0 {
+        (now, false)
+    } else {
+        (arrival, !guess)
+    }
 }
 
 /// Smallest round-trip time the kernel has seen on this connection, 0 if none yet.

@@ -14,6 +14,7 @@ use crate::{
 /// Notes that `task` received data that had arrived at `arrival`.
 #[inline(always)]
 pub fn received(task: &mut TaskState, arrival: u64) {
+    task.prompted = 1;
     task.last_arrival_ns = arrival;
     task.read_voluntary = task.voluntary;
     if task.prompt_ns != 0 {

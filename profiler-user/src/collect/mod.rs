@@ -189,6 +189,7 @@ impl Session {
         self.loaded.iterate("iter_tasks")?;
         let epoch = self.settings.epoch;
         let ended = Instant::now();
+        let ended_unix = SystemTime::now();
         let duration = ended.duration_since(self.started);
         self.started = ended;
         let own = std::process::id();
@@ -210,7 +211,7 @@ impl Session {
 
         let mut frame = Frame {
             host: self.host.clone(),
-            start_unix_ns: unix_ns(duration),
+            start_unix_ns: unix_ns(ended_unix, duration),
             duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
             probes: self.loaded.statuses.clone(),
             midlife_connections: decode::midlife(ebpf)?,
@@ -505,11 +506,9 @@ fn tracing_note(loaded: &mut Loaded, error: &std::io::Error) {
     }
 }
 
-/// Wall-clock start of a window that ends now.
-fn unix_ns(duration: Duration) -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+/// Wall-clock start of a window.
+fn unix_ns(ended: SystemTime, duration: Duration) -> u64 {
+    let now = ended.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.saturating_sub(duration).as_nanos()).unwrap_or(u64::MAX)
 }
 
