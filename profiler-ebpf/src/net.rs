@@ -177,7 +177,8 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     // The other end may be on this host and about to show itself: what it gets is booked when it has.
     let hold = socket.peer_sure == 0
         && socket.peer_tries <= HOLD
-        && (socket.transport == TRANSPORT_TCP || socket.peer == 0 && arrived_here);
+        && (socket.transport == TRANSPORT_TCP
+            || socket.peer == 0 && (arrived_here || field!(sk, sock_dport, u16) == 0));
     let orphan = socket.orphan_ns;
     socket.orphan_ns = 0;
     if orphan > start {
@@ -359,15 +360,6 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         socket.orphan_ns = arrival;
         socket.orphan_turned = u8::from(turns);
     }
-    if socket.pending != 0
-        && socket.stream == 0
-        && socket.transport != TRANSPORT_TCP
-        && socket.role == ROLE_ACCEPTOR
-    {
-        // A second datagram before the first is answered: maybe another client's, and the replies count as one.
-        // SAFETY: as above.
-        unsafe { add(&raw mut (*stats).ambiguous, 1) };
-    }
     if socket.pending == 0 {
         socket.pending = 1;
         socket.received_ns = arrival;
@@ -416,8 +408,11 @@ fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) ->
         return tcp::take_arrival(sk, socket, length, now);
     }
     if socket.stream != 0 {
-        let arrival = socket.arrival_ns;
+        // An announcement older than the last receive came late, for data that receive had taken.
+        let stale = socket.arrival_guess == 0 && socket.arrival_ns <= socket.arrival_before_ns;
+        let arrival = if stale { 0 } else { socket.arrival_ns };
         let known = arrival != 0 && socket.arrival_guess == 0;
+        socket.arrival_before_ns = now;
         let more = field!(sk, sock_receive_queue_len, u32) != 0;
         // More is waiting, and has since some time before now.
         socket.arrival_ns = if more { now } else { 0 };

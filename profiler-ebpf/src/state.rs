@@ -157,7 +157,7 @@ pub struct SockState {
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,
-    /// The arrival before that.
+    /// The arrival before that (TCP), or the last receive (Unix streams).
     pub arrival_before_ns: u64,
     pub arrival_seq: u32,
     /// End of the data announced so far (TCP).
