@@ -337,9 +337,12 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
             settings.floor_ns,
         );
         let latency = arrival.saturating_sub(socket.sent_ns);
+        // Unix and UDP show a send no earlier than its announcement, and a fast reader may have answered before that.
+        let too_early =
+            arrival < socket.sent_after_ns && (socket.transport == TRANSPORT_TCP || !known);
         // SAFETY: as above.
         unsafe {
-            if arrival < socket.sent_after_ns || latency < floor || socket.sender_unprompted != 0 {
+            if too_early || latency < floor || socket.sender_unprompted != 0 {
                 add(&raw mut (*stats).below_floor, 1);
             } else {
                 socket.awaiting = 0;

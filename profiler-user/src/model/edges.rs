@@ -99,7 +99,6 @@ impl EdgeSum {
         self.min_rtt_ns = known.into_iter().flatten().min();
         self.retransmits += flow.retransmits;
         self.lower_bound |= flow.ambiguous > 0
-            || flow.below_floor > 0
             || flow.midlife_turns > 0
             || flow.role == Role::Unknown && flow.messages_sent > 0 && flow.messages_received > 0;
     }
