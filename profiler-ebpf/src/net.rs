@@ -162,7 +162,6 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         let known = socket.received_ns;
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
     }
-    socket.sending_ns = 0;
     let arrived_here = task.ready_ns != 0;
     clear(&mut task.ready_ns);
     clear(&mut task.ready_sk);
@@ -172,6 +171,8 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     let unanswered = turnaround::unanswered(socket);
+    // From here to the end of the booking below is all that another thread's receive can fall into.
+    socket.sending_ns = 0;
     let early = socket.booked_early != 0;
     socket.booked_early = 0;
     // The other end may be on this host and about to show itself: what it gets is booked when it has.
@@ -354,11 +355,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
             }
         }
     }
-    if socket.awaiting == 0
-        && !answers
-        && socket.role == ROLE_INITIATOR
-        && socket.transport != TRANSPORT_TCP
-    {
+    if socket.awaiting == 0 && !answers && socket.role == ROLE_INITIATOR {
         // Maybe the answer to a send call that another thread is still in; TCP shows the start of those.
         socket.orphan_ns = arrival;
         socket.orphan_turned = u8::from(turns);
