@@ -6,6 +6,7 @@ pub mod export;
 pub mod frame;
 pub mod model;
 pub mod probe;
+pub mod record;
 pub mod sys;
 pub mod tui;
 pub mod units;

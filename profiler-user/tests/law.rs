@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("sys", &["frame"]),
     ("probe", &["frame", "sys"]),
     ("collect", &["frame", "probe", "sys"]),
+    ("record", &["frame"]),
     ("model", &["frame", "units"]),
     ("export", &["frame", "model", "units"]),
     ("tui", &["frame", "model", "units"]),
@@ -45,6 +46,21 @@ const IMPURE: &[&str] = &[
     "std::io",
     "std::net",
     "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// What a recording is written and read without: whoever measures or shows, and the clock.
+const NOT_RECORDED_WITH: &[&str] = &[
+    "aya",
+    "tokio",
+    "libc",
+    "crossterm",
+    "ratatui",
+    "std::env",
+    "std::net",
     "std::process",
     "std::thread",
     "std::time::Instant",
@@ -161,6 +177,11 @@ fn breaks(module: &str, path: &str) -> Option<String> {
     if PURE.contains(&module) && IMPURE.iter().any(|what| reaches(path, what)) {
         return Some(format!("{module} is pure, but names {path}"));
     }
+    if own("record") && NOT_RECORDED_WITH.iter().any(|what| reaches(path, what)) {
+        return Some(format!(
+            "record knows frames and files only, but names {path}"
+        ));
+    }
     if !own(DECODER) && DECODING.iter().any(|what| reaches(path, what)) {
         return Some(format!("{path} is for {DECODER} alone, not for {module}"));
     }
@@ -247,4 +268,7 @@ fn what_breaks_the_law_is_told() {
     assert!(breaks("probe", "zerocopy::FromBytes").is_some());
     assert!(breaks("collect", "zerocopy::FromBytes").is_none());
     assert!(breaks("cli", "tokio::runtime").is_none());
+    assert!(breaks("record", "std::fs::File").is_none());
+    assert!(breaks("record", "std::time::SystemTime").is_some());
+    assert!(breaks("record", "crate::model::fold").is_some());
 }

@@ -1,0 +1,20 @@
+//! Recordings: Frames (and whatever other records there may be) in an append-only file, and back.
+//!
+//! In: [`Frame`](crate::frame::Frame)s. Out: a file that is readable up to its last whole record however writing ended,
+//! and from it the same Frames again, byte for byte, with what is damaged named. docs/recording.md has the bytes.
+//! Must not know: aya, where frames come from, what they mean, the clock.
+
+mod error;
+mod format;
+mod read;
+mod scan;
+mod source;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
+pub use format::{Header, Kind, MAX_PAYLOAD, VERSION};
+pub use read::{Record, Recording, Window};
+pub use source::Source;
+pub use write::{Summary, Writer};

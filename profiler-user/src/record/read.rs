@@ -1,0 +1,317 @@
+//! Reading a recording: its windows in order or by number, and what is damaged.
+//!
+//! In: a file, or several parts of one recording. Out: Frames, payloads, faults. Memory grows with the number of
+//! records, not with what they hold. Must not know: what frames mean, how they are shown.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::{Fault, OpenError, ReadError, Reason},
+    format::{self, Entry, FILE_HEAD, HEAD, Header, Kind, VERSION},
+    scan::{At, Faults, head_at, scan},
+    source::Source,
+};
+use crate::frame::Frame;
+
+/// A recording, open for reading. What is appended to it later is not seen.
+pub struct Recording {
+    parts: Vec<Part>,
+    header: Header,
+    /// All records in the order of time, but for headers, indexes and ends.
+    entries: Vec<Entry>,
+    /// Which of the entries are windows.
+    windows: Vec<u32>,
+    faults: Faults,
+    finished: bool,
+    indexed: bool,
+}
+
+struct Part {
+    source: Box<dyn Source>,
+    length: u64,
+}
+
+/// A window of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Wall-clock start.
+    pub start_unix_ns: u64,
+    /// Length.
+    pub duration_ns: u64,
+}
+
+impl Window {
+    /// Wall-clock end.
+    #[must_use]
+    pub fn end_unix_ns(&self) -> u64 {
+        self.start_unix_ns.saturating_add(self.duration_ns)
+    }
+}
+
+/// A record of a recording, without its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    entry: Entry,
+}
+
+impl Record {
+    /// What it holds.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind(self.entry.kind)
+    }
+
+    /// Wall-clock start of the time it covers.
+    #[must_use]
+    pub fn start_unix_ns(&self) -> u64 {
+        self.entry.start_unix_ns
+    }
+
+    /// Length of the time it covers.
+    #[must_use]
+    pub fn duration_ns(&self) -> u64 {
+        self.entry.duration_ns
+    }
+
+    /// Bytes it takes in the file.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.entry.end() - self.entry.offset
+    }
+}
+
+impl Recording {
+    /// Opens a recording.
+    ///
+    /// # Errors
+    /// Nothing of it can be read. What is partly readable opens, and [`Self::faults`] says what is not.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = File::open(path).map_err(|error| OpenError::Io {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::from_source(path, Box::new(file))
+    }
+
+    /// Opens what is in anything that can be read at any place; `name` is for the errors.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_source(name: &Path, source: Box<dyn Source>) -> Result<Self, OpenError> {
+        let io = |error| OpenError::Io {
+            path: name.to_owned(),
+            error,
+        };
+        let path = || PathBuf::from(name);
+        let length = source.length().map_err(io)?;
+        if length == 0 {
+            return Err(OpenError::Empty { path: path() });
+        }
+        let mut head = vec![0; FILE_HEAD.min(usize::try_from(length).unwrap_or(FILE_HEAD))];
+        source.read_exact_at(&mut head, 0).map_err(io)?;
+        let mut faults = Faults::default();
+        match format::version(&head) {
+            Some(found) if found > VERSION => {
+                return Err(OpenError::Newer {
+                    path: path(),
+                    found,
+                });
+            }
+            Some(1..) => {}
+            None if format::file_head().starts_with(&head) => {}
+            Some(0) | None => {
+                // Damage to these few bytes is no reason not to read the rest.
+                let first = head_at(&*source, length, FILE_HEAD as u64).map_err(io)?;
+                if !matches!(first, At::Head(_)) {
+                    return Err(OpenError::NotARecording { path: path() });
+                }
+                faults.add(0, 0, FILE_HEAD as u64, Reason::FileHead);
+            }
+        }
+        let mut recording = Self {
+            parts: vec![Part { source, length }],
+            header: Header::default(),
+            entries: Vec::new(),
+            windows: Vec::new(),
+            faults,
+            finished: false,
+            indexed: false,
+        };
+        if length < FILE_HEAD as u64 {
+            recording.faults.add(0, 0, length, Reason::Cut);
+            return Ok(recording);
+        }
+        recording.find().map_err(io)?;
+        Ok(recording)
+    }
+
+    fn find(&mut self) -> io::Result<()> {
+        let part = &self.parts[0];
+        let found = scan(&*part.source, part.length)?;
+        for fault in found.faults.0 {
+            self.faults
+                .add(fault.part, fault.offset, fault.length, fault.reason);
+        }
+        (self.finished, self.indexed) = (found.finished, found.indexed);
+        let mut header = None;
+        for entry in found.entries {
+            if entry.kind != Kind::HEADER.0 {
+                if entry.kind == Kind::WINDOW.0 {
+                    // There are fewer than 2³² by far.
+                    self.windows
+                        .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+                }
+                self.entries.push(entry);
+                continue;
+            }
+            match self.decode::<Header>(&entry) {
+                Ok(read) => header = header.or(Some(read)),
+                Err(ReadError::Io(error)) => return Err(error),
+                Err(ReadError::Fault(fault)) => {
+                    self.faults
+                        .add(fault.part, fault.offset, fault.length, fault.reason);
+                }
+                Err(ReadError::NoSuchWindow { .. }) => {}
+            }
+        }
+        self.header = header.unwrap_or_default();
+        Ok(())
+    }
+
+    /// How and where it was recorded; nothing is known if that record is damaged.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What was found damaged on opening. Payloads are looked at when they are read; [`Self::verify`] reads them all.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults.0
+    }
+
+    /// Whether writing ended well. A recording that was cut short, or is still being written, is not finished.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether an index made opening quick.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.indexed
+    }
+
+    /// Bytes in all.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(part.length))
+    }
+
+    /// When each window was. Windows are numbered from 0 in this order.
+    pub fn windows(&self) -> impl ExactSizeIterator<Item = Window> + '_ {
+        self.windows.iter().map(|&at| {
+            let entry = &self.entries[at as usize];
+            Window {
+                start_unix_ns: entry.start_unix_ns,
+                duration_ns: entry.duration_ns,
+            }
+        })
+    }
+
+    /// One window.
+    ///
+    /// # Errors
+    /// There is none of this number, it is damaged, or the file cannot be read.
+    pub fn frame(&self, number: usize) -> Result<Frame, ReadError> {
+        let entry = self
+            .windows
+            .get(number)
+            .and_then(|&at| self.entries.get(at as usize))
+            .ok_or(ReadError::NoSuchWindow {
+                number,
+                windows: self.windows.len(),
+            })?;
+        self.decode(entry)
+    }
+
+    /// All windows in order, read as they are asked for.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = Result<Frame, ReadError>> + '_ {
+        (0..self.windows.len()).map(|number| self.frame(number))
+    }
+
+    /// All records of every kind but headers, in order.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = Record> + '_ {
+        self.entries.iter().map(|&entry| Record { entry })
+    }
+
+    /// What a record holds.
+    ///
+    /// # Errors
+    /// It is damaged, or the file cannot be read.
+    pub fn payload(&self, record: &Record) -> Result<Vec<u8>, ReadError> {
+        self.read(&record.entry)
+    }
+
+    /// Reads everything; returns all that is damaged, in order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn verify(&self) -> io::Result<Vec<Fault>> {
+        let mut faults = self.faults.clone();
+        for entry in &self.entries {
+            let read = if entry.kind == Kind::WINDOW.0 {
+                self.decode::<Frame>(entry).map(drop)
+            } else {
+                self.read(entry).map(drop)
+            };
+            match read {
+                Ok(()) | Err(ReadError::NoSuchWindow { .. }) => {}
+                Err(ReadError::Io(error)) => return Err(error),
+                Err(ReadError::Fault(fault)) => {
+                    faults.add(fault.part, fault.offset, fault.length, fault.reason);
+                }
+            }
+        }
+        Ok(faults.0)
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, entry: &Entry) -> Result<T, ReadError> {
+        let payload = self.read(entry)?;
+        serde_json::from_slice(&payload).map_err(|error| fault(entry, error.to_string()).into())
+    }
+
+    fn read(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+        let part = &self.parts[usize::from(entry.part)];
+        let head = match head_at(&*part.source, part.length, entry.offset)? {
+            At::Head(head)
+                if Entry {
+                    part: entry.part,
+                    ..Entry::of(&head, entry.offset)
+                } == *entry =>
+            {
+                head
+            }
+            _ => return Err(fault(entry, "its head is damaged").into()),
+        };
+        let mut stored = vec![0; head.stored as usize];
+        part.source
+            .read_exact_at(&mut stored, entry.offset + HEAD as u64)?;
+        format::unseal(&head, stored).map_err(|why| fault(entry, why).into())
+    }
+}
+
+fn fault(entry: &Entry, why: impl Into<String>) -> Fault {
+    Fault {
+        part: entry.part,
+        offset: entry.offset,
+        length: entry.end() - entry.offset,
+        reason: Reason::Payload(why.into()),
+    }
+}
