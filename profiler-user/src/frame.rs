@@ -2,10 +2,17 @@
 //!
 //! In: nothing (plain data). Out: serialisable records, all counts already differences over the window.
 //! Must not know: aya, the file system, the clock, how anything is shown.
+//!
+//! Recordings hold these names. Fields may be added, with `#[serde(default)]`; none is renamed, removed or given
+//! another meaning without a new version of the recording's format (docs/recording.md).
+
+mod merge;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use merge::{Merge, merge, merge_dist};
 
 /// One window of raw facts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,12 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::dist::merge;
 use super::snapshot::{
     Component, ComponentKind, Counters, Cpu, Disk, Recipient, Requests, Turnaround,
 };
 use super::view::GroupBy;
-use crate::frame::{self, DistRaw, Flow, Frame, Image, PartsRaw, Process};
+use crate::frame::{self, DistRaw, Flow, Frame, Image, PartsRaw, Process, merge_dist};
 
 /// Who one component is.
 #[derive(Debug, Default)]
@@ -202,7 +201,7 @@ impl TurnaroundSum {
         sum.block_io_ns += parts.block_io_ns;
         sum.sleep_ns += parts.sleep_ns;
         sum.queued_ns += parts.queued_ns;
-        merge(&mut self.each, &flow.turnaround);
+        merge_dist(&mut self.each, &flow.turnaround);
     }
 
     /// The whole, which by definition is the sum of the parts.
@@ -259,8 +258,8 @@ impl Sums {
         self.active = true;
         if flow.role == frame::Role::Acceptor {
             self.served += flow.answered;
-            merge(&mut self.service, &flow.answer);
-            merge(&mut self.queued, &flow.queued);
+            merge_dist(&mut self.service, &flow.answer);
+            merge_dist(&mut self.queued, &flow.queued);
         }
         self.turnaround.add(flow);
         if flow.turnarounds > 0 {
@@ -301,7 +300,7 @@ impl Sums {
         disk.writes += from.writes;
         disk.read_bytes += from.read_bytes;
         disk.write_bytes += from.write_bytes;
-        merge(&mut disk.latency, &from.latency);
+        merge_dist(&mut disk.latency, &from.latency);
     }
 
     /// The component as shown.

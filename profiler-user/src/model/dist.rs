@@ -1,4 +1,4 @@
-//! Distributions: merging raw ones, and what a user sees of one.
+//! Distributions: what a user sees of one.
 //!
 //! In: [`DistRaw`], counts by bucket of the wire types' geometry. Out: [`Dist`] with quantiles.
 //! Must not know: what the durations are of.
@@ -7,29 +7,6 @@ use courtside_wire::hist::{HIST_BUCKETS, bounds_of};
 
 use super::snapshot::Dist;
 use crate::frame::DistRaw;
-
-/// Adds one distribution to another.
-pub fn merge(into: &mut DistRaw, from: &DistRaw) {
-    if from.buckets.is_empty() {
-        return;
-    }
-    into.min_ns = if into.buckets.is_empty() {
-        from.min_ns
-    } else {
-        into.min_ns.min(from.min_ns)
-    };
-    into.max_ns = into.max_ns.max(from.max_ns);
-    into.sum_ns = into.sum_ns.saturating_add(from.sum_ns);
-    into.buckets.extend(&from.buckets);
-    into.buckets.sort_unstable_by_key(|&(bucket, _)| bucket);
-    into.buckets.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        if same {
-            kept.1 = kept.1.saturating_add(next.1);
-        }
-        same
-    });
-}
 
 /// Number of values.
 #[must_use]
@@ -89,7 +66,7 @@ fn bounds(bucket: u16) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fixture::raw;
+    use crate::{frame::merge_dist as merge, model::fixture::raw};
 
     #[test]
     fn nothing_is_all_zero() {

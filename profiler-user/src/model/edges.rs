@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::components::Directory;
-use super::dist::merge;
 use super::snapshot::Edge;
-use crate::frame::{DistRaw, Flow, Frame, Role, Transport};
+use crate::frame::{DistRaw, Flow, Frame, Role, Transport, merge_dist};
 
 /// What an edge is kept for. Component indices of a [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,11 +83,11 @@ impl EdgeSum {
         match flow.role {
             Role::Initiator => {
                 self.answered += flow.answered;
-                merge(&mut self.latency, &flow.answer);
+                merge_dist(&mut self.latency, &flow.answer);
             }
             Role::Acceptor => {
                 self.served += flow.answered;
-                merge(&mut self.service, &flow.answer);
+                merge_dist(&mut self.service, &flow.answer);
             }
             Role::Unknown => {}
         }

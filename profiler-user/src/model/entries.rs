@@ -16,11 +16,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::components::{Directory, Sums};
-use super::dist::{count, merge};
+use super::dist::count;
 use super::edges::{EdgeKey, EdgeSum};
 use super::snapshot::{Court, Entry};
 use super::view::EntryWish;
-use crate::frame::DistRaw;
+use crate::frame::{DistRaw, merge_dist};
 
 /// A place where requests come in.
 pub(super) struct EntryPoint {
@@ -75,7 +75,7 @@ impl Graph<'_> {
             .map(|(requests, (component, port), edges)| {
                 let mut service = DistRaw::default();
                 for sum in edges.iter().filter_map(|key| self.edges.get(key)) {
-                    merge(&mut service, &sum.service);
+                    merge_dist(&mut service, &sum.service);
                 }
                 let reached = self.reached_from(component);
                 let shares = Self::shares(&incoming, &reached, &edges);
