@@ -150,6 +150,8 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     clock::flush(state, now, 0);
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;
+    // Whatever its parent had received, this program has not.
+    state.prompted = 0;
     let before = state.image;
     state.image = image::new_image(task, tgid, before);
     debug!(
