@@ -16,7 +16,9 @@ fn object() -> io::Result<PathBuf> {
         println!("cargo::rerun-if-changed={}", Path::new(&path).display());
         return Ok(path.into());
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Asked at run time: a shared target folder may hold this script compiled for another checkout.
+    let package = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let workspace = Path::new(&package).join("..");
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let dir = workspace.join(target).join("bpf");
     // The folder is watched, not the file: a file that is not there yet would make every build a new one.

@@ -106,6 +106,10 @@ pub struct Parts {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct FlowStats {
+    /// Whose numbers these are; all zero while the slot is free.
+    pub key: FlowKey,
+    /// Fills the key to eight bytes.
+    pub pad: u32,
     /// Messages this end sent (maximal runs of sends).
     pub messages_sent: u64,
     /// Messages this end received.
@@ -329,7 +333,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 18 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 20 * 8 + 3 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 96);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

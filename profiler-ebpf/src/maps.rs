@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE},
     helpers::generated,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue},
 };
 use courtside_wire::{
     CpuStats, DiskStats, FlowKey, FlowStats, ImageInfo, LOST_CLASSES, ListenKey, Lost, RemoteKey,
@@ -61,9 +61,16 @@ static TASKS: LocalStorage<{ BPF_MAP_TYPE_TASK_STORAGE as usize }, TaskState> = 
 #[btf_map]
 static SOCKETS: LocalStorage<{ BPF_MAP_TYPE_SK_STORAGE as usize }, SockState> = LocalStorage::new();
 
-/// Traffic by end, peer, port, transport and role. Written by the socket programs, read and pruned by user space.
+/// Traffic by end, peer, port, transport and role. Written by the socket programs, read by user space. Each socket
+/// remembers its slot: an array costs a send or receive far less than a look-up by key.
 #[map]
-pub static FLOWS: HashMap<FlowKey, FlowStats> = HashMap::with_max_entries(4096, NO_PREALLOC);
+pub static FLOWS: Array<FlowStats> = Array::with_max_entries(4096, 0);
+/// Slot of each flow. User space removes what it prunes.
+#[map]
+static FLOW_SLOTS: HashMap<FlowKey, u32> = HashMap::with_max_entries(4096, NO_PREALLOC);
+/// Slots that no flow has. Filled by user space, with all of them before the first hook is attached.
+#[map]
+static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(4096, 0);
 /// CPU time by image. Written by the task iterator and at exec and exit.
 #[map]
 pub static CPU: HashMap<u32, CpuStats> = HashMap::with_max_entries(16384, NO_PREALLOC);
@@ -107,8 +114,6 @@ pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
 pub static SELF_CHECK: Array<SelfCheck> = Array::with_max_entries(1, 0);
 /// Zeroes, to create large entries from.
-#[map]
-static ZERO_FLOW: Array<FlowStats> = Array::with_max_entries(1, 0);
 #[map]
 static ZERO_DISK: Array<DiskStats> = Array::with_max_entries(1, 0);
 
@@ -240,26 +245,62 @@ pub fn settings() -> Option<&'static Settings> {
     SETTINGS.get(0)
 }
 
-/// Counters of a flow, made if it has none.
+/// Counters of the flow that `socket` is part of, made if there are none.
 #[inline(always)]
-pub fn flow(key: &FlowKey) -> Option<*mut FlowStats> {
-    if let Some(stats) = FLOWS.get_ptr_mut(key) {
-        return Some(stats);
+pub fn flow_of(socket: &mut SockState) -> Option<*mut FlowStats> {
+    let key = FlowKey {
+        image: socket.image,
+        peer: socket.peer,
+        port: socket.port,
+        transport: socket.transport,
+        role: socket.role,
+    };
+    if let Some(stats) = FLOWS.get_ptr_mut(socket.flow_slot) {
+        // SAFETY: a live map value; a key changes only while nobody has its slot.
+        if unsafe { (*stats).key == key } {
+            return Some(stats);
+        }
     }
-    new_flow(key)
+    find_flow(&key, &mut socket.flow_slot)
 }
 
 #[inline(never)]
-fn new_flow(key: &FlowKey) -> Option<*mut FlowStats> {
-    if let Some(zero) = ZERO_FLOW.get(0) {
-        // An error is either "there already" or "full"; the look-up tells which.
-        let _ = FLOWS.insert(key, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+fn find_flow(key: &FlowKey, slot: &mut u32) -> Option<*mut FlowStats> {
+    let mut found = slot_of(key);
+    if found.is_none() {
+        found = new_flow(key);
     }
-    let stats = FLOWS.get_ptr_mut(key);
-    if stats.is_none() {
+    let Some(found) = found else {
         lost(Lost::Flows);
+        return None;
+    };
+    *slot = found;
+    FLOWS.get_ptr_mut(found)
+}
+
+#[inline(always)]
+fn slot_of(key: &FlowKey) -> Option<u32> {
+    // SAFETY: a live map value.
+    FLOW_SLOTS.get_ptr(key).map(|slot| unsafe { *slot })
+}
+
+#[inline(always)]
+fn new_flow(key: &FlowKey) -> Option<u32> {
+    let free = FREE_FLOWS.pop().ok().flatten()?;
+    let stats = FLOWS.get_ptr_mut(free)?;
+    // SAFETY: a live map value that nobody else uses yet.
+    unsafe { (*stats).key = *key };
+    if FLOW_SLOTS
+        .insert(key, free, u64::from(aya_ebpf::bindings::BPF_NOEXIST))
+        .is_ok()
+    {
+        return Some(free);
     }
-    stats
+    // Another CPU was faster, or the map is full.
+    // SAFETY: as above.
+    unsafe { (*stats).key = FlowKey::default() };
+    let _ = FREE_FLOWS.push(free, 0);
+    slot_of(key)
 }
 
 /// Block I/O counters of an image, made if it has none.

@@ -6,14 +6,14 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use courtside_wire::{
-    Dist, FlowKey, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN,
-    TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
+    Dist, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
+    TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
 };
 
 use crate::{
     clock, field, image,
     kernel::{current_task, now_ns, probe},
-    maps::{add, add_one, flow, known_socket_state, settings, socket_state, task_state},
+    maps::{add, add_one, flow_of, known_socket_state, settings, socket_state, task_state},
     offset, peer,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
     tcp, turnaround,
@@ -71,20 +71,16 @@ pub fn count(dist: *mut Dist, value_ns: u64, epoch: u32) {
     }
 }
 
+/// A message of this end begins at `start`. `answers`: its sender may know of what this end received.
 #[inline(always)]
-fn flow_of(socket: &SockState) -> Option<*mut FlowStats> {
-    flow(&FlowKey {
-        image: socket.image,
-        peer: socket.peer,
-        port: socket.port,
-        transport: socket.transport,
-        role: socket.role,
-    })
-}
-
-/// A message of this end begins at `start`.
-#[inline(always)]
-fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32, hold: bool) {
+fn turn_out(
+    socket: &mut SockState,
+    flow: *mut FlowStats,
+    start: u64,
+    epoch: u32,
+    hold: bool,
+    answers: bool,
+) {
     if hold {
         socket.held_messages += 1;
     } else {
@@ -95,7 +91,7 @@ fn turn_out(socket: &mut SockState, flow: *mut FlowStats, start: u64, epoch: u32
     if first_turn {
         socket.midlife = 0;
     }
-    if socket.pending != 0 && socket.role == ROLE_ACCEPTOR {
+    if answers && socket.pending != 0 && socket.role == ROLE_ACCEPTOR {
         let service = start.saturating_sub(socket.received_ns);
         // SAFETY: as above.
         unsafe {
@@ -200,7 +196,9 @@ fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
             unsafe { add(&raw mut (*stats).ambiguous, 1) };
         }
         if turns {
-            turn_out(socket, stats, start, epoch, hold);
+            // A stream both ways over a Unix socket: see `sender_unprompted`. TCP has the floor for that.
+            let answers = socket.transport != TRANSPORT_UNIX || task.prompted != 0;
+            turn_out(socket, stats, start, epoch, hold, answers);
         }
         socket.awaiting = 1;
         socket.sent_ns = start;
@@ -293,7 +291,7 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if socket.sending_ns != 0 && arrival > socket.sending_ns && socket.booked_early == 0 {
         if socket.direction != DIR_OUT {
             let start = socket.sending_ns;
-            turn_out(socket, stats, start, epoch, false);
+            turn_out(socket, stats, start, epoch, false, true);
         }
         socket.booked_early = 1;
         socket.awaiting = 1;

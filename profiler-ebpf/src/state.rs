@@ -153,7 +153,9 @@ pub struct SockState {
     pub local_port: u16,
     /// 1: the last arrival came from a thread that no message ever prompted: it answers nothing (Unix).
     pub sender_unprompted: u8,
-    pub pad2: [u8; 5],
+    pub pad2: [u8; 1],
+    /// Slot of its flow, as it was last; the slot says itself whose it is now.
+    pub flow_slot: u32,
 
     /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
     pub arrival_ns: u64,

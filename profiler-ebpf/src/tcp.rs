@@ -6,12 +6,12 @@
 use aya_ebpf::{
     EbpfContext, helpers::generated, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
-use courtside_wire::{FlowKey, ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
+use courtside_wire::{ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
 
 use crate::{
     field, image,
     kernel::{current_task, now_ns, probe},
-    maps::{LISTENERS, add, flow, known_socket_state, lost, socket_state, task_state},
+    maps::{LISTENERS, add, flow_of, known_socket_state, lost, socket_state, task_state},
     net, offset, peer,
     state::{SockState, clear},
 };
@@ -83,8 +83,11 @@ pub fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64
 /// Smallest round-trip time the kernel has seen on this connection, 0 if none yet.
 #[inline(always)]
 pub fn min_rtt_ns(sk: *const u8) -> u64 {
+    let Some(tcp) = tcp_sock(sk) else { return 0 };
     // `struct minmax` begins with the best of three samples, `{ u32 t, v }`.
-    let micros: u32 = probe(sk as u64, offset!(tcp_rtt_min) + 4);
+    let best = tcp.wrapping_add(offset!(tcp_rtt_min) as usize + 4);
+    // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
+    let micros = unsafe { core::ptr::read_volatile(best.cast::<u32>()) };
     if micros == u32::MAX {
         0
     } else {
@@ -188,13 +191,7 @@ fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     if let Some(socket) = known_socket_state(sk)
         && socket.transport != 0
-        && let Some(stats) = flow(&FlowKey {
-            image: socket.image,
-            peer: socket.peer,
-            port: socket.port,
-            transport: socket.transport,
-            role: socket.role,
-        })
+        && let Some(stats) = flow_of(socket)
     {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*stats).retransmits, 1) };

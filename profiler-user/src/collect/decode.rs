@@ -2,9 +2,11 @@
 //!
 //! In: maps. Out: wire records. Must not know: windows, differences.
 
+use std::collections::{BTreeMap, HashSet};
+
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue},
 };
 use courtside_wire::{
     CpuStats, DiskStats, FlowKey, FlowStats, ImageInfo, LOST_CLASSES, RemoteKey, Settings,
@@ -71,8 +73,77 @@ where
 }
 
 /// Every flow.
-pub(super) fn flows(ebpf: &Ebpf, each: impl FnMut(FlowKey, FlowStats)) -> Result<(), DecodeError> {
-    entries::<_, _, { size_of::<FlowKey>() }, { size_of::<FlowStats>() }>(ebpf, "FLOWS", each)
+pub(super) fn flows(
+    ebpf: &Ebpf,
+    mut each: impl FnMut(FlowKey, FlowStats),
+) -> Result<(), DecodeError> {
+    let name = "FLOWS";
+    let slots: Array<&MapData, [u8; size_of::<FlowStats>()]> =
+        map(ebpf, name)?.try_into().map_err(failed(name))?;
+    let mut result = Ok(());
+    flow_slots(ebpf, |key, slot| {
+        let read = slots.get(&slot, 0).map_err(failed(name));
+        let decoded = read.and_then(|bytes| {
+            FlowStats::read_from_bytes(&bytes).map_err(|_| DecodeError::Size(name))
+        });
+        match decoded {
+            Ok(stats) => each(key, stats),
+            Err(error) => result = Err(error),
+        }
+    })?;
+    result
+}
+
+fn flow_slots(ebpf: &Ebpf, each: impl FnMut(FlowKey, u32)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<FlowKey>() }, 4>(ebpf, "FLOW_SLOTS", each)
+}
+
+/// Numbers of all slots for flows.
+pub(super) fn all_flow_slots(ebpf: &Ebpf) -> Result<Vec<u32>, DecodeError> {
+    let name = "FLOWS";
+    let slots: Array<&MapData, [u8; size_of::<FlowStats>()]> =
+        map(ebpf, name)?.try_into().map_err(failed(name))?;
+    Ok((0..slots.len()).collect())
+}
+
+/// Lets new flows have these slots, which are empty.
+pub(super) fn free_flow_slots(ebpf: &mut Ebpf, free: &[u32]) -> Result<(), DecodeError> {
+    let name = "FREE_FLOWS";
+    let map = ebpf.map_mut(name).ok_or(DecodeError::NoMap(name))?;
+    let mut queue: Queue<&mut MapData, u32> = map.try_into().map_err(failed(name))?;
+    for slot in free {
+        queue.push(slot, 0).map_err(failed(name))?;
+    }
+    Ok(())
+}
+
+/// Empties slots that no flow has.
+pub(super) fn empty_flow_slots(ebpf: &mut Ebpf, slots: &[u32]) -> Result<(), DecodeError> {
+    let name = "FLOWS";
+    let map = ebpf.map_mut(name).ok_or(DecodeError::NoMap(name))?;
+    let mut flows: Array<&mut MapData, [u8; size_of::<FlowStats>()]> =
+        map.try_into().map_err(failed(name))?;
+    for slot in slots {
+        let empty = [0; size_of::<FlowStats>()];
+        flows.set(*slot, empty, 0).map_err(failed(name))?;
+    }
+    Ok(())
+}
+
+/// Removes flows, and returns the slots they had. A hook that runs at this moment may still write to them: they are to
+/// be freed later.
+pub(super) fn forget_flows(ebpf: &mut Ebpf, flows: &[FlowKey]) -> Result<Vec<u32>, DecodeError> {
+    let unwanted: HashSet<&FlowKey> = flows.iter().collect();
+    let mut slots = BTreeMap::new();
+    flow_slots(ebpf, |key, slot| {
+        if unwanted.contains(&key) {
+            slots.insert(slot, key);
+        }
+    })?;
+    remove::<{ size_of::<FlowKey>() }, 4>(ebpf, "FLOW_SLOTS", flows)?;
+    let slots: Vec<u32> = slots.into_keys().collect();
+    empty_flow_slots(ebpf, &slots)?;
+    Ok(slots)
 }
 
 /// CPU time of every image.
@@ -142,16 +213,11 @@ pub(super) fn forget_remotes(ebpf: &mut Ebpf, remotes: &[RemoteKey]) -> Result<(
     remove::<{ size_of::<RemoteKey>() }, 4>(ebpf, "REMOTES", remotes)
 }
 
-/// Removes an image from all maps, and its flows.
-pub(super) fn forget(
-    ebpf: &mut Ebpf,
-    images: &[u32],
-    flows: &[FlowKey],
-) -> Result<(), DecodeError> {
+/// Removes images from all maps.
+pub(super) fn forget(ebpf: &mut Ebpf, images: &[u32]) -> Result<(), DecodeError> {
     remove::<4, { size_of::<CpuStats>() }>(ebpf, "CPU", images)?;
     remove::<4, { size_of::<DiskStats>() }>(ebpf, "DISKS", images)?;
-    remove::<4, { size_of::<ImageInfo>() }>(ebpf, "IMAGES", images)?;
-    remove::<{ size_of::<FlowKey>() }, { size_of::<FlowStats>() }>(ebpf, "FLOWS", flows)
+    remove::<4, { size_of::<ImageInfo>() }>(ebpf, "IMAGES", images)
 }
 
 fn remove<const KEY: usize, const VALUE: usize>(

@@ -101,6 +101,8 @@ pub struct Session {
     run_time: Option<OwnedFd>,
     /// Images whose processes were all gone at the end of the last window.
     gone: BTreeSet<u32>,
+    /// Slots of flows that were removed in the last window.
+    freed: Vec<u32>,
     /// When each flow moved last.
     moved: HashMap<FlowKey, Instant>,
     map_bytes: u64,
@@ -131,6 +133,8 @@ impl Session {
         {
             tracing_note(&mut loaded, &error);
         }
+        let all = decode::all_flow_slots(&loaded.ebpf)?;
+        decode::free_flow_slots(&mut loaded.ebpf, &all)?;
         let mut settings = Settings {
             epoch: 1,
             scanning: 0,
@@ -161,6 +165,7 @@ impl Session {
             counters,
             run_time,
             gone: BTreeSet::new(),
+            freed: Vec::new(),
             moved: HashMap::new(),
             map_bytes,
             log,
@@ -391,9 +396,13 @@ impl Session {
             })
             .copied()
             .collect();
+        let freed = std::mem::take(&mut self.freed);
+        decode::empty_flow_slots(&mut self.loaded.ebpf, &freed)?;
+        decode::free_flow_slots(&mut self.loaded.ebpf, &freed)?;
         if !done.is_empty() || !flows.is_empty() {
             let images: Vec<u32> = done.iter().copied().collect();
-            decode::forget(&mut self.loaded.ebpf, &images, &flows)?;
+            decode::forget(&mut self.loaded.ebpf, &images)?;
+            self.freed = decode::forget_flows(&mut self.loaded.ebpf, &flows)?;
             for id in &done {
                 self.before.cpu.remove(id);
                 self.before.disks.remove(id);
@@ -538,6 +547,7 @@ fn map_fd(map: &aya::maps::Map) -> Option<i32> {
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::PerfEventArray(data)
+        | Map::Queue(data)
         | Map::RingBuf(data)
         | Map::SkStorage(data)
         | Map::Unsupported(data) => Some(data.fd().as_fd().as_raw_fd()),
