@@ -127,7 +127,7 @@ impl Host {
         self.dir.path()
     }
 
-    /// Runs `command` under `courtside stat -F json` with `options`, and waits for both.
+    /// Runs `command` under `courtside stat -F json` with `options`, and waits for both. Its environment is that of both.
     ///
     /// # Errors
     /// When either fails, or the snapshot breaks a law.
@@ -140,6 +140,9 @@ impl Host {
             .arg("--")
             .arg(command.get_program())
             .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            stat.env(name, value.unwrap_or_default());
+        }
         let output = finish(stat)?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(

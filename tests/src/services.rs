@@ -80,6 +80,31 @@ impl Service {
         Ok(fs::read_to_string(&self.log)?)
     }
 
+    /// Ends it, and returns all that it printed.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn finish(mut self) -> anyhow::Result<String> {
+        self.end();
+        self.said()
+    }
+
+    fn end(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        // All of these take SIGTERM for: end, and your children with you.
+        if let Some(pid) = i32::try_from(self.tgid()).ok().and_then(Pid::from_raw)
+            && kill_process(pid, Signal::TERM).is_ok()
+        {
+            let ended = || self.child.try_wait().is_ok_and(|status| status.is_some());
+            if eventually("a service's end", ended).is_err() {
+                let _ = self.child.kill();
+            }
+        }
+        let _ = self.child.wait();
+    }
+
     /// Waits until it is ready, and fails if it ends before.
     fn until(&mut self, mut ready: impl FnMut() -> bool) -> anyhow::Result<()> {
         let log = self.log.display().to_string();
@@ -96,16 +121,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // All of these take SIGTERM for: end, and your children with you. It fails only if that has happened.
-        if let Some(pid) = i32::try_from(self.tgid()).ok().and_then(Pid::from_raw)
-            && kill_process(pid, Signal::TERM).is_ok()
-        {
-            let ended = || self.child.try_wait().is_ok_and(|status| status.is_some());
-            if eventually("a service's end", ended).is_err() {
-                let _ = self.child.kill();
-            }
-        }
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
