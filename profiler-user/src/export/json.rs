@@ -12,6 +12,16 @@ pub fn to_string(snapshot: &Snapshot) -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
+/// The snapshot as JSON on one line, with a newline at the end.
+///
+/// # Errors
+/// As for [`to_string`].
+pub fn to_line(snapshot: &Snapshot) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string(snapshot)?;
+    text.push('\n');
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,298 @@
+//! Parquet: one file a table, typed columns, names as dictionaries, zstd.
+//!
+//! In: snapshots, one after another. Out: pieces of files. Must not know: where they go.
+
+use std::mem;
+use std::sync::Arc;
+
+use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as Physical, ZstdLevel};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
+
+use super::tables::{Column, Kind, SCHEMA, Table, Value, tables};
+use super::{Error, Piece};
+use crate::model::Snapshot;
+
+/// Cells that are held before they are written as a row group: some tens of megabytes.
+const MAX_CELLS: usize = 2_000_000;
+
+/// Writes tables as Parquet.
+pub struct Parquet {
+    files: Vec<File>,
+    windows: u64,
+}
+
+impl Parquet {
+    /// Opens every table.
+    ///
+    /// # Errors
+    /// If the tables' schema is not what Parquet takes, which a test excludes.
+    pub fn new() -> Result<Self, Error> {
+        let files = tables().into_iter().map(File::new);
+        Ok(Self {
+            files: files.collect::<Result<_, _>>()?,
+            windows: 0,
+        })
+    }
+
+    /// Takes one more window.
+    ///
+    /// # Errors
+    /// If the Parquet writer fails.
+    pub fn add(&mut self, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
+        let window = self.windows;
+        self.windows += 1;
+        let mut pieces = Vec::new();
+        for file in &mut self.files {
+            file.take(window, snapshot);
+            if file.cells >= MAX_CELLS {
+                file.write_row_group()?;
+            }
+            pieces.extend(file.piece());
+        }
+        Ok(pieces)
+    }
+
+    /// What is left, and the footers.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn finish(self) -> Result<Vec<Piece>, Error> {
+        let mut pieces = Vec::new();
+        for mut file in self.files {
+            file.write_row_group()?;
+            let name = file.name();
+            let bytes = file.writer.into_inner()?;
+            pieces.push(Piece { file: name, bytes });
+        }
+        Ok(pieces)
+    }
+}
+
+/// One table's file.
+struct File {
+    table: Table,
+    cells: usize,
+    columns: Vec<Buffer>,
+    writer: SerializedFileWriter<Vec<u8>>,
+}
+
+impl File {
+    fn new(table: Table) -> Result<Self, ParquetError> {
+        let fields = table.columns.iter().map(field);
+        let schema = Type::group_type_builder(table.name)
+            .with_fields(fields.collect::<Result<_, _>>()?)
+            .build()?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_dictionary_enabled(false)
+            .set_created_by(format!("courtside {}", env!("CARGO_PKG_VERSION")))
+            .set_key_value_metadata(Some(vec![KeyValue::new(
+                "courtside.schema".to_owned(),
+                SCHEMA.to_owned(),
+            )]));
+        for column in &table.columns {
+            let path = ColumnPath::from(column.name.as_str());
+            properties = match column.kind {
+                Kind::Text => properties.set_column_dictionary_enabled(path, true),
+                Kind::Count => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                _ => properties,
+            };
+        }
+        let properties = Arc::new(properties.build());
+        Ok(Self {
+            columns: table.columns.iter().map(Buffer::new).collect(),
+            cells: 0,
+            writer: SerializedFileWriter::new(Vec::new(), Arc::new(schema), properties)?,
+            table,
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("{}.parquet", self.table.name)
+    }
+
+    fn take(&mut self, window: u64, snapshot: &Snapshot) {
+        for row in self.table.rows(window, snapshot) {
+            for (column, buffer) in self.table.columns.iter().zip(&mut self.columns) {
+                self.cells += buffer.push(column.value(row));
+            }
+        }
+    }
+
+    fn write_row_group(&mut self) -> Result<(), ParquetError> {
+        if mem::take(&mut self.cells) == 0 {
+            return Ok(());
+        }
+        let mut group = self.writer.next_row_group()?;
+        let mut columns = self.columns.iter_mut();
+        while let (Some(mut writer), Some(buffer)) = (group.next_column()?, columns.next()) {
+            buffer.write(&mut writer)?;
+            writer.close()?;
+        }
+        group.close()?;
+        Ok(())
+    }
+
+    /// What the writer has written so far; it counts the bytes itself, so they need not stay.
+    fn piece(&mut self) -> Option<Piece> {
+        let bytes = mem::take(self.writer.inner_mut());
+        (!bytes.is_empty()).then(|| Piece {
+            file: self.name(),
+            bytes,
+        })
+    }
+}
+
+/// A column as Parquet describes it.
+fn field(column: &Column) -> Result<TypePtr, ParquetError> {
+    let repetition = if column.nullable {
+        Repetition::OPTIONAL
+    } else {
+        Repetition::REQUIRED
+    };
+    let whole = Some(LogicalType::integer(64, false));
+    let plain = |name: &str, kind: Kind, repetition| {
+        let (physical, logical) = match kind {
+            Kind::Real => (Physical::DOUBLE, None),
+            Kind::Flag => (Physical::BOOLEAN, None),
+            Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+            Kind::Count | Kind::Counts => (Physical::INT64, whole.clone()),
+        };
+        Type::primitive_type_builder(name, physical)
+            .with_repetition(repetition)
+            .with_logical_type(logical)
+            .build()
+            .map(Arc::new)
+    };
+    if column.kind != Kind::Counts {
+        return plain(&column.name, column.kind, repetition);
+    }
+    let list = Type::group_type_builder("list")
+        .with_repetition(Repetition::REPEATED)
+        .with_fields(vec![plain("element", Kind::Count, Repetition::REQUIRED)?])
+        .build()?;
+    Type::group_type_builder(&column.name)
+        .with_repetition(repetition)
+        .with_logical_type(Some(LogicalType::List))
+        .with_fields(vec![Arc::new(list)])
+        .build()
+        .map(Arc::new)
+}
+
+/// Values of one kind.
+enum Cells {
+    Whole(Vec<i64>),
+    Real(Vec<f64>),
+    Flag(Vec<bool>),
+    Text(Vec<ByteArray>),
+}
+
+/// The cells of one column that are not written yet, in Parquet's terms.
+struct Buffer {
+    cells: Cells,
+    /// How much of a cell is there: all of it is `most`, 0 where it is null.
+    defined: Option<Vec<i16>>,
+    most: i16,
+    /// For lists: 0 where one begins, 1 where it goes on.
+    repeated: Option<Vec<i16>>,
+}
+
+impl Buffer {
+    fn new(column: &Column) -> Self {
+        let list = column.kind == Kind::Counts;
+        Self {
+            cells: match column.kind {
+                Kind::Count | Kind::Counts => Cells::Whole(Vec::new()),
+                Kind::Real => Cells::Real(Vec::new()),
+                Kind::Flag => Cells::Flag(Vec::new()),
+                Kind::Text => Cells::Text(Vec::new()),
+            },
+            defined: (column.nullable || list).then(Vec::new),
+            most: i16::from(column.nullable) + i16::from(list),
+            repeated: list.then(Vec::new),
+        }
+    }
+
+    /// Adds one cell; returns how much room it takes.
+    fn push(&mut self, value: Value<'_>) -> usize {
+        if let Value::Counts(list) = value {
+            return self.push_list(&list);
+        }
+        let level = match (&mut self.cells, value) {
+            (_, Value::Null) => 0,
+            (Cells::Whole(cells), Value::Count(n)) => {
+                cells.push(n.cast_signed());
+                self.most
+            }
+            (Cells::Real(cells), Value::Real(x)) => {
+                cells.push(x);
+                self.most
+            }
+            (Cells::Flag(cells), Value::Flag(yes)) => {
+                cells.push(yes);
+                self.most
+            }
+            (Cells::Text(cells), Value::Text(text)) => {
+                cells.push(ByteArray::from(text));
+                self.most
+            }
+            // A getter of the wrong kind, which a test excludes.
+            _ => 0,
+        };
+        if let Some(defined) = &mut self.defined {
+            defined.push(level);
+        }
+        if let Some(repeated) = &mut self.repeated {
+            repeated.push(0);
+        }
+        1
+    }
+
+    /// Adds one cell that is a list. Its level is one less when it is empty, and nothing when it is null.
+    fn push_list(&mut self, list: &[u64]) -> usize {
+        let (Cells::Whole(cells), Some(defined), Some(repeated)) =
+            (&mut self.cells, &mut self.defined, &mut self.repeated)
+        else {
+            return 0;
+        };
+        cells.extend(list.iter().map(|n| n.cast_signed()));
+        defined.extend(list.iter().map(|_| self.most));
+        repeated.extend(list.iter().enumerate().map(|(n, _)| i16::from(n > 0)));
+        if list.is_empty() {
+            defined.push(self.most - 1);
+            repeated.push(0);
+        }
+        list.len() + 1
+    }
+
+    /// Writes the cells and forgets them.
+    fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
+        let (defined, repeated) = (self.defined.as_deref(), self.repeated.as_deref());
+        match &mut self.cells {
+            Cells::Whole(cells) => put::<Int64Type>(writer, cells, defined, repeated),
+            Cells::Real(cells) => put::<DoubleType>(writer, cells, defined, repeated),
+            Cells::Flag(cells) => put::<BoolType>(writer, cells, defined, repeated),
+            Cells::Text(cells) => put::<ByteArrayType>(writer, cells, defined, repeated),
+        }?;
+        self.defined.iter_mut().for_each(Vec::clear);
+        self.repeated.iter_mut().for_each(Vec::clear);
+        Ok(())
+    }
+}
+
+fn put<T: DataType>(
+    writer: &mut SerializedColumnWriter<'_>,
+    cells: &mut Vec<T::T>,
+    defined: Option<&[i16]>,
+    repeated: Option<&[i16]>,
+) -> Result<(), ParquetError> {
+    let typed = writer.typed::<T>();
+    typed.write_batch(cells, defined, repeated)?;
+    cells.clear();
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! Perfetto: components as processes, what they did in each window as counters and slices.
+//!
+//! In: snapshots, one after another. Out: pieces of one trace for ui.perfetto.dev. Must not know: where it goes.
+//!
+//! Windows hold sums, so there are no single messages: arrows from sender to receiver need recorded events.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+
+use super::Piece;
+use crate::frame::Transport;
+use crate::model::Snapshot;
+use crate::model::snapshot::{Component, Edge};
+use crate::model::words::Names;
+
+pub mod proto;
+
+use proto::{
+    Annotation, Clock, ClockSnapshot, Counter, Event, EventType, Process, Trace, TracePacket,
+    Track, Unit,
+};
+
+/// Process ids of components without processes here begin beyond what Linux gives out.
+const NO_PROCESS: i32 = 1 << 22;
+/// The wall clock and the clock of the trace, in Perfetto's numbering.
+const REALTIME: u32 = 1;
+const BOOTTIME: u32 = 6;
+/// All packets are of one writer.
+const SEQUENCE: u32 = 1;
+
+/// Writes a trace.
+#[derive(Default)]
+pub struct Perfetto {
+    /// Number of each track by its path.
+    tracks: BTreeMap<Vec<String>, u64>,
+    /// Counters that stand at something else than nothing, and what they stood at.
+    standing: BTreeMap<u64, f64>,
+    /// Which of them have a value in this window.
+    said: BTreeMap<u64, f64>,
+    packets: Vec<TracePacket>,
+    windows: u64,
+    end_ns: u64,
+}
+
+impl Perfetto {
+    /// One more window.
+    pub fn add(&mut self, snapshot: &Snapshot) -> Vec<Piece> {
+        let at = snapshot.window.start_unix_ns;
+        self.end_ns = at.saturating_add(snapshot.window.duration_ns);
+        if self.windows == 0 {
+            self.clock(at);
+        }
+        let per_second = 1e9 / snapshot.window.duration_ns.max(1) as f64;
+        let rate = |n: u64| n as f64 * per_second;
+        let lost = self.root("lost", Unit::Count);
+        self.count(at, lost, snapshot.quality.lost.values().sum::<u64>() as f64);
+        for component in &snapshot.components {
+            self.component(at, component, &rate);
+        }
+        let names = Names::of(snapshot);
+        for edge in &snapshot.edges {
+            self.edge(at, edge, &names, &rate);
+        }
+        // What had no traffic in this window stands at nothing.
+        let said = std::mem::take(&mut self.said);
+        let gone: Vec<u64> = self
+            .standing
+            .keys()
+            .filter(|track| !said.contains_key(track))
+            .copied()
+            .collect();
+        for track in gone {
+            self.push_count(at, track, 0.0);
+        }
+        self.standing = said;
+        self.standing.retain(|_, value| *value != 0.0);
+        self.windows += 1;
+        self.piece()
+    }
+
+    /// What is left: the counters' last values up to the end of the last window.
+    pub fn finish(mut self) -> Vec<Piece> {
+        for (track, value) in std::mem::take(&mut self.standing) {
+            self.push_count(self.end_ns, track, value);
+        }
+        self.piece()
+    }
+
+    fn component(&mut self, at: u64, component: &Component, rate: &dyn Fn(u64) -> f64) {
+        let process = self.process(component);
+        let turnaround = &component.turnaround;
+        let begin = Event {
+            r#type: EventType::SliceBegin.into(),
+            track_uuid: process,
+            name: Some(format!("window {}", self.windows)),
+            annotations: annotations(component),
+            ..Event::default()
+        };
+        self.event(at, begin);
+        let end = Event {
+            r#type: EventType::SliceEnd.into(),
+            track_uuid: process,
+            ..Event::default()
+        };
+        self.event(self.end_ns, end);
+        for (name, unit, value) in [
+            ("requests/s", Unit::Count, component.requests.served),
+            ("turnarounds/s", Unit::Count, turnaround.count),
+            (
+                "turnaround: on-CPU, ns/s",
+                Unit::TimeNs,
+                turnaround.on_cpu_ns,
+            ),
+            (
+                "turnaround: run queue, ns/s",
+                Unit::TimeNs,
+                turnaround.run_queue_ns,
+            ),
+            (
+                "turnaround: disk, ns/s",
+                Unit::TimeNs,
+                turnaround.block_io_ns,
+            ),
+            ("turnaround: sleep, ns/s", Unit::TimeNs, turnaround.sleep_ns),
+            (
+                "turnaround: queued, ns/s",
+                Unit::TimeNs,
+                turnaround.queued_ns,
+            ),
+            ("CPU, ns/s", Unit::TimeNs, component.cpu.on_cpu_ns),
+            ("run queue, ns/s", Unit::TimeNs, component.cpu.run_queue_ns),
+            (
+                "disk reads, B/s",
+                Unit::SizeBytes,
+                component.disk.read_bytes,
+            ),
+            (
+                "disk writes, B/s",
+                Unit::SizeBytes,
+                component.disk.write_bytes,
+            ),
+        ] {
+            self.counter(at, (process, &component.id), name, unit, rate(value));
+        }
+    }
+
+    /// Counters of an edge stand with its initiator.
+    fn edge(&mut self, at: u64, edge: &Edge, names: &Names<'_>, rate: &dyn Fn(u64) -> f64) {
+        let Some(&process) = self.tracks.get(&vec![edge.from.clone()]) else {
+            return;
+        };
+        let transport = match edge.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Unix => "unix",
+        };
+        let to = format!("→ {} {transport} {}", names.get(&edge.to), edge.port);
+        let own = (process, edge.from.as_str());
+        let roundtrips = format!("{to}: roundtrips/s");
+        self.counter(at, own, &roundtrips, Unit::Count, rate(edge.roundtrips));
+        if edge.latency_ns.count > 0 {
+            for (name, value) in [
+                ("p50", edge.latency_ns.p50_ns),
+                ("p99", edge.latency_ns.p99_ns),
+            ] {
+                let name = format!("{to}: latency {name}");
+                self.counter(at, own, &name, Unit::TimeNs, value as f64);
+            }
+        }
+    }
+
+    /// A counter of a process. One that was never anything else than nothing is not shown.
+    fn counter(&mut self, at: u64, (process, id): (u64, &str), name: &str, unit: Unit, value: f64) {
+        let path = vec![id.to_owned(), name.to_owned()];
+        let track = match self.tracks.get(&path) {
+            Some(&track) => track,
+            None if value == 0.0 => return,
+            None => self.track(path, |uuid| Track {
+                uuid,
+                parent_uuid: Some(process),
+                name: Some(name.to_owned()),
+                counter: Some(Counter {
+                    unit: Some(unit.into()),
+                }),
+                process: None,
+            }),
+        };
+        self.count(at, track, value);
+    }
+
+    fn process(&mut self, component: &Component) -> u64 {
+        let path = vec![component.id.clone()];
+        if let Some(&track) = self.tracks.get(&path) {
+            return track;
+        }
+        let number = i32::try_from(self.tracks.len()).unwrap_or(0);
+        let first = component.processes.first();
+        let pid = first.and_then(|process| i32::try_from(process.tgid).ok());
+        self.track(path, |uuid| Track {
+            uuid,
+            parent_uuid: None,
+            name: None,
+            counter: None,
+            process: Some(Process {
+                pid: Some(pid.unwrap_or(NO_PROCESS + number)),
+                process_name: Some(component.name.clone()),
+            }),
+        })
+    }
+
+    fn root(&mut self, name: &str, unit: Unit) -> u64 {
+        let path = vec![String::new(), name.to_owned()];
+        match self.tracks.get(&path) {
+            Some(&track) => track,
+            None => self.track(path, |uuid| Track {
+                uuid,
+                parent_uuid: None,
+                name: Some(name.to_owned()),
+                counter: Some(Counter {
+                    unit: Some(unit.into()),
+                }),
+                process: None,
+            }),
+        }
+    }
+
+    fn track(&mut self, path: Vec<String>, describe: impl FnOnce(u64) -> Track) -> u64 {
+        let uuid = self.tracks.len() as u64 + 1;
+        self.tracks.insert(path, uuid);
+        self.packets.push(TracePacket {
+            track_descriptor: Some(describe(uuid)),
+            ..packet(None)
+        });
+        uuid
+    }
+
+    fn count(&mut self, at: u64, track: u64, value: f64) {
+        self.said.insert(track, value);
+        self.push_count(at, track, value);
+    }
+
+    fn push_count(&mut self, at: u64, track_uuid: u64, value: f64) {
+        let event = Event {
+            r#type: EventType::Counter.into(),
+            track_uuid,
+            double_counter_value: Some(value),
+            ..Event::default()
+        };
+        self.event(at, event);
+    }
+
+    fn event(&mut self, at: u64, event: Event) {
+        self.packets.push(TracePacket {
+            track_event: Some(event),
+            ..packet(Some(at))
+        });
+    }
+
+    /// The trace's clock is the wall clock.
+    fn clock(&mut self, at: u64) {
+        let clocks = [REALTIME, BOOTTIME].map(|clock_id| Clock {
+            clock_id: Some(clock_id),
+            timestamp: Some(at),
+        });
+        self.packets.push(TracePacket {
+            clock_snapshot: Some(ClockSnapshot {
+                clocks: clocks.into(),
+            }),
+            ..packet(Some(at))
+        });
+    }
+
+    fn piece(&mut self) -> Vec<Piece> {
+        let trace = Trace {
+            packet: std::mem::take(&mut self.packets),
+        };
+        // A trace is a list of packets: pieces one after the other are one trace.
+        vec![Piece {
+            file: String::new(),
+            bytes: trace.encode_to_vec(),
+        }]
+    }
+}
+
+fn packet(timestamp: Option<u64>) -> TracePacket {
+    TracePacket {
+        timestamp,
+        trusted_packet_sequence_id: Some(SEQUENCE),
+        ..TracePacket::default()
+    }
+}
+
+/// What a click on a window shows.
+fn annotations(component: &Component) -> Vec<Annotation> {
+    let turnaround = &component.turnaround;
+    let number = |(name, value): (&str, u64)| Annotation {
+        name: Some(name.to_owned()),
+        uint_value: Some(value),
+    };
+    [
+        ("requests served", component.requests.served),
+        ("service p50, ns", component.requests.service_ns.p50_ns),
+        ("service p99, ns", component.requests.service_ns.p99_ns),
+        ("turnarounds", turnaround.count),
+        ("turnaround total, ns", turnaround.total_ns),
+        ("on-CPU, ns", turnaround.on_cpu_ns),
+        ("run queue, ns", turnaround.run_queue_ns),
+        ("disk, ns", turnaround.block_io_ns),
+        ("sleep, ns", turnaround.sleep_ns),
+        ("queued, ns", turnaround.queued_ns),
+    ]
+    .map(number)
+    .into()
+}

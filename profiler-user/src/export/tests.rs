@@ -1,0 +1,305 @@
+//! Every export, read back, says the same as the snapshots.
+
+use std::collections::BTreeMap;
+
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::record::Field;
+use prost::Message;
+
+use super::csv::Csv;
+use super::parquet::Parquet;
+use super::perfetto::{Perfetto, proto::Trace};
+use super::tables::{Kind, Table, Value, tables};
+use super::{Piece, json};
+use crate::model::{Snapshot, State, View, fixture, fold};
+use crate::tui::fixtures::{lossy, normal, overflowing, unknown_pmu};
+
+mod python;
+mod rebuilt;
+
+/// One cell that was read back.
+#[derive(Clone, Debug, PartialEq)]
+enum Cell {
+    Null,
+    Count(u64),
+    Real(f64),
+    Flag(bool),
+    Text(String),
+    Counts(Vec<u64>),
+}
+
+type Rows = Vec<BTreeMap<String, Cell>>;
+
+/// A recording in which nearly everything occurs: losses, nulls, remote ends, names that are no ASCII.
+fn windows() -> Vec<Snapshot> {
+    let mut chain = fold(&mut State::default(), &fixture::chain(10), &View::default());
+    chain.components[0].name = "a,\"b\"\n<c>;=d".to_owned();
+    chain.components[0].id = "program:odd".to_owned();
+    chain.host.hostname = String::new();
+    chain.edges[0].acceptor_only = true;
+    vec![normal(0), lossy(1), unknown_pmu(2), overflowing(3), chain]
+}
+
+/// The files that pieces add up to.
+fn files(pieces: impl IntoIterator<Item = Vec<Piece>>) -> BTreeMap<String, Vec<u8>> {
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for piece in pieces.into_iter().flatten() {
+        files.entry(piece.file).or_default().extend(piece.bytes);
+    }
+    files
+}
+
+fn as_csv(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
+    let mut csv = Csv::default();
+    let mut pieces: Vec<_> = windows.iter().map(|w| csv.add(w).unwrap()).collect();
+    pieces.push(csv.finish().unwrap());
+    files(pieces)
+}
+
+fn as_parquet(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
+    let mut parquet = Parquet::new().unwrap();
+    let mut pieces: Vec<_> = windows.iter().map(|w| parquet.add(w).unwrap()).collect();
+    pieces.push(parquet.finish().unwrap());
+    files(pieces)
+}
+
+fn as_trace(windows: &[Snapshot]) -> Vec<u8> {
+    let mut perfetto = Perfetto::default();
+    let mut pieces: Vec<_> = windows.iter().map(|w| perfetto.add(w)).collect();
+    pieces.push(perfetto.finish());
+    files(pieces).remove("").unwrap()
+}
+
+fn read_csv(table: &Table, bytes: &[u8]) -> Rows {
+    let mut reader = ::csv::Reader::from_reader(bytes);
+    let header = reader.headers().unwrap().clone();
+    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(header.iter().collect::<Vec<_>>(), names);
+    let cell = |kind: Kind, nullable: bool, text: &str| match kind {
+        _ if nullable && text.is_empty() => Cell::Null,
+        Kind::Count => Cell::Count(text.parse().unwrap()),
+        Kind::Real => Cell::Real(text.parse().unwrap()),
+        Kind::Flag => Cell::Flag(text.parse().unwrap()),
+        Kind::Text => Cell::Text(text.to_owned()),
+        Kind::Counts => {
+            let numbers = text.split_whitespace().map(|n| n.parse().unwrap());
+            Cell::Counts(numbers.collect())
+        }
+    };
+    let row = |record: ::csv::StringRecord| {
+        let cells = table.columns.iter().zip(&record);
+        cells
+            .map(|(c, text)| (c.name.clone(), cell(c.kind, c.nullable, text)))
+            .collect()
+    };
+    reader
+        .records()
+        .map(|record| row(record.unwrap()))
+        .collect()
+}
+
+fn read_parquet(bytes: Vec<u8>) -> Rows {
+    fn cell(field: &Field) -> Cell {
+        match field {
+            Field::Null => Cell::Null,
+            Field::ULong(n) => Cell::Count(*n),
+            Field::Double(x) => Cell::Real(*x),
+            Field::Bool(yes) => Cell::Flag(*yes),
+            Field::Str(text) => Cell::Text(text.clone()),
+            Field::ListInternal(list) => {
+                let numbers = list.elements().iter().map(|element| match element {
+                    Field::ULong(n) => *n,
+                    other => panic!("{other:?}"),
+                });
+                Cell::Counts(numbers.collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+    let rows = reader.get_row_iter(None).unwrap();
+    rows.map(|row| {
+        let row = row.unwrap();
+        let cells = row.get_column_iter();
+        cells
+            .map(|(name, field)| (name.clone(), cell(field)))
+            .collect()
+    })
+    .collect()
+}
+
+#[test]
+fn csv_reads_back_as_the_same_snapshots() {
+    let windows = windows();
+    let files = as_csv(&windows);
+    let read = |t: &Table| (t.name, read_csv(t, &files[&format!("{}.csv", t.name)]));
+    let tables: BTreeMap<_, _> = tables().iter().map(read).collect();
+    assert_eq!(rebuilt::snapshots(&tables), windows);
+}
+
+#[test]
+fn parquet_reads_back_as_the_same_snapshots() {
+    let windows = windows();
+    let mut files = as_parquet(&windows);
+    let mut read = |t: &Table| {
+        let bytes = files.remove(&format!("{}.parquet", t.name)).unwrap();
+        (t.name, read_parquet(bytes))
+    };
+    let tables: BTreeMap<_, _> = tables().iter().map(&mut read).collect();
+    assert_eq!(rebuilt::snapshots(&tables), windows);
+}
+
+#[test]
+fn json_lines_read_back_as_the_same_snapshots() {
+    let windows = windows();
+    let text: String = windows.iter().map(|w| json::to_line(w).unwrap()).collect();
+    let read = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    assert_eq!(read.collect::<Vec<Snapshot>>(), windows);
+}
+
+#[test]
+fn nothing_recorded_still_makes_every_file() {
+    for (files, ending) in [(as_csv(&[]), "csv"), (as_parquet(&[]), "parquet")] {
+        let names: Vec<&String> = files.keys().collect();
+        let mut expected: Vec<String> = tables()
+            .iter()
+            .map(|t| format!("{}.{ending}", t.name))
+            .collect();
+        expected.sort();
+        assert_eq!(names, expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn many_windows_leave_row_groups_behind_instead_of_filling_memory() {
+    let mut parquet = Parquet::new().unwrap();
+    let busy = overflowing(0);
+    // Some 20 000 cells of components a window: the limit is passed after about a hundred.
+    let written: usize = (0..300)
+        .flat_map(|_| parquet.add(&busy).unwrap())
+        .filter(|piece| piece.file == "components.parquet")
+        .map(|piece| piece.bytes.len())
+        .sum();
+    assert!(written > 100_000, "{written}");
+}
+
+#[test]
+fn every_cell_is_of_its_columns_kind() {
+    for table in tables() {
+        let mut names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), table.columns.len(), "{}", table.name);
+        for (n, window) in (0..).zip(&windows()) {
+            for row in table.rows(n, window) {
+                for column in &table.columns {
+                    let fits = match (column.kind, column.value(row)) {
+                        (_, Value::Null) => column.nullable,
+                        (Kind::Count, Value::Count(_))
+                        | (Kind::Real, Value::Real(_))
+                        | (Kind::Flag, Value::Flag(_))
+                        | (Kind::Text, Value::Text(_))
+                        | (Kind::Counts, Value::Counts(_)) => true,
+                        _ => false,
+                    };
+                    assert!(fits, "{}.{}", table.name, column.name);
+                }
+            }
+        }
+    }
+}
+
+/// The value at which each counter stands in the window that begins at `at`, by process and name.
+fn counters(trace: &Trace, at: u64) -> BTreeMap<(String, String), f64> {
+    let mut processes = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    let mut values = BTreeMap::new();
+    for packet in &trace.packet {
+        if let Some(track) = &packet.track_descriptor {
+            if let Some(process) = &track.process {
+                processes.insert(track.uuid, process.process_name.clone().unwrap());
+            } else {
+                let process = track.parent_uuid.map(|uuid| processes[&uuid].clone());
+                let name = track.name.clone().unwrap();
+                names.insert(track.uuid, (process.unwrap_or_default(), name));
+            }
+        }
+        if let Some(event) = &packet.track_event
+            && let Some(value) = event.double_counter_value
+            && packet.timestamp.unwrap() <= at
+        {
+            values.insert(names[&event.track_uuid].clone(), value);
+        }
+    }
+    values
+}
+
+#[test]
+fn a_trace_decodes_to_the_same_sums() {
+    // One host in time: what a window does not hold stands at nothing.
+    let windows = [
+        normal(0),
+        lossy(1),
+        crate::tui::fixtures::empty(),
+        normal(3),
+    ];
+    let mut windows = windows.to_vec();
+    windows[2].window.start_unix_ns = windows[1].window.start_unix_ns + 1_000_000_000;
+    let trace = Trace::decode(as_trace(&windows).as_slice()).unwrap();
+    for window in &windows {
+        let counters = counters(&trace, window.window.start_unix_ns);
+        let seconds = window.window.duration_ns as f64 / 1e9;
+        let value = |process: &str, name: &str| {
+            let key = (process.to_owned(), name.to_owned());
+            (counters.get(&key).copied().unwrap_or(0.0) * seconds).round() as u64
+        };
+        assert_eq!(value("", "lost"), window.quality.lost.values().sum::<u64>());
+        for c in &window.components {
+            let t = &c.turnaround;
+            for (name, expected) in [
+                ("requests/s", c.requests.served),
+                ("turnarounds/s", t.count),
+                ("turnaround: on-CPU, ns/s", t.on_cpu_ns),
+                ("turnaround: run queue, ns/s", t.run_queue_ns),
+                ("turnaround: disk, ns/s", t.block_io_ns),
+                ("turnaround: sleep, ns/s", t.sleep_ns),
+                ("turnaround: queued, ns/s", t.queued_ns),
+                ("CPU, ns/s", c.cpu.on_cpu_ns),
+                ("disk reads, B/s", c.disk.read_bytes),
+            ] {
+                assert_eq!(value(&c.name, name), expected, "{} {name}", c.name);
+            }
+        }
+        let roundtrips: u64 = window.edges.iter().map(|edge| edge.roundtrips).sum();
+        let ends = |(_, name): &(String, String)| name.ends_with("roundtrips/s");
+        let shown: f64 = counters
+            .iter()
+            .filter(|(k, _)| ends(k))
+            .map(|(_, v)| v)
+            .sum();
+        assert_eq!((shown * seconds).round() as u64, roundtrips);
+    }
+    let slices = trace.packet.iter().filter_map(|p| p.track_event.as_ref());
+    let begun = slices.filter(|e| e.name.is_some()).count();
+    let components: usize = windows.iter().map(|w| w.components.len()).sum();
+    assert_eq!(begun, components);
+}
+
+#[test]
+fn the_page_for_model_builders_names_every_column() {
+    const BEGIN: &str = "<!-- columns: made by the program, begin -->\n";
+    const END: &str = "<!-- columns: end -->\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/models.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (shown, after) = rest.split_once(END).unwrap();
+    let made = format!("\n{}\n", super::tables::markdown());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(
+        shown, made,
+        "make it anew: UPDATE_DOCS=1 cargo test --lib names_every_column"
+    );
+}
