@@ -34,7 +34,7 @@ impl Charged {
         for task in fs::read_dir(format!("/proc/{tgid}/task")).unwrap() {
             let task = task.unwrap().path();
             let schedstat = fs::read_to_string(task.join("schedstat")).unwrap();
-            let mut fields = schedstat.split(' ').map(|field| field.parse::<u64>());
+            let mut fields = schedstat.split(' ').map(str::parse::<u64>);
             all.on_cpu_ns += fields.next().unwrap().unwrap();
             all.run_queue_ns += fields.next().unwrap().unwrap();
             let status = fs::read_to_string(task.join("status")).unwrap();

@@ -127,6 +127,9 @@ pub struct TopArgs {
     /// Time between two pictures
     #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s", help_heading = "Measuring")]
     pub interval: Duration,
+    /// End after this time [default: when q is pressed]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
+    pub duration: Option<Duration>,
     /// Folder for snapshots exported with the key e
     #[arg(
         short,

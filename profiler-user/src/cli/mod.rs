@@ -90,6 +90,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let options = top::Options {
         color: output::wants_color(args.color, io::stdout().is_terminal(), variable),
         ascii: top::ascii_locale(variable),
+        duration: args.duration,
         export_dir: args.output.clone(),
     };
     let snapshots = Box::new(Snapshots::new(measurement, view));

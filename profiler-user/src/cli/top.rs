@@ -41,6 +41,8 @@ pub struct Options {
     pub color: bool,
     /// Write only ASCII.
     pub ascii: bool,
+    /// Time after which it ends by itself.
+    pub duration: Option<Duration>,
     /// Folder that `e` writes snapshots to.
     pub export_dir: PathBuf,
 }
@@ -168,9 +170,17 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
         .size()
         .context("cannot ask the terminal for its size")?;
     state.resize(size.width, size.height);
+    let end = async {
+        match options.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(end);
     loop {
         screen.draw(&state)?;
         tokio::select! {
+            () = &mut end => return Ok(()),
             update = live.next() => {
                 let window = update.context("the thread that collects has ended")??;
                 state.observe(window.snapshot, window.missed);

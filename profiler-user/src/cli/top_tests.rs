@@ -52,6 +52,7 @@ fn dashboard() {
     let options = Options {
         color: env::var_os("NO_COLOR").is_none(),
         ascii: ascii_locale(|name| env::var(name).ok()),
+        duration: None,
         export_dir: env::var_os(EXPORT).map_or_else(env::temp_dir, PathBuf::from),
     };
     let interval = Duration::from_millis(if end == "normal" { 500 } else { 20 });
@@ -299,6 +300,7 @@ fn without_a_terminal_the_error_says_what_to_do() {
     let options = Options {
         color: false,
         ascii: false,
+        duration: None,
         export_dir: PathBuf::new(),
     };
     if !stdout().is_terminal() {

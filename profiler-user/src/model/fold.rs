@@ -3,7 +3,7 @@
 //! In: [`State`], [`Frame`], [`View`]. Out: [`Snapshot`]. Same input, same output, byte for byte.
 //! Must not know: where frames come from, where snapshots go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::components::{Directory, Sums};
 use super::edges::Edges;
@@ -73,6 +73,20 @@ pub fn fold(state: &mut State, frame: &Frame, view: &View) -> Snapshot {
         }
     }
 
+    let entries: Vec<_> = entries
+        .iter()
+        .filter(|entry| view.selection.shows_port(entry.port))
+        .map(|entry| graph.describe(entry, &sums))
+        .collect();
+    // A court is a component, whether or not it was asked for.
+    let courts: BTreeSet<&str> = entries
+        .iter()
+        .flat_map(|entry| entry.courts.iter().map(|court| court.component.as_str()))
+        .collect();
+    for (shown, identity) in shown.iter_mut().zip(&directory.identities) {
+        *shown |= courts.contains(identity.id.as_str());
+    }
+
     let lost = lost(frame);
     let lower_bound = shown_edges.iter().any(|edge| edge.lower_bound)
         || words::LOSSES
@@ -93,11 +107,7 @@ pub fn fold(state: &mut State, frame: &Frame, view: &View) -> Snapshot {
             .map(|c| sums[c].describe(&directory.identities[c], &directory))
             .collect(),
         edges: shown_edges,
-        entries: entries
-            .iter()
-            .filter(|entry| view.selection.shows_port(entry.port))
-            .map(|entry| graph.describe(entry, &sums))
-            .collect(),
+        entries,
     }
 }
 

@@ -184,7 +184,12 @@ impl Loaded {
             match file.read(&mut nothing) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // After a million objects without output the kernel says "again" (kernel/bpf/bpf_iter.c).
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
                 Err(error) => {
                     return Err(LoadError::Iterator {
                         name,

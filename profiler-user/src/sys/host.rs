@@ -56,6 +56,14 @@ impl fmt::Display for KernelVersion {
     }
 }
 
+/// Whether process ids here are those that the kernel programs see; `None` where that cannot be told.
+#[must_use]
+pub fn in_first_pid_namespace(root: &Path) -> Option<bool> {
+    // The inode number is fixed in the kernel (`PROC_PID_INIT_INO`).
+    let namespace = fs::read_link(root.join("proc/self/ns/pid")).ok()?;
+    Some(namespace.as_os_str() == "pid:[4026531836]")
+}
+
 /// First line of a file, trimmed.
 pub(crate) fn line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;

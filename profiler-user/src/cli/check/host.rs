@@ -12,7 +12,7 @@ use crate::{
     probe::{self, facts::Facts},
     sys::{
         btf::BtfError,
-        host::{KernelVersion, line},
+        host::{KernelVersion, in_first_pid_namespace, line},
         privileges::Privileges,
     },
 };
@@ -24,8 +24,6 @@ const MEMLOCK_FREE_SINCE: KernelVersion = KernelVersion {
 };
 /// What the kernel maps may take where they are charged to it.
 const MEMLOCK_BYTES: u64 = 256 << 20;
-/// Inode number of the first process-id namespace, fixed in the kernel (`PROC_PID_INIT_INO`).
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Everything that can be told without attaching, in the order in which it is needed.
 pub(super) fn checks(root: &Path, cpus: u32, facts: &Result<Facts, BtfError>) -> Vec<Check> {
@@ -96,8 +94,7 @@ fn lockdown(root: &Path) -> Option<Check> {
 
 fn pid_namespace(root: &Path) -> Option<Check> {
     const NAME: &str = "process ids";
-    let namespace = fs::read_link(root.join("proc/self/ns/pid")).ok()?;
-    Some(if namespace.as_os_str() == FIRST_PID_NAMESPACE {
+    Some(if in_first_pid_namespace(root)? {
         Check::ok(NAME, "as the kernel counts them")
     } else {
         Check::bad(
