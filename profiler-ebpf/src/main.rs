@@ -9,6 +9,7 @@
 
 mod clock;
 mod disk;
+mod hooks_length;
 mod image;
 mod iter;
 mod kernel;

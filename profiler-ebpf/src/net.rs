@@ -1,10 +1,9 @@
 //! Send, receive and arrival on TCP, UDP and Unix sockets: messages, turns, roundtrips, requests served.
 //!
-//! In: `sock_send_length`, `sock_recv_length`, `sk_data_ready`. Out: flows. Both `*_length` tracepoints fire when
-//! the call has finished, so a reply may arrive before the send is seen; `tcp.rs` notes the start of TCP sends.
-//! Must not know: names, windows.
+//! In: sends, receives and arrivals (`hooks_*.rs`). Out: flows. Sends and receives are told when the call has finished,
+//! so a reply may arrive before the send is seen; `tcp.rs` notes the start of TCP sends.
+//! Must not know: hooks, names, windows.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use courtside_wire::{
     Dist, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
     TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
@@ -105,11 +104,9 @@ fn turn_out(
     socket.direction = DIR_OUT;
 }
 
-/// match-proto: sock_send_length(struct sock *sk, int ret, int flags)
-#[btf_tracepoint(function = "sock_send_length")]
-fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
-    let length = ctx.arg::<u64>(1) as i32;
+/// A send call took `length` bytes, or failed with that error.
+#[inline(always)]
+pub fn sent(sk: *const u8, length: i32) -> i32 {
     if length <= 0 {
         if let Some(socket) = known_socket_state(sk) {
             socket.sending_ns = 0;
@@ -247,12 +244,10 @@ pub fn settle(socket: &mut SockState) {
     }
 }
 
-/// match-proto: sock_recv_length(struct sock *sk, int ret, int flags)
-#[btf_tracepoint(function = "sock_recv_length")]
-fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
-    let length = ctx.arg::<u64>(1) as i32;
-    if length < 0 || ctx.arg::<u64>(2) & NO_DATA != 0 || !is_counted_family(sk) {
+/// A receive call with these flags gave `length` bytes, or failed with that error.
+#[inline(always)]
+pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
+    if length < 0 || flags & NO_DATA != 0 || !is_counted_family(sk) {
         return 0;
     }
     if length == 0 {
@@ -445,12 +440,10 @@ fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64) ->
     (arrival, true)
 }
 
-/// match-proto: sk_data_ready(const struct sock *sk)
-///
-/// Runs in the context of whatever delivers the data: for Unix sockets always the sender, for loopback UDP mostly.
-#[btf_tracepoint(function = "sk_data_ready")]
-fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
+/// Data became readable. Runs in the context of whatever delivers it: for Unix sockets always the sender, for loopback
+/// UDP mostly.
+#[inline(always)]
+pub fn arrived(sk: *const u8) -> i32 {
     if !is_counted_family(sk) || field!(sk, sock_state, u8) == peer::LISTEN {
         return 0;
     }
