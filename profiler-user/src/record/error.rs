@@ -97,6 +97,8 @@ pub enum Reason {
     Payload(String),
     /// The index does not fit the file.
     Index(String),
+    /// Another part of the recording.
+    Part(String),
     /// There are more records than any recording has.
     TooMany,
     /// More is wrong than is listed.
@@ -113,6 +115,7 @@ impl fmt::Display for Reason {
             Self::Head => f.write_str("no record begins here"),
             Self::Payload(why) => write!(f, "a record is not as it was written: {why}"),
             Self::Index(why) => write!(f, "the index is not as it was written: {why}"),
+            Self::Part(why) => write!(f, "the other part of the recording is left out: {why}"),
             Self::TooMany => f.write_str("too many records; the rest is not read"),
             Self::More(count) => write!(f, "{count} more places are damaged"),
         }

@@ -65,6 +65,31 @@ pub struct Header {
     /// Number of this part of the recording; a flight recorder writes several.
     #[serde(default)]
     pub part: u64,
+    /// How whoever recorded it wanted to see it.
+    #[serde(default)]
+    pub view: ViewWish,
+}
+
+/// How a recording is looked at, unless something else is asked for. Everything is recorded all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewWish {
+    /// What makes a component, as on the command line.
+    pub group_by: String,
+    /// Processes.
+    pub tgids: Vec<u32>,
+    /// Globs over names of programs.
+    pub comms: Vec<String>,
+    /// Control groups.
+    pub cgroups: Vec<String>,
+    /// systemd units.
+    pub units: Vec<String>,
+    /// Containers.
+    pub containers: Vec<String>,
+    /// Acceptors' ports.
+    pub ports: Vec<u16>,
+    /// Where requests enter, as on the command line.
+    pub entries: Vec<String>,
 }
 
 /// The head of a record.

@@ -5,7 +5,9 @@
 //! Must not know: aya, where frames come from, what they mean, the clock.
 
 mod error;
+mod flight;
 mod format;
+mod keep;
 mod read;
 mod scan;
 mod source;
@@ -14,7 +16,9 @@ mod tests;
 mod write;
 
 pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
-pub use format::{Header, Kind, MAX_PAYLOAD, VERSION};
-pub use read::{Record, Recording, Window};
+pub use flight::{Bounds, MIN_SIZE_BYTES, Recorder};
+pub use format::{Header, Kind, MAX_PAYLOAD, VERSION, ViewWish};
+pub use keep::{KeepError, Ring, keep};
+pub use read::{Record, Recording, Window, other_part};
 pub use source::Source;
 pub use write::{Summary, Writer};

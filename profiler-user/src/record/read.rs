@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     error::{Fault, OpenError, ReadError, Reason},
-    format::{self, Entry, FILE_HEAD, HEAD, Header, Kind, VERSION},
-    scan::{At, Faults, head_at, scan},
+    format::{self, Entry, FILE_HEAD, HEAD, Head, Header, Kind, Sealed, VERSION},
+    scan::{At, Faults, Found, head_at, scan},
     source::Source,
 };
 use crate::frame::Frame;
@@ -33,6 +33,113 @@ pub struct Recording {
 struct Part {
     source: Box<dyn Source>,
     length: u64,
+    header: Header,
+}
+
+impl Part {
+    /// Finds what is in one file.
+    fn open(name: &Path, source: Box<dyn Source>) -> Result<(Self, Found), OpenError> {
+        let io = |error| OpenError::Io {
+            path: name.to_owned(),
+            error,
+        };
+        let path = || PathBuf::from(name);
+        let length = source.length().map_err(io)?;
+        if length == 0 {
+            return Err(OpenError::Empty { path: path() });
+        }
+        let mut head = vec![0; FILE_HEAD.min(usize::try_from(length).unwrap_or(FILE_HEAD))];
+        source.read_exact_at(&mut head, 0).map_err(io)?;
+        let mut faults = Faults::default();
+        match format::version(&head) {
+            Some(found) if found > VERSION => {
+                return Err(OpenError::Newer {
+                    path: path(),
+                    found,
+                });
+            }
+            Some(1..) => {}
+            None if format::file_head().starts_with(&head) => {}
+            Some(0) | None => {
+                // Damage to these few bytes is no reason not to read the rest.
+                let first = head_at(&*source, length, FILE_HEAD as u64).map_err(io)?;
+                if !matches!(first, At::Head(_)) {
+                    return Err(OpenError::NotARecording { path: path() });
+                }
+                faults.add(0, 0, FILE_HEAD as u64, Reason::FileHead);
+            }
+        }
+        let mut part = Self {
+            source,
+            length,
+            header: Header::default(),
+        };
+        if length < FILE_HEAD as u64 {
+            faults.add(0, 0, length, Reason::Cut);
+            let found = Found {
+                faults,
+                ..Found::default()
+            };
+            return Ok((part, found));
+        }
+        let mut found = scan(&*part.source, length).map_err(io)?;
+        let headers = found
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::HEADER.0);
+        let mut header = None;
+        for entry in headers {
+            match part.decode::<Header>(entry) {
+                Ok(read) => header = header.or(Some(read)),
+                Err(ReadError::Io(error)) => return Err(io(error)),
+                Err(ReadError::Fault(fault)) => {
+                    faults.add(fault.part, fault.offset, fault.length, fault.reason);
+                }
+                Err(ReadError::NoSuchWindow { .. }) => {}
+            }
+        }
+        for fault in std::mem::take(&mut found.faults).0 {
+            faults.add(fault.part, fault.offset, fault.length, fault.reason);
+        }
+        found.faults = faults;
+        part.header = header.unwrap_or_default();
+        Ok((part, found))
+    }
+
+    /// Whether both are parts of one recording.
+    fn belongs_to(&self, other: &Self) -> bool {
+        let of = |part: &Self| {
+            let header = &part.header;
+            (header.started_unix_ns, header.host.boot_id.clone())
+        };
+        of(self) == of(other) && self.header.part.abs_diff(other.header.part) == 1
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, entry: &Entry) -> Result<T, ReadError> {
+        let (head, stored) = self.stored(entry)?;
+        let payload = format::unseal(&head, stored).map_err(|why| fault(entry, why))?;
+        serde_json::from_slice(&payload).map_err(|error| fault(entry, error.to_string()).into())
+    }
+
+    fn stored(&self, entry: &Entry) -> Result<(Head, Vec<u8>), ReadError> {
+        let here = Entry { part: 0, ..*entry };
+        let head = match head_at(&*self.source, self.length, entry.offset)? {
+            At::Head(head) if Entry::of(&head, entry.offset) == here => head,
+            _ => return Err(fault(entry, "its head is damaged").into()),
+        };
+        let mut stored = vec![0; head.stored as usize];
+        let payload = entry.offset + HEAD as u64;
+        self.source.read_exact_at(&mut stored, payload)?;
+        Ok((head, stored))
+    }
+}
+
+/// Where a flight recorder puts every second part.
+#[must_use]
+pub fn other_part(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".2");
+    name.into()
 }
 
 /// A window of a recording.
@@ -85,16 +192,20 @@ impl Record {
 }
 
 impl Recording {
-    /// Opens a recording.
+    /// Opens a recording, with its other part if a flight recorder left one beside it.
     ///
     /// # Errors
     /// Nothing of it can be read. What is partly readable opens, and [`Self::faults`] says what is not.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = File::open(path).map_err(|error| OpenError::Io {
+        let io = |error| OpenError::Io {
             path: path.to_owned(),
             error,
-        })?;
-        Self::from_source(path, Box::new(file))
+        };
+        let file = File::open(path).map_err(io)?;
+        match File::open(other_part(path)) {
+            Ok(other) => Self::from_parts(path, Box::new(file), Box::new(other)),
+            Err(_) => Self::from_source(path, Box::new(file)),
+        }
     }
 
     /// Opens what is in anything that can be read at any place; `name` is for the errors.
@@ -102,84 +213,90 @@ impl Recording {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_source(name: &Path, source: Box<dyn Source>) -> Result<Self, OpenError> {
-        let io = |error| OpenError::Io {
-            path: name.to_owned(),
-            error,
+        let (part, found) = Part::open(name, source)?;
+        Ok(Self::of(vec![(part, found)]))
+    }
+
+    /// Opens a recording of which the second source may be another part.
+    ///
+    /// # Errors
+    /// As [`Self::open`]. A second source that is empty or of another recording is passed over.
+    pub fn from_parts(
+        name: &Path,
+        source: Box<dyn Source>,
+        other: Box<dyn Source>,
+    ) -> Result<Self, OpenError> {
+        let first = Part::open(name, source)?;
+        let length = other.length().unwrap_or(0);
+        let second = match Part::open(&other_part(name), other) {
+            Ok((part, found)) if part.header == Header::default() => {
+                let first = found.faults.0.into_iter().next();
+                Err(first.map_or("it has no header".to_owned(), |fault| fault.to_string()))
+            }
+            Ok(second) => Ok(second),
+            Err(OpenError::Empty { .. } | OpenError::NotARecording { .. }) => {
+                return Ok(Self::of(vec![first]));
+            }
+            Err(error) => Err(error.to_string()),
         };
-        let path = || PathBuf::from(name);
-        let length = source.length().map_err(io)?;
-        if length == 0 {
-            return Err(OpenError::Empty { path: path() });
-        }
-        let mut head = vec![0; FILE_HEAD.min(usize::try_from(length).unwrap_or(FILE_HEAD))];
-        source.read_exact_at(&mut head, 0).map_err(io)?;
-        let mut faults = Faults::default();
-        match format::version(&head) {
-            Some(found) if found > VERSION => {
-                return Err(OpenError::Newer {
-                    path: path(),
-                    found,
-                });
+        Ok(match second {
+            Ok(second) if !second.0.belongs_to(&first.0) => Self::of(vec![first]),
+            Ok(second) if second.0.header.part < first.0.header.part => {
+                Self::of(vec![second, first])
             }
-            Some(1..) => {}
-            None if format::file_head().starts_with(&head) => {}
-            Some(0) | None => {
-                // Damage to these few bytes is no reason not to read the rest.
-                let first = head_at(&*source, length, FILE_HEAD as u64).map_err(io)?;
-                if !matches!(first, At::Head(_)) {
-                    return Err(OpenError::NotARecording { path: path() });
-                }
-                faults.add(0, 0, FILE_HEAD as u64, Reason::FileHead);
+            Ok(second) => Self::of(vec![first, second]),
+            Err(why) => {
+                let mut recording = Self::of(vec![first]);
+                recording.faults.add(1, 0, length, Reason::Part(why));
+                recording
             }
-        }
+        })
+    }
+
+    /// Puts parts together, the older one first.
+    fn of(parts: Vec<(Part, Found)>) -> Self {
         let mut recording = Self {
-            parts: vec![Part { source, length }],
+            parts: Vec::new(),
             header: Header::default(),
             entries: Vec::new(),
             windows: Vec::new(),
-            faults,
-            finished: false,
-            indexed: false,
+            faults: Faults::default(),
+            finished: true,
+            indexed: true,
         };
-        if length < FILE_HEAD as u64 {
-            recording.faults.add(0, 0, length, Reason::Cut);
-            return Ok(recording);
-        }
-        recording.find().map_err(io)?;
-        Ok(recording)
-    }
-
-    fn find(&mut self) -> io::Result<()> {
-        let part = &self.parts[0];
-        let found = scan(&*part.source, part.length)?;
-        for fault in found.faults.0 {
-            self.faults
-                .add(fault.part, fault.offset, fault.length, fault.reason);
-        }
-        (self.finished, self.indexed) = (found.finished, found.indexed);
-        let mut header = None;
-        for entry in found.entries {
-            if entry.kind != Kind::HEADER.0 {
+        for (number, (part, found)) in (0u8..).zip(parts) {
+            for fault in found.faults.0 {
+                let Fault {
+                    offset,
+                    length,
+                    reason,
+                    ..
+                } = fault;
+                recording.faults.add(number, offset, length, reason);
+            }
+            // Only the newest part can be unfinished, unless something is damaged.
+            recording.finished = found.finished;
+            recording.indexed &= found.indexed;
+            if recording.header == Header::default() {
+                recording.header = part.header.clone();
+            }
+            recording.parts.push(part);
+            for entry in found.entries {
+                if entry.kind == Kind::HEADER.0 {
+                    continue;
+                }
                 if entry.kind == Kind::WINDOW.0 {
                     // There are fewer than 2³² by far.
-                    self.windows
-                        .push(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+                    let at = u32::try_from(recording.entries.len()).unwrap_or(u32::MAX);
+                    recording.windows.push(at);
                 }
-                self.entries.push(entry);
-                continue;
-            }
-            match self.decode::<Header>(&entry) {
-                Ok(read) => header = header.or(Some(read)),
-                Err(ReadError::Io(error)) => return Err(error),
-                Err(ReadError::Fault(fault)) => {
-                    self.faults
-                        .add(fault.part, fault.offset, fault.length, fault.reason);
-                }
-                Err(ReadError::NoSuchWindow { .. }) => {}
+                recording.entries.push(Entry {
+                    part: number,
+                    ..entry
+                });
             }
         }
-        self.header = header.unwrap_or_default();
-        Ok(())
+        recording
     }
 
     /// How and where it was recorded; nothing is known if that record is damaged.
@@ -282,28 +399,28 @@ impl Recording {
         Ok(faults.0)
     }
 
+    /// A record as it is stored.
+    pub(super) fn sealed(&self, record: &Record) -> Result<Sealed, ReadError> {
+        let entry = &record.entry;
+        let (head, stored) = self.part(entry).stored(entry)?;
+        if crc32fast::hash(&stored) != head.payload_crc {
+            return Err(fault(entry, "its checksum is wrong").into());
+        }
+        let bytes = [&head.encode()[..], &stored].concat();
+        Ok(Sealed { head, bytes })
+    }
+
     fn decode<T: serde::de::DeserializeOwned>(&self, entry: &Entry) -> Result<T, ReadError> {
-        let payload = self.read(entry)?;
-        serde_json::from_slice(&payload).map_err(|error| fault(entry, error.to_string()).into())
+        self.part(entry).decode(entry)
     }
 
     fn read(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
-        let part = &self.parts[usize::from(entry.part)];
-        let head = match head_at(&*part.source, part.length, entry.offset)? {
-            At::Head(head)
-                if Entry {
-                    part: entry.part,
-                    ..Entry::of(&head, entry.offset)
-                } == *entry =>
-            {
-                head
-            }
-            _ => return Err(fault(entry, "its head is damaged").into()),
-        };
-        let mut stored = vec![0; head.stored as usize];
-        part.source
-            .read_exact_at(&mut stored, entry.offset + HEAD as u64)?;
+        let (head, stored) = self.part(entry).stored(entry)?;
         format::unseal(&head, stored).map_err(|why| fault(entry, why).into())
+    }
+
+    fn part(&self, entry: &Entry) -> &Part {
+        &self.parts[usize::from(entry.part)]
     }
 }
 

@@ -3,8 +3,9 @@
 use std::{fs::File, path::Path};
 
 use super::{
-    Header, Kind, OpenError, ReadError, Reason, Recording, Summary, Writer,
+    Bounds, Header, Kind, OpenError, ReadError, Reason, Recorder, Recording, Ring, Summary, Writer,
     format::{FILE_HEAD, HEAD, Head, MARK},
+    keep,
 };
 use crate::{
     frame::{Frame, Host},
@@ -22,7 +23,7 @@ fn header() -> Header {
         started_unix_ns: 1_700_000_000_000_000_000,
         interval_ns: 1_000_000_000,
         command: vec!["sleep".to_owned(), "1".to_owned()],
-        part: 0,
+        ..Header::default()
     }
 }
 
@@ -430,4 +431,155 @@ fn two_recordings_one_after_the_other_are_read_but_for_the_seam() {
     let recording = open(&[&first[..], &second].concat()).unwrap();
     assert_eq!(sound_frames(&recording), [small(0), small(1), small(2)]);
     assert!(!recording.faults().is_empty());
+}
+
+/// A flight recorder's two files.
+fn pair() -> [File; 2] {
+    [(); 2].map(|()| tempfile::tempfile().unwrap())
+}
+
+fn open_pair(files: &mut [File; 2]) -> Recording {
+    let [first, second] = files;
+    let [first, second] = [first, second].map(|file| Box::new(contents(file)));
+    Recording::from_parts(Path::new("x.rec"), first, second).unwrap()
+}
+
+fn recorder(files: &[File; 2], bounds: Bounds) -> Recorder {
+    let [first, second] = [&files[0], &files[1]].map(|file| file.try_clone().unwrap());
+    Recorder::new(first, Some(second), &header(), bounds).unwrap()
+}
+
+#[test]
+fn a_flight_recorder_keeps_the_newest_time() {
+    let mut files = pair();
+    let bounds = Bounds {
+        retain_ns: Some(10_000_000_000),
+        size_bytes: None,
+    };
+    let mut recorder = recorder(&files, bounds);
+    for n in 0..35 {
+        recorder.frame(&small(n)).unwrap();
+        // Whenever somebody looks, or everything ends: no gap, the newest windows, at least as long as asked for.
+        let recording = open_pair(&mut files);
+        let starts: Vec<u64> = recording.windows().map(|w| w.start_unix_ns).collect();
+        let expected: Vec<u64> = (0..=n).map(|n| small(n).start_unix_ns).collect();
+        assert!(expected.ends_with(&starts), "{n}");
+        assert!(
+            starts.len() as u64 >= (n + 1).min(10),
+            "{n}: {}",
+            starts.len()
+        );
+        assert!(starts.len() <= 20, "{n}: {}", starts.len());
+        assert_eq!(recording.verify().unwrap(), []);
+    }
+    assert_eq!(recorder.windows(), 35);
+    let summary = recorder.finish().unwrap();
+    let recording = open_pair(&mut files);
+    assert_eq!(summary.windows, recording.windows().len() as u64);
+    assert_eq!(summary.bytes, recording.bytes());
+    assert!(recording.is_finished());
+}
+
+#[test]
+fn a_flight_recorder_never_exceeds_its_size() {
+    let mut files = pair();
+    let size = super::MIN_SIZE_BYTES;
+    let bounds = Bounds {
+        retain_ns: None,
+        size_bytes: Some(size),
+    };
+    let mut recorder = recorder(&files, bounds);
+    // Does not compress.
+    let mut x = 1u64;
+    let noise = || {
+        (0..40_000).map(move |_| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (x >> 56) as u8
+        })
+    };
+    let held = |bytes: &mut u64| {
+        let [a, b] = [&files[0], &files[1]].map(|file| file.metadata().unwrap().len());
+        *bytes = (*bytes).max(a + b);
+    };
+    let mut most = 0;
+    for n in 0..100 {
+        let payload: Vec<u8> = noise().collect();
+        recorder.record(Kind::EVENTS, n, 1, &payload).unwrap();
+        held(&mut most);
+    }
+    recorder.finish().unwrap();
+    held(&mut most);
+    assert!(most <= size, "{most}");
+    assert!(most >= size * 8 / 10, "{most}");
+    let recording = open_pair(&mut files);
+    let starts: Vec<u64> = recording
+        .records()
+        .map(|record| record.start_unix_ns())
+        .collect();
+    assert!(starts.len() as u64 * 40_000 >= size / 2 - 80_000);
+    assert!((0..100).collect::<Vec<_>>().ends_with(&starts));
+}
+
+#[test]
+fn only_parts_of_one_recording_are_put_together() {
+    let mut files = pair();
+    let bounds = Bounds {
+        retain_ns: Some(2_000_000_000),
+        size_bytes: None,
+    };
+    let mut recorder = recorder(&files, bounds);
+    for n in 0..4 {
+        recorder.frame(&small(n)).unwrap();
+    }
+    recorder.finish().unwrap();
+    assert_eq!(open_pair(&mut files).windows().len(), 4);
+    let (foreign, _) = recorded(&[small(7)], true);
+    let [first, second] = &mut files;
+    let (first, second) = (contents(first), contents(second));
+    let open = |other: &[u8]| {
+        let other = Box::new(other.to_vec());
+        let all = Recording::from_parts(Path::new("x.rec"), Box::new(first.clone()), other);
+        let all = all.unwrap();
+        (all.windows().len(), all.faults().len())
+    };
+    assert_eq!(open(&second), (4, 0));
+    for other in [&b""[..], b"something else", &foreign] {
+        assert_eq!(open(other), (2, 0));
+    }
+    // Damage to what tells whether it belongs here is told.
+    let mut damaged = second;
+    damaged[FILE_HEAD + HEAD] ^= 1;
+    assert_eq!(open(&damaged), (2, 1));
+}
+
+#[test]
+fn the_last_minutes_are_kept_out_of_a_recording_that_goes_on() {
+    let (bytes, _) = recorded(&(0..10).map(small).collect::<Vec<_>>(), false);
+    let mut file = tempfile::tempfile().unwrap();
+    let recording = open(&bytes).unwrap();
+    let summary = keep(&recording, 3_000_000_000, file.try_clone().unwrap()).unwrap();
+    assert_eq!(summary.windows, 3);
+    let kept = open(&contents(&mut file)).unwrap();
+    assert_eq!(sound_frames(&kept), [small(7), small(8), small(9)]);
+    assert!(kept.is_finished());
+    assert_eq!(kept.verify().unwrap(), []);
+}
+
+#[test]
+fn the_last_minutes_are_kept_in_memory_within_bounds() {
+    let mut ring = Ring::new(3_000_000_000, 1 << 20).unwrap();
+    assert!(ring.is_empty());
+    for n in 0..10 {
+        ring.push(&small(n)).unwrap();
+    }
+    // Those that began within the time before the newest one, which may have begun just now.
+    assert_eq!(ring.len(), 4);
+    let mut file = tempfile::tempfile().unwrap();
+    ring.write(file.try_clone().unwrap(), &header()).unwrap();
+    let kept = open(&contents(&mut file)).unwrap();
+    assert_eq!(sound_frames(&kept), [6, 7, 8, 9].map(small));
+    let mut tiny = Ring::new(u64::MAX, 1).unwrap();
+    tiny.push(&small(0)).unwrap();
+    tiny.push(&small(1)).unwrap();
+    assert_eq!(tiny.len(), 1);
 }

@@ -79,15 +79,8 @@ impl Writer {
     /// # Errors
     /// The file does not take it; what was written before stays readable.
     pub fn frame(&mut self, frame: &Frame) -> Result<(), WriteError> {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        let written = serde_json::to_writer(&mut text, frame)
-            .map_err(WriteError::from)
-            .and_then(|()| {
-                self.record(Kind::WINDOW, frame.start_unix_ns, frame.duration_ns, &text)
-            });
-        self.text = text;
-        written
+        let sealed = self.seal_frame(frame)?;
+        self.append_sealed(&sealed)
     }
 
     /// Appends a payload of any kind, which covers this time.
@@ -134,7 +127,25 @@ impl Writer {
         }
     }
 
-    fn seal(&mut self, kind: Kind, time: (u64, u64), payload: &[u8]) -> Result<Sealed, WriteError> {
+    /// A window as a record.
+    pub(super) fn seal_frame(&mut self, frame: &Frame) -> Result<Sealed, WriteError> {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        let time = (frame.start_unix_ns, frame.duration_ns);
+        let sealed = serde_json::to_writer(&mut text, frame)
+            .map_err(WriteError::from)
+            .and_then(|()| self.seal(Kind::WINDOW, time, &text));
+        self.text = text;
+        sealed
+    }
+
+    /// A payload as a record.
+    pub(super) fn seal(
+        &mut self,
+        kind: Kind,
+        time: (u64, u64),
+        payload: &[u8],
+    ) -> Result<Sealed, WriteError> {
         let sealed = format::seal(&mut self.compressor, kind, time, payload);
         sealed
             .map_err(|error| self.failed(error))?
