@@ -13,6 +13,7 @@ mod demo;
 mod ebpf;
 mod metrics;
 mod packages;
+mod python;
 mod services;
 mod sh;
 mod test;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build, ebpf, metrics, packages, sh};
+use crate::{build, ebpf, metrics, packages, python, sh};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
 const PACKAGES: [&str; 11] = [
@@ -30,11 +30,16 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "packages",
         root: true,
         run: || packages::need("The truth tests", &PACKAGES),
+    },
+    Step {
+        name: "readers of exports",
+        root: false,
+        run: python::need,
     },
     Step {
         name: "formatting",

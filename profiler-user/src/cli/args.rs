@@ -10,6 +10,10 @@ use clap::{
     builder::PossibleValuesParser, value_parser,
 };
 
+mod exports;
+
+pub use exports::{ExportArgs, ExportFormat};
+
 use crate::model::{EntryWish, GroupBy, Selection, View};
 
 const EXAMPLES: &str = "\
@@ -104,6 +108,9 @@ pub enum Command {
     /// Measure once and print
     #[command(after_help = STAT_EXAMPLES)]
     Stat(StatArgs),
+    /// Convert a recording for other programs
+    #[command(after_help = exports::EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// Say what works on this host, what does not, why, and the command that mends it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

@@ -5,8 +5,10 @@
 
 pub mod args;
 mod check;
+mod export;
 pub mod live;
 mod output;
+pub mod recorded;
 mod schema;
 pub mod source;
 mod stat;
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match command {
         Command::Top(args) => dashboard(&args, &kernel, root),
         Command::Stat(args) => stat::run(&args, &kernel, root),
+        Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {

@@ -58,17 +58,17 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     };
     let show_progress = child.is_none() && args.interval.is_none() && io::stderr().is_terminal();
     let mut clock = Clock::start(limit, args.interval, show_progress);
-    let mut unused = args.select.entry.clone();
+    let mut unused = Unused::new(&args.select.entry);
     let mut print = || {
         let snapshot = snapshots.next()?;
-        unused.retain(|wish| !is_used(wish, &snapshot));
+        unused.look(&snapshot);
         printer.print(&snapshot)
     };
     let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), &mut print)?;
     clock.clear_progress();
     if reader == Reader::There {
         print()?;
-        report_unused(&unused);
+        unused.report();
     }
     drop(snapshots); // detaches before the command is waited for any longer
     match (event, child) {
@@ -83,6 +83,31 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     }
 }
 
+/// Entries that were asked for and at which no request came in. One may be misspelt, or had nothing to do: only the
+/// user can tell.
+pub(super) struct Unused(Vec<EntryWish>);
+
+impl Unused {
+    pub(super) fn new(wishes: &[EntryWish]) -> Self {
+        Self(wishes.to_vec())
+    }
+
+    /// Forgets those that are in this snapshot.
+    pub(super) fn look(&mut self, snapshot: &Snapshot) {
+        self.0.retain(|wish| !is_used(wish, snapshot));
+    }
+
+    pub(super) fn report(&self) {
+        for EntryWish { name, port } in &self.0 {
+            let port = port.map_or_else(String::new, |port| format!(":{port}"));
+            let _ = writeln!(
+                io::stderr(),
+                "courtside: no request came in at {name}{port}; see what serves requests with: courtside stat"
+            );
+        }
+    }
+}
+
 /// Whether requests came in here.
 fn is_used(wish: &EntryWish, snapshot: &Snapshot) -> bool {
     snapshot.entries.iter().any(|entry| {
@@ -92,17 +117,6 @@ fn is_used(wish: &EntryWish, snapshot: &Snapshot) -> bool {
         };
         wish.port.is_none_or(|port| port == entry.port) && snapshot.components.iter().any(is_named)
     })
-}
-
-/// An entry may be misspelt, or had nothing to do: only the user can tell.
-fn report_unused(entries: &[EntryWish]) {
-    for EntryWish { name, port } in entries {
-        let port = port.map_or_else(String::new, |port| format!(":{port}"));
-        let _ = writeln!(
-            io::stderr(),
-            "courtside: no request came in at {name}{port}; see what serves requests with: courtside stat"
-        );
-    }
 }
 
 /// Waits until the measurement is over, printing in between where that was asked for.

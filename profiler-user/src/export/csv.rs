@@ -11,27 +11,26 @@ use crate::model::Snapshot;
 /// Writes tables as CSV.
 pub struct Csv {
     tables: Vec<Table>,
-    windows: u64,
+    begun: bool,
 }
 
 impl Default for Csv {
     fn default() -> Self {
         Self {
             tables: tables(),
-            windows: 0,
+            begun: false,
         }
     }
 }
 
 impl Csv {
-    /// The rows of one more window; the first brings the headers.
+    /// The rows of one more window and its number; the first brings the headers.
     ///
     /// # Errors
     /// If the CSV writer fails, which it does only out of memory.
-    pub fn add(&mut self, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
-        let window = self.windows;
-        self.windows += 1;
-        self.write(Some((window, snapshot)), window == 0)
+    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
+        let header = !std::mem::replace(&mut self.begun, true);
+        self.write(Some((window, snapshot)), header)
     }
 
     /// What is left: the headers, if there was no window at all.
@@ -39,7 +38,7 @@ impl Csv {
     /// # Errors
     /// As for [`Self::add`].
     pub fn finish(self) -> Result<Vec<Piece>, Error> {
-        self.write(None, self.windows == 0)
+        self.write(None, !self.begun)
     }
 
     fn write(&self, window: Option<(u64, &Snapshot)>, header: bool) -> Result<Vec<Piece>, Error> {

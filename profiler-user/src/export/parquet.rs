@@ -23,7 +23,6 @@ const MAX_CELLS: usize = 2_000_000;
 /// Writes tables as Parquet.
 pub struct Parquet {
     files: Vec<File>,
-    windows: u64,
 }
 
 impl Parquet {
@@ -35,17 +34,14 @@ impl Parquet {
         let files = tables().into_iter().map(File::new);
         Ok(Self {
             files: files.collect::<Result<_, _>>()?,
-            windows: 0,
         })
     }
 
-    /// Takes one more window.
+    /// Takes one more window and its number.
     ///
     /// # Errors
     /// If the Parquet writer fails.
-    pub fn add(&mut self, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
-        let window = self.windows;
-        self.windows += 1;
+    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
         for file in &mut self.files {
             file.take(window, snapshot);

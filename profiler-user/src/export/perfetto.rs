@@ -39,16 +39,16 @@ pub struct Perfetto {
     /// Which of them have a value in this window.
     said: BTreeMap<u64, f64>,
     packets: Vec<TracePacket>,
-    windows: u64,
+    begun: bool,
     end_ns: u64,
 }
 
 impl Perfetto {
-    /// One more window.
-    pub fn add(&mut self, snapshot: &Snapshot) -> Vec<Piece> {
+    /// One more window and its number.
+    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Vec<Piece> {
         let at = snapshot.window.start_unix_ns;
         self.end_ns = at.saturating_add(snapshot.window.duration_ns);
-        if self.windows == 0 {
+        if !std::mem::replace(&mut self.begun, true) {
             self.clock(at);
         }
         let per_second = 1e9 / snapshot.window.duration_ns.max(1) as f64;
@@ -56,7 +56,7 @@ impl Perfetto {
         let lost = self.root("lost", Unit::Count);
         self.count(at, lost, snapshot.quality.lost.values().sum::<u64>() as f64);
         for component in &snapshot.components {
-            self.component(at, component, &rate);
+            self.component(at, window, component, &rate);
         }
         let names = Names::of(snapshot);
         for edge in &snapshot.edges {
@@ -75,7 +75,6 @@ impl Perfetto {
         }
         self.standing = said;
         self.standing.retain(|_, value| *value != 0.0);
-        self.windows += 1;
         self.piece()
     }
 
@@ -87,13 +86,19 @@ impl Perfetto {
         self.piece()
     }
 
-    fn component(&mut self, at: u64, component: &Component, rate: &dyn Fn(u64) -> f64) {
+    fn component(
+        &mut self,
+        at: u64,
+        window: u64,
+        component: &Component,
+        rate: &dyn Fn(u64) -> f64,
+    ) {
         let process = self.process(component);
         let turnaround = &component.turnaround;
         let begin = Event {
             r#type: EventType::SliceBegin.into(),
             track_uuid: process,
-            name: Some(format!("window {}", self.windows)),
+            name: Some(format!("window {window}")),
             annotations: annotations(component),
             ..Event::default()
         };

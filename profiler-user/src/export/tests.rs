@@ -51,21 +51,30 @@ fn files(pieces: impl IntoIterator<Item = Vec<Piece>>) -> BTreeMap<String, Vec<u
 
 fn as_csv(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
     let mut csv = Csv::default();
-    let mut pieces: Vec<_> = windows.iter().map(|w| csv.add(w).unwrap()).collect();
+    let mut pieces: Vec<_> = (0..)
+        .zip(windows)
+        .map(|(n, w)| csv.add(n, w).unwrap())
+        .collect();
     pieces.push(csv.finish().unwrap());
     files(pieces)
 }
 
 fn as_parquet(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
     let mut parquet = Parquet::new().unwrap();
-    let mut pieces: Vec<_> = windows.iter().map(|w| parquet.add(w).unwrap()).collect();
+    let mut pieces: Vec<_> = (0..)
+        .zip(windows)
+        .map(|(n, w)| parquet.add(n, w).unwrap())
+        .collect();
     pieces.push(parquet.finish().unwrap());
     files(pieces)
 }
 
 fn as_trace(windows: &[Snapshot]) -> Vec<u8> {
     let mut perfetto = Perfetto::default();
-    let mut pieces: Vec<_> = windows.iter().map(|w| perfetto.add(w)).collect();
+    let mut pieces: Vec<_> = (0..)
+        .zip(windows)
+        .map(|(n, w)| perfetto.add(n, w))
+        .collect();
     pieces.push(perfetto.finish());
     files(pieces).remove("").unwrap()
 }
@@ -176,7 +185,7 @@ fn many_windows_leave_row_groups_behind_instead_of_filling_memory() {
     let busy = overflowing(0);
     // Some 20 000 cells of components a window: the limit is passed after about a hundred.
     let written: usize = (0..300)
-        .flat_map(|_| parquet.add(&busy).unwrap())
+        .flat_map(|n| parquet.add(n, &busy).unwrap())
         .filter(|piece| piece.file == "components.parquet")
         .map(|piece| piece.bytes.len())
         .sum();

@@ -1,0 +1,84 @@
+//! What can be written after `export` and `report`.
+//!
+//! In: nothing. Out: the parsed arguments. Must not know: what is done with them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{super::recorded::Range, SelectArgs};
+
+pub(super) const EXPORT_EXAMPLES: &str = "\
+Examples:
+  courtside export shop.rec -F json -o shop.json           the whole recording as one snapshot
+  courtside export shop.rec -F ndjson -o - | jq .entries   a snapshot a window
+  courtside export shop.rec -F csv -o shop                 the folder shop, one file a table
+  courtside export shop.rec -F parquet -o shop --window 30..90
+  courtside export shop.rec -F perfetto -o shop.perfetto-trace    for ui.perfetto.dev
+
+docs/models.md says what each column of the tables means.";
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// In this form
+    #[arg(short = 'F', long, value_name = "FORM", help_heading = "Output")]
+    pub format: ExportFormat,
+    /// Into this file, or for csv and parquet this folder; - is stdout
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
+    pub output: PathBuf,
+    /// Only this window, or the windows from N to M; they are numbered from 0
+    #[arg(long, value_name = "N|N..M", help_heading = "Output")]
+    pub window: Option<Range>,
+    /// Which components.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
+/// Form of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One snapshot of all windows together
+    Json,
+    /// A snapshot a line, a line a window
+    Ndjson,
+    /// A folder of tables as text
+    Csv,
+    /// A folder of typed tables
+    Parquet,
+    /// A trace for ui.perfetto.dev
+    Perfetto,
+}
+
+impl ExportFormat {
+    /// Whether it can go to stdout.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Json | Self::Ndjson)
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Perfetto => "perfetto",
+        }
+    }
+
+    /// A place for it.
+    #[must_use]
+    pub fn example(self) -> &'static str {
+        match self {
+            Self::Perfetto => "FILE.perfetto-trace",
+            Self::Csv | Self::Parquet => "FOLDER",
+            Self::Json | Self::Ndjson => "FILE.json",
+        }
+    }
+}

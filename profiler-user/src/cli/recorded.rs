@@ -1,0 +1,167 @@
+//! The windows of a recording, those that were asked for, folded as they would have been live.
+//!
+//! In: a file, a choice of windows, a view. Out: frames and snapshots in order; words on stderr about what is damaged.
+//! Must not know: what is done with them.
+
+use std::{
+    io::{self, Write},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{
+    frame::{Frame, Merge},
+    model::{Snapshot, State, View, fold},
+    record::{ReadError, Recording},
+};
+
+/// What happened in windows before the first one that was asked for still tells who serves; the fold forgets it after
+/// so many.
+const WARM_UP: usize = 60;
+
+/// Windows by number, from 0: one, or the first and the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range(RangeInclusive<usize>);
+
+impl FromStr for Range {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<usize>().ok();
+        let range = match text.split_once("..") {
+            None => number(text).map(|n| n..=n),
+            Some((first, last)) => match (number(first), number(last)) {
+                (Some(first), Some(last)) if first <= last => Some(first..=last),
+                _ => None,
+            },
+        };
+        range.map(Self).ok_or_else(|| {
+            "give a window by its number, from 0, or a first and a last one, as in 30..90"
+                .to_owned()
+        })
+    }
+}
+
+/// The windows that were asked for.
+pub(super) struct Recorded {
+    path: PathBuf,
+    recording: Recording,
+    range: RangeInclusive<usize>,
+    view: View,
+}
+
+impl Recorded {
+    pub(super) fn open(path: &Path, range: Option<&Range>, view: View) -> anyhow::Result<Self> {
+        view.selection.check()?;
+        let recording = Recording::open(path)?;
+        for fault in recording.faults() {
+            say(path, &format!("{fault}; the rest is read"));
+        }
+        let Some(last) = recording.windows().len().checked_sub(1) else {
+            bail!(
+                "{} holds no whole window: recording ended too soon; record again with: courtside record -o FILE",
+                path.display()
+            );
+        };
+        let range = range.map_or(0..=last, |range| range.0.clone());
+        ensure!(
+            *range.end() <= last,
+            "{} has no window {}: it has 0 to {last}",
+            path.display(),
+            range.end()
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            recording,
+            range,
+            view,
+        })
+    }
+
+    /// Hands on each window, with its number. A damaged one is left out, and told.
+    pub(super) fn frames(
+        &self,
+        mut take: impl FnMut(usize, Frame) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut read = 0usize;
+        for number in self.range.clone() {
+            match self.recording.frame(number) {
+                Ok(frame) => {
+                    read += 1;
+                    take(number, frame)?;
+                }
+                Err(ReadError::Fault(fault)) => {
+                    say(&self.path, &format!("window {number} is left out: {fault}"));
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot read {}", self.path.display()));
+                }
+            }
+        }
+        ensure!(
+            read > 0,
+            "every window of {} that was asked for is damaged",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Folds each window on its own.
+    pub(super) fn snapshots(
+        &self,
+        mut take: impl FnMut(usize, &Snapshot) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut state = self.state_before();
+        self.frames(|number, frame| take(number, &fold(&mut state, &frame, &self.view)))
+    }
+
+    /// Folds all windows as one.
+    pub(super) fn whole(&self) -> anyhow::Result<Snapshot> {
+        let mut merge = Merge::default();
+        self.frames(|_, frame| {
+            merge.add(frame);
+            Ok(())
+        })?;
+        Ok(self.fold_merged(merge))
+    }
+
+    fn fold_merged(&self, merge: Merge) -> Snapshot {
+        fold(&mut self.state_before(), &merge.finish(), &self.view)
+    }
+
+    /// What the windows before the first one tell.
+    fn state_before(&self) -> State {
+        let mut state = State::default();
+        let first = *self.range.start();
+        for number in first.saturating_sub(WARM_UP)..first {
+            if let Ok(frame) = self.recording.frame(number) {
+                fold(&mut state, &frame, &self.view);
+            }
+        }
+        state
+    }
+}
+
+fn say(path: &Path, what: &str) {
+    // Remarks that nobody can read are no reason to stop.
+    let _ = writeln!(io::stderr(), "courtside: {}: {what}", path.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_named_by_number_or_first_and_last() {
+        let range = |text: &str| text.parse::<Range>().map(|range| range.0);
+        assert_eq!(range("0"), Ok(0..=0));
+        assert_eq!(range("30..90"), Ok(30..=90));
+        for bad in ["", "x", "-1", "3..", "..3", "9..3", "1..2..3", "1...3"] {
+            assert!(range(bad).unwrap_err().contains("30..90"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A Python with other people's readers of what Courtside exports, in target/python.
+//!
+//! In: Debian's python3-venv and the Python package index. Out: an environment that the unit tests find, or words about
+//! why there is none. Must not know: what is read.
+
+use anyhow::Result;
+
+use crate::{packages, sh};
+
+/// What the tests import: readers of Parquet and of Perfetto traces.
+const PACKAGES: [&str; 2] = ["pyarrow==26.0.1", "perfetto==0.59.1"];
+
+/// Have the environment, if it can be had; the tests that need it say when it is not there.
+pub fn need() -> Result<()> {
+    if let Err(error) = install() {
+        eprintln!("xtask: exports are not read back by pyarrow and Perfetto's messages: {error:#}");
+    }
+    Ok(())
+}
+
+fn install() -> Result<()> {
+    let home = sh::target_dir().join("python");
+    let python = home.join("bin/python");
+    let mark = home.join("installed");
+    let wanted = PACKAGES.join("\n");
+    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    packages::need("Reading back what is exported", &["python3-venv"])?;
+    sh::run(
+        sh::command("/usr/bin/python3")
+            .args(["-m", "venv"])
+            .arg(&home),
+    )?;
+    sh::run(
+        sh::command(python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(PACKAGES),
+    )?;
+    std::fs::write(mark, wanted)?;
+    Ok(())
+}
