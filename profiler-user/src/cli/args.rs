@@ -11,8 +11,10 @@ use clap::{
 };
 
 mod exports;
+mod recordings;
 
 pub use exports::{ExportArgs, ExportFormat};
+pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 
 use crate::model::{EntryWish, GroupBy, Selection, View};
 
@@ -21,6 +23,7 @@ Examples:
   sudo courtside                              look at everything on this host, live
   sudo courtside stat -d 5s                   measure five seconds and print
   sudo courtside stat --json -- ./load-test   measure while a program runs
+  sudo courtside record -o x.rec              record what happens, to look at it later
   sudo courtside top --unit nginx.service --entry nginx:80
   courtside check                             what works here, what does not, and why
 
@@ -108,6 +111,12 @@ pub enum Command {
     /// Measure once and print
     #[command(after_help = STAT_EXAMPLES)]
     Stat(StatArgs),
+    /// Record windows into a file, to look at later
+    #[command(after_help = recordings::RECORD_EXAMPLES)]
+    Record(RecordArgs),
+    /// Look at a recording as if it were live, and step through its time
+    #[command(after_help = recordings::REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
     /// Convert a recording for other programs
     #[command(after_help = exports::EXPORT_EXAMPLES)]
     Export(ExportArgs),
@@ -206,7 +215,7 @@ pub struct CompletionsArgs {
 }
 
 /// Which components are shown, and how they are named. Several options of this group add up; everything is measured.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub struct SelectArgs {
     /// This process
@@ -392,7 +401,7 @@ impl FromStr for RttFloor {
 }
 
 /// A time with its unit (`500ms`, `1m30s`), or a number of seconds.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok();
     let time = match seconds.map(Duration::try_from_secs_f64) {
         Some(Ok(time)) => time,

@@ -29,7 +29,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
             args.format.example()
         ));
     }
-    let recorded = Recorded::open(&args.file, args.window.as_ref(), args.select.view())?;
+    let recorded = Recorded::open(&args.file, args.window.as_ref(), &args.select)?;
     let mut unused = Unused::new(&args.select.entry);
     match args.format {
         ExportFormat::Json => {

@@ -5,10 +5,14 @@
 
 pub mod args;
 mod check;
+mod clock;
 mod export;
+mod keeper;
 pub mod live;
 mod output;
+mod record;
 pub mod recorded;
+mod replay;
 mod schema;
 pub mod source;
 mod stat;
@@ -63,10 +67,16 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let root = Path::new("/");
     let kernel = source::RunningKernel;
     let command = cli.command.unwrap_or(Command::Top(cli.top));
-    listen_to_programs(matches!(&command, Command::Stat(args) if args.measure.verbose));
+    listen_to_programs(match &command {
+        Command::Stat(args) => args.measure.verbose,
+        Command::Record(args) => args.measure.verbose,
+        _ => false,
+    });
     match command {
         Command::Top(args) => dashboard(&args, &kernel, root),
         Command::Stat(args) => stat::run(&args, &kernel, root),
+        Command::Record(args) => record::run(&args, &kernel, root),
+        Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),

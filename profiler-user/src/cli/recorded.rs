@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use super::args::SelectArgs;
 use crate::{
     frame::{Frame, Merge},
     model::{Snapshot, State, View, fold},
@@ -20,7 +21,7 @@ use crate::{
 
 /// What happened in windows before the first one that was asked for still tells who serves; the fold forgets it after
 /// so many.
-const WARM_UP: usize = 60;
+pub(super) const WARM_UP: usize = 60;
 
 /// Windows by number, from 0: one, or the first and the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +55,15 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
-    pub(super) fn open(path: &Path, range: Option<&Range>, view: View) -> anyhow::Result<Self> {
-        view.selection.check()?;
+    /// Opens a recording. Where nothing is selected it is seen as whoever recorded it wanted to.
+    pub(super) fn open(
+        path: &Path,
+        range: Option<&Range>,
+        select: &SelectArgs,
+    ) -> anyhow::Result<Self> {
+        select.view().selection.check()?;
         let recording = Recording::open(path)?;
+        let view = select.or_recorded(&recording.header().view).view();
         for fault in recording.faults() {
             say(path, &format!("{fault}; the rest is read"));
         }

@@ -6,8 +6,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     path::Path,
-    process::ExitStatus,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -16,6 +15,7 @@ use tokio::process::Child;
 
 use super::{
     args::{Format, StatArgs},
+    clock::Clock,
     live::Source,
     output::{Output, Reader},
     report_probes,
@@ -29,7 +29,6 @@ use crate::{
 };
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     let view = args.select.view();
@@ -77,7 +76,7 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
             if event == Event::Signal {
                 wait::send(&child, Signal::TERM);
             }
-            Ok(wait::exit_code(wait_for(&mut waiter, &mut child)?))
+            Ok(wait::exit_code(waiter.wait_for(&mut child)?))
         }
         (_, None) => Ok(0),
     }
@@ -134,19 +133,11 @@ fn measure(
         if clock.interval_is_over() && print()? == Reader::Gone {
             return Ok((event, Reader::Gone));
         }
-        clock.show_progress();
-    }
-}
-
-/// A first signal was handed on as SIGTERM, or is here; the next one kills.
-fn wait_for(waiter: &mut Waiter, child: &mut Child) -> anyhow::Result<ExitStatus> {
-    let mut signal = Signal::TERM;
-    loop {
-        if let Event::Ended(status) = waiter.until(None, Some(child))? {
-            return Ok(status);
-        }
-        wait::send(child, signal);
-        signal = Signal::KILL;
+        clock.show_progress(|elapsed| {
+            let limit = clock.limit().map(humantime::format_duration);
+            let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+            format!("measuring: {elapsed}s{of}, Ctrl-C ends it and prints")
+        });
     }
 }
 
@@ -168,76 +159,6 @@ impl Printer {
             Format::Table => table::render(snapshot, self.output.style()),
         };
         self.output.write(&text)
-    }
-}
-
-/// When something is due.
-struct Clock {
-    started: Instant,
-    limit: Option<Duration>,
-    interval: Option<Duration>,
-    /// Intervals that are over.
-    intervals: u32,
-    progress: bool,
-}
-
-impl Clock {
-    fn start(limit: Option<Duration>, interval: Option<Duration>, progress: bool) -> Self {
-        Self {
-            started: Instant::now(),
-            limit,
-            interval,
-            intervals: 0,
-            progress,
-        }
-    }
-
-    fn end(&self) -> Option<Instant> {
-        self.started.checked_add(self.limit?)
-    }
-
-    fn end_of_interval(&self) -> Option<Instant> {
-        let elapsed = self.interval?.checked_mul(self.intervals + 1)?;
-        self.started.checked_add(elapsed)
-    }
-
-    /// The next instant at which something is due.
-    fn next(&self) -> Option<Instant> {
-        let progress = self.progress.then(|| Instant::now() + PROGRESS_EVERY);
-        [self.end(), self.end_of_interval(), progress]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn is_over(&self) -> bool {
-        self.end().is_some_and(|end| Instant::now() >= end)
-    }
-
-    fn interval_is_over(&mut self) -> bool {
-        let over = self
-            .end_of_interval()
-            .is_some_and(|end| Instant::now() >= end);
-        self.intervals += u32::from(over);
-        over
-    }
-
-    fn show_progress(&self) {
-        if let (true, Some(limit)) = (self.progress, self.limit) {
-            let elapsed = self.started.elapsed().as_secs();
-            let limit = humantime::format_duration(limit);
-            // A progress line that cannot be shown is no reason to stop.
-            let _ = write!(
-                io::stderr(),
-                "\rmeasuring: {elapsed}s of {limit}, Ctrl-C ends it and prints "
-            );
-        }
-    }
-
-    fn clear_progress(&self) {
-        if self.progress {
-            let _ = write!(io::stderr(), "\r{:60}\r", "");
-        }
     }
 }
 

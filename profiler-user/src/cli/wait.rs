@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// What came first.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The deadline.
     Time,
@@ -28,6 +28,8 @@ pub(super) enum Event {
     Signal,
     /// The command ended.
     Ended(ExitStatus),
+    /// SIGUSR1, where it is watched for.
+    Keep,
 }
 
 /// A year: nobody waits longer.
@@ -39,6 +41,7 @@ pub(super) struct Waiter {
     runtime: Runtime,
     interrupt: Signals,
     terminate: Signals,
+    keep: Option<Signals>,
 }
 
 impl Waiter {
@@ -55,7 +58,15 @@ impl Waiter {
             runtime,
             interrupt,
             terminate,
+            keep: None,
         })
+    }
+
+    /// Watches for SIGUSR1, too.
+    pub(super) fn watch_for_keep(&mut self) -> io::Result<()> {
+        let _context = self.runtime.enter();
+        self.keep = Some(signal(SignalKind::user_defined1())?);
+        Ok(())
     }
 
     /// Starts a command. Its standard output can be led aside to our standard error.
@@ -84,15 +95,43 @@ impl Waiter {
                 None => std::future::pending().await,
             }
         };
-        self.runtime.block_on(async {
+        let Self {
+            runtime,
+            interrupt,
+            terminate,
+            keep,
+        } = self;
+        let asked_to_keep = async {
+            match keep {
+                Some(keep) => keep.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = self.interrupt.recv() => Ok(Event::Signal),
-                _ = self.terminate.recv() => Ok(Event::Signal),
+                _ = interrupt.recv() => Ok(Event::Signal),
+                _ = terminate.recv() => Ok(Event::Signal),
                 status = ended => status.map(Event::Ended),
+                _ = asked_to_keep => Ok(Event::Keep),
                 () = sleep_until(deadline.into()) => Ok(Event::Time),
             }
         })
+    }
+
+    /// Waits for the end of a command. A first signal is handed on as SIGTERM; the next one kills.
+    pub(super) fn wait_for(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
+        let mut signal = Signal::TERM;
+        loop {
+            match self.until(None, Some(child))? {
+                Event::Ended(status) => return Ok(status),
+                Event::Keep => {}
+                Event::Time | Event::Signal => {
+                    send(child, signal);
+                    signal = Signal::KILL;
+                }
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: what was asked for on the command line. Out: the three choices that `fold` needs.
 //! Must not know: argument parsing, the host.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use globset::Glob;
 
@@ -162,6 +162,15 @@ impl FromStr for EntryWish {
             name: name.to_owned(),
             port,
         })
+    }
+}
+
+impl fmt::Display for EntryWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }
 

@@ -151,6 +151,20 @@ pub fn drop_all(root: &Path) -> Result<Option<Capability>, DropError> {
     Ok(kept)
 }
 
+/// Lets the calling thread, and no other, create files in a folder as its owner may, whatever privileges are given up
+/// afterwards. Who may not do that goes on as before.
+pub fn act_as_owner_of(folder: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(owner) = std::fs::metadata(folder) else {
+        return;
+    };
+    // SAFETY: both calls take a number and change no memory of ours; the kernel keeps these ids by thread.
+    unsafe {
+        libc::setfsgid(owner.gid());
+        libc::setfsuid(owner.uid());
+    }
+}
+
 fn kept(root: &Path) -> Option<Capability> {
     let kernel = KernelVersion::read(root)?;
     let sysctl = line(&root.join("proc/sys/kernel/unprivileged_bpf_disabled"));

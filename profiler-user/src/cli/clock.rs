@@ -1,0 +1,90 @@
+//! When something is due: the end of a window, the end of all, a word about progress.
+//!
+//! In: a limit and an interval. Out: the next instant, and what it is for; a line on the terminal.
+//! Must not know: what is done then.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Widest line of progress.
+const WIDTH: usize = 78;
+
+/// When something is due.
+pub(super) struct Clock {
+    started: Instant,
+    limit: Option<Duration>,
+    interval: Option<Duration>,
+    /// Intervals that are over.
+    intervals: u32,
+    progress: bool,
+}
+
+impl Clock {
+    pub(super) fn start(
+        limit: Option<Duration>,
+        interval: Option<Duration>,
+        progress: bool,
+    ) -> Self {
+        Self {
+            started: Instant::now(),
+            limit,
+            interval,
+            intervals: 0,
+            progress,
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        self.started.checked_add(self.limit?)
+    }
+
+    fn end_of_interval(&self) -> Option<Instant> {
+        let elapsed = self.interval?.checked_mul(self.intervals + 1)?;
+        self.started.checked_add(elapsed)
+    }
+
+    /// The next instant at which something is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let progress = self.progress.then(|| Instant::now() + PROGRESS_EVERY);
+        [self.end(), self.end_of_interval(), progress]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.end().is_some_and(|end| Instant::now() >= end)
+    }
+
+    pub(super) fn interval_is_over(&mut self) -> bool {
+        let over = self
+            .end_of_interval()
+            .is_some_and(|end| Instant::now() >= end);
+        self.intervals += u32::from(over);
+        over
+    }
+
+    /// How long all may take.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// Writes a line in place of the last one; it is told the seconds since the start.
+    pub(super) fn show_progress(&self, line: impl FnOnce(u64) -> String) {
+        if self.progress {
+            let line = line(self.started.elapsed().as_secs());
+            // A progress line that cannot be shown is no reason to stop.
+            let _ = write!(io::stderr(), "\r{line:WIDTH$}");
+        }
+    }
+
+    pub(super) fn clear_progress(&self) {
+        if self.progress {
+            let _ = write!(io::stderr(), "\r{:WIDTH$}\r", "");
+        }
+    }
+}

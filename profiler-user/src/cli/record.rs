@@ -1,0 +1,366 @@
+//! `record`: windows into a file.
+//!
+//! In: what to measure, for how long or while which command runs, and how much to keep. Out: a recording, words about
+//! it on stderr, and the command's exit status. Must not know: the bytes of a recording, what a window means.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use rustix::process::Signal;
+use tokio::process::Child;
+
+use super::{
+    args::{RecordArgs, nanoseconds},
+    clock::Clock,
+    keeper::{Keeper, folder_of, stamp},
+    report_probes,
+    source::{Kernel, Measurement},
+    target, wait,
+    wait::{Event, Waiter},
+};
+use crate::{
+    record::{self, Bounds, Header, Recorder, Recording, WriteError},
+    sys, units,
+};
+
+pub(super) fn run(args: &RecordArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
+    target::check(root, &args.select.view())?;
+    let files = Files::open(&args.output, args.force, args.bounds().is_some())?;
+    let begun = begin(args, kernel, root, &files);
+    if begun.is_err() {
+        files.discard();
+    }
+    let (mut session, mut waiter, mut child, keeper) = begun?;
+    let recorded = session.record(&mut waiter, child.as_mut(), &keeper);
+    session.clock.clear_progress();
+    let written = session.recorder.windows();
+    let recorded = recorded.and_then(|event| {
+        let summary = session.recorder.finish()?;
+        Ok((event, summary))
+    });
+    drop(keeper); // what was asked for is kept before we end
+    drop(session.measurement); // detaches before the command is waited for any longer
+    let recorded = recorded.with_context(|| format!("recording {}", args.output.display()));
+    match &recorded {
+        Ok((_, summary)) => report(&args.output, summary, written, &session.lost),
+        // The command runs on; its end is not to hide what happened.
+        Err(error) if child.is_some() => {
+            let error = super::in_one_line(error);
+            let _ = writeln!(io::stderr(), "courtside: {error}");
+        }
+        Err(_) => {}
+    }
+    let event = recorded.as_ref().map_or(Event::Time, |(event, _)| *event);
+    let status = match (event, child) {
+        (Event::Ended(status), _) => wait::exit_code(status),
+        (event, Some(mut child)) => {
+            if event == Event::Signal {
+                wait::send(&child, Signal::TERM);
+            }
+            let status = wait::exit_code(waiter.wait_for(&mut child)?);
+            if recorded.is_err() {
+                return Ok(1);
+            }
+            status
+        }
+        (_, None) => 0,
+    };
+    recorded.map(|_| status)
+}
+
+type Begun = (Session, Waiter, Option<Child>, Keeper);
+
+/// Attaches, starts the command, and gives privileges up.
+fn begin(
+    args: &RecordArgs,
+    kernel: &dyn Kernel,
+    root: &Path,
+    files: &Files,
+) -> anyhow::Result<Begun> {
+    let mut waiter = Waiter::new().context("cannot receive signals")?;
+    waiter.watch_for_keep().context("cannot receive SIGUSR1")?;
+    let measurement = kernel.attach(&args.measure.wishes())?;
+    report_probes(measurement.probes(), args.measure.verbose);
+    let started = SystemTime::now();
+    let header = Header {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: sys::host::host(root),
+        started_unix_ns: started.duration_since(UNIX_EPOCH).map_or(0, nanoseconds),
+        interval_ns: nanoseconds(args.interval),
+        command: args
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        part: 0,
+        view: args.select.wish(),
+    };
+    let bounds = args.bounds().unwrap_or_default();
+    let recorder = files
+        .recorder(&header, bounds)
+        .with_context(|| format!("recording {}", args.output.display()))?;
+    let keeper = Keeper::start(&folder_of(&args.output), root)?;
+    let child = match args.command.first() {
+        Some(name) => Some(
+            waiter
+                .spawn(&args.command, false)
+                .with_context(|| format!("cannot run {}", name.display()))?,
+        ),
+        None => None,
+    };
+    kernel.drop_privileges()?;
+    let show_progress = child.is_none() && io::stderr().is_terminal();
+    let session = Session {
+        measurement,
+        recorder,
+        clock: Clock::start(args.duration, Some(args.interval), show_progress),
+        lost: BTreeMap::new(),
+        saver: Saver {
+            path: args.output.clone(),
+            first: files.first.try_clone()?,
+            second: files.second.as_ref().map(File::try_clone).transpose()?,
+            keep_ns: nanoseconds(args.keep),
+        },
+    };
+    Ok((session, waiter, child, keeper))
+}
+
+/// A recording under way.
+struct Session {
+    measurement: Box<dyn Measurement>,
+    recorder: Recorder,
+    clock: Clock,
+    lost: BTreeMap<String, u64>,
+    saver: Saver,
+}
+
+impl Session {
+    /// Records window after window until it is over.
+    fn record(
+        &mut self,
+        waiter: &mut Waiter,
+        mut child: Option<&mut Child>,
+        keeper: &Keeper,
+    ) -> anyhow::Result<Event> {
+        loop {
+            let event = waiter.until(self.clock.next(), child.as_deref_mut())?;
+            match event {
+                Event::Keep => {
+                    self.window()?;
+                    self.saver.save(keeper)?;
+                    continue;
+                }
+                Event::Time if !self.clock.is_over() => {
+                    if self.clock.interval_is_over() {
+                        self.window()?;
+                    }
+                }
+                _ => {
+                    self.window()?;
+                    return Ok(event);
+                }
+            }
+            let summary = self.recorder.summary();
+            let lost: u64 = self.lost.values().sum();
+            let limit = self.clock.limit().map(humantime::format_duration);
+            self.clock.show_progress(|elapsed| {
+                let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
+                format!(
+                    "recording: {elapsed}s{of}, {} windows, {}, lost {}; Ctrl-C ends it",
+                    units::count(summary.windows),
+                    units::bytes(summary.bytes),
+                    units::count(lost)
+                )
+            });
+        }
+    }
+
+    /// Ends a window and writes it.
+    fn window(&mut self) -> anyhow::Result<()> {
+        let frame = self.measurement.window()?;
+        for (class, count) in &frame.lost {
+            *self.lost.entry(class.clone()).or_default() += count;
+        }
+        match self.recorder.frame(&frame) {
+            Err(error @ WriteError::Io { .. }) => Err(error.into()),
+            Err(error) => {
+                // One window is lost, and the next may fit again.
+                *self.lost.entry("windows".to_owned()).or_default() += 1;
+                let _ = writeln!(io::stderr(), "courtside: a window is not recorded: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Says what was recorded, and how to look at it.
+fn report(path: &Path, summary: &record::Summary, written: u64, lost: &BTreeMap<String, u64>) {
+    let windows = |count: u64| match count {
+        1 => "1 window".to_owned(),
+        count => format!("{} windows", units::count(count)),
+    };
+    let kept = match written.saturating_sub(summary.windows) {
+        0 => String::new(),
+        given_up => format!(" (the newest; {} given up)", windows(given_up)),
+    };
+    let classes: Vec<String> = lost
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(class, count)| format!("{class} {}", units::count(*count)))
+        .collect();
+    let lost = match &classes[..] {
+        [] => "lost 0".to_owned(),
+        classes => format!("lost: {}", classes.join(", ")),
+    };
+    // A summary that nobody can read is no reason to fail.
+    let _ = writeln!(
+        io::stderr(),
+        "courtside: recorded {}{kept}, {}, {lost}; look at it with: courtside replay {}",
+        windows(summary.windows),
+        units::bytes(summary.bytes),
+        path.display()
+    );
+}
+
+/// What a recording goes into.
+struct Files {
+    first: File,
+    second: Option<File>,
+    /// Those that were not there before.
+    created: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Opens them, so that what cannot be written is known before anything is measured.
+    fn open(path: &Path, force: bool, two: bool) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            bail!("a recording needs a file, and - is none; give a name with: -o FILE");
+        }
+        let mut created = Vec::new();
+        let mut open = |path: &Path| -> anyhow::Result<File> {
+            let mut options = File::options();
+            options.read(true).write(true);
+            match options.clone().create_new(true).open(path) {
+                Ok(file) => {
+                    created.push(path.to_owned());
+                    return Ok(file);
+                }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(error)
+                        .with_context(|| format!("cannot write to {}", path.display()));
+                }
+                Err(_) => {}
+            }
+            if !force {
+                bail!(
+                    "{} exists; give another name, or replace it with: --force",
+                    path.display()
+                );
+            }
+            // It keeps its contents until there is something to put in their place.
+            options
+                .open(path)
+                .with_context(|| format!("cannot write to {}", path.display()))
+        };
+        let second = record::other_part(path);
+        let opened = open(path).and_then(|first| {
+            let second = two.then(|| open(&second)).transpose()?;
+            Ok((first, second))
+        });
+        match opened {
+            Ok((first, second)) => Ok(Self {
+                first,
+                second,
+                created,
+            }),
+            Err(error) => {
+                remove(&created);
+                Err(error)
+            }
+        }
+    }
+
+    fn recorder(&self, header: &Header, bounds: Bounds) -> anyhow::Result<Recorder> {
+        let second = self.second.as_ref().map(File::try_clone).transpose()?;
+        Ok(Recorder::new(
+            self.first.try_clone()?,
+            second,
+            header,
+            bounds,
+        )?)
+    }
+
+    /// Nothing was recorded: what was created for it goes again.
+    fn discard(&self) {
+        remove(&self.created);
+    }
+}
+
+fn remove(paths: &[PathBuf]) {
+    for path in paths {
+        // An empty file that stays does no harm.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Keeps the last minutes in a file of their own.
+struct Saver {
+    path: PathBuf,
+    first: File,
+    second: Option<File>,
+    keep_ns: u64,
+}
+
+impl Saver {
+    /// Has it done; says on stderr what came of it.
+    fn save(&self, keeper: &Keeper) -> anyhow::Result<()> {
+        let first = self.first.try_clone()?;
+        let second = self.second.as_ref().map(File::try_clone).transpose()?;
+        let (path, keep_ns) = (self.path.clone(), self.keep_ns);
+        let mut name = path.clone().into_os_string();
+        name.push(format!("-{}", stamp(SystemTime::now())));
+        let target = PathBuf::from(name);
+        keeper.run(move || {
+            let kept = save(&path, first, second, keep_ns, &target);
+            let said = match kept {
+                Ok(summary) => format!(
+                    "kept {} windows, {}, in {}",
+                    summary.windows,
+                    units::bytes(summary.bytes),
+                    target.display()
+                ),
+                Err(error) => format!("not kept: {}", super::in_one_line(&error)),
+            };
+            let _ = writeln!(io::stderr(), "courtside: {said}");
+        });
+        Ok(())
+    }
+}
+
+fn save(
+    path: &Path,
+    first: File,
+    second: Option<File>,
+    keep_ns: u64,
+    target: &Path,
+) -> anyhow::Result<record::Summary> {
+    let first = Box::new(first);
+    let recording = match second {
+        Some(second) => Recording::from_parts(path, first, Box::new(second)),
+        None => Recording::from_source(path, first),
+    }?;
+    let file = File::create_new(target);
+    let file = file.with_context(|| format!("cannot create {}", target.display()))?;
+    Ok(record::keep(&recording, keep_ns, file)?)
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;
