@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::sound;
 
 /// Longest that anything here may take: a hung program is a failure, not a hung test.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The host, held by one test at a time, with a directory of its own.
 pub struct Host {

@@ -12,7 +12,7 @@ use courtside_wire::{IMAGE_KERNEL, ImageInfo, RemoteKey};
 
 use crate::{
     frame::{Image, Process, Remote},
-    sys::process::Describer,
+    sys::{cgroup::Cgroup, cgroup_ids::CgroupIds, process::Describer},
 };
 
 /// Names that stay known after their image is gone; the oldest go first.
@@ -22,6 +22,7 @@ const REMEMBERED: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Names {
     describer: Describer,
+    cgroups: CgroupIds,
     known: BTreeMap<u32, Image>,
     order: Vec<u32>,
 }
@@ -30,6 +31,7 @@ impl Names {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             describer: Describer::new(root),
+            cgroups: CgroupIds::new(root),
             known: BTreeMap::new(),
             order: Vec::new(),
         }
@@ -37,14 +39,30 @@ impl Names {
 
     /// Asks the host about images that are new.
     pub(super) fn learn(&mut self, info: &HashMap<u32, ImageInfo>) {
-        for (id, info) in info {
-            if self.known.contains_key(id) {
-                continue;
+        let new = || info.iter().filter(|(id, _)| !self.known.contains_key(id));
+        let described: Vec<_> = new()
+            .map(|(id, info)| {
+                let comm = text(&info.comm);
+                let description = self.describer.describe(info.tgid, &comm);
+                (*id, info.cgroup_id, comm, description)
+            })
+            .collect();
+        let gone = described
+            .iter()
+            .filter(|(.., description)| description.cgroup.is_empty());
+        self.cgroups.learn(gone.map(|(_, cgroup, ..)| *cgroup));
+        for (id, cgroup_id, comm, mut description) in described {
+            // It ended before /proc could be asked; its control group may still be there.
+            if description.cgroup.is_empty()
+                && let Some(path) = self.cgroups.path(cgroup_id)
+            {
+                let cgroup = Cgroup::of_path(path);
+                description.cgroup = cgroup.path;
+                description.unit = cgroup.unit;
+                description.container = cgroup.container;
             }
-            let comm = text(&info.comm);
-            let description = self.describer.describe(info.tgid, &comm);
             let image = Image {
-                id: *id,
+                id,
                 program: if description.program.is_empty() {
                     comm
                 } else {
@@ -57,8 +75,8 @@ impl Names {
                 processes: Vec::new(),
                 listens: Vec::new(),
             };
-            self.known.insert(*id, image);
-            self.order.push(*id);
+            self.known.insert(id, image);
+            self.order.push(id);
         }
         if self.order.len() > REMEMBERED {
             let surplus = self.order.len() - REMEMBERED;

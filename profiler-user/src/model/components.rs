@@ -173,6 +173,8 @@ fn name_image(image: &Image, group_by: GroupBy) -> (String, String, ComponentKin
             };
             (format!("process:{name}"), name, Program)
         }
+        // Gone, and its control group with it, before anybody could ask.
+        GroupBy::Cgroup if image.cgroup.is_empty() => by_program(),
         GroupBy::Cgroup => {
             let kind = container.or(unit).map_or(Program, |(_, _, kind)| kind);
             (

@@ -5,6 +5,7 @@
 
 pub mod btf;
 pub mod cgroup;
+pub mod cgroup_ids;
 pub mod host;
 pub mod privileges;
 pub mod process;

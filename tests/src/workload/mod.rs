@@ -4,6 +4,7 @@
 //! program, started under other names, and end with it. Must not know: Courtside.
 
 mod burn;
+mod churn;
 mod clock;
 mod crossing;
 mod line;
@@ -44,6 +45,8 @@ enum Workload {
     DuplexStream(crossing::Duplex),
     /// Requests come faster than they can be served.
     Overload(overload::Overload),
+    /// Processes and connections that live for one request.
+    Churn(churn::Churn),
     /// Keeps CPUs busy.
     Hog(burn::Hog),
     /// Reads and writes a disk past the page cache.
@@ -78,6 +81,12 @@ pub enum Role {
     OverloadServer(overload::Server),
     /// Client that does not wait.
     OverloadClient(overload::Client),
+    /// Server of the short lives.
+    ChurnServer(churn::Server),
+    /// The process that forks them.
+    ChurnParent(churn::Parent),
+    /// One of them.
+    ChurnLife(churn::Life),
     /// A process that keeps a CPU busy.
     Hog(burn::Hog),
 }
@@ -97,6 +106,7 @@ impl Cli {
             Workload::Interleaved(interleaved) => interleaved.run(),
             Workload::DuplexStream(duplex) => duplex.run(),
             Workload::Overload(overload) => overload.run(),
+            Workload::Churn(churn) => churn.run(),
             Workload::Hog(hog) => hog.run(),
             Workload::DiskIo(disk) => disk.run(),
             Workload::Part { part } => serde_json::from_str::<process::Part>(&part)?.play(),
@@ -116,6 +126,9 @@ impl Role {
             Self::Stream(stream) => stream.play(),
             Self::OverloadServer(server) => server.play(),
             Self::OverloadClient(client) => client.play(),
+            Self::ChurnServer(server) => server.play(),
+            Self::ChurnParent(parent) => parent.play(),
+            Self::ChurnLife(life) => life.play(),
             Self::Hog(hog) => hog.run(),
         }
     }
