@@ -44,6 +44,17 @@ pub enum LoadError {
     },
 }
 
+/// Where hardware counters are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PmuUse {
+    /// Nowhere.
+    None,
+    /// At context switches.
+    Switches,
+    /// At sends and receives, too.
+    SwitchesAndTurnarounds,
+}
+
 /// Programs and maps in the kernel.
 #[derive(Debug)]
 pub struct Loaded {
@@ -67,12 +78,13 @@ fn map_limits() -> Vec<(String, u32)> {
 ///
 /// # Errors
 /// When nothing can be loaded at all.
-pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, LoadError> {
+pub fn load(facts: &Facts, planned: &[Planned], pmu: PmuUse) -> Result<Loaded, LoadError> {
     if !facts.has_object {
         return Err(LoadError::NoObject);
     }
     let btf = Btf::from_sys_fs()?;
-    let pmu = u32::from(pmu);
+    let pmu_turnaround = u32::from(pmu == PmuUse::SwitchesAndTurnarounds);
+    let pmu = u32::from(pmu != PmuUse::None);
     let passes_state = u32::from(
         facts
             .tracepoints
@@ -94,6 +106,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: bool) -> Result<Loaded, Loa
         .override_global(aya_log::LEVEL, &log_level, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("FEATURE_PMU", &pmu, true)
+        .override_global("FEATURE_PMU_TURNAROUND", &pmu_turnaround, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .load(super::OBJECT)
