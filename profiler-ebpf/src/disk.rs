@@ -4,13 +4,16 @@
 //! writes back later on its own is charged to the kernel. Must not know: sockets.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use courtside_wire::Lost;
+use courtside_wire::{
+    Lost,
+    events::{DISK_LAST, DISK_WRITE, EVENT_DISK_END, EVENT_DISK_START},
+};
 
 use crate::{
     field, image,
     kernel::{current_task, now_ns},
     maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
-    net,
+    net, ring,
 };
 
 /// Lower eight bits of `cmd_flags` hold the operation.
@@ -40,6 +43,11 @@ fn started(ctx: &BtfTracePointContext) -> i32 {
     };
     if REQUESTS.insert(request as u64, open, 0).is_err() {
         lost(Lost::DiskRequests);
+    }
+    if ring::wanted() {
+        let flags = if write != 0 { DISK_WRITE } else { 0 };
+        let bytes = field!(request, request_data_len, u32);
+        ring::disk(EVENT_DISK_START, flags, request as u64, bytes, image);
     }
     0
 }
@@ -94,6 +102,11 @@ fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
                 epoch,
             );
         }
+    }
+    if ring::wanted() {
+        let write = if open.write != 0 { DISK_WRITE } else { 0 };
+        let flags = if last { write | DISK_LAST } else { write };
+        ring::disk(EVENT_DISK_END, flags, key, bytes as u32, open.image);
     }
     if last {
         let _ = REQUESTS.remove(key);

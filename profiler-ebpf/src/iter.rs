@@ -10,7 +10,7 @@ use crate::{
     clock, field, image,
     kernel::{now_ns, probe},
     maps::{SELF_CHECK, lost, settings, socket_state, task_state},
-    offset, peer,
+    offset, peer, ring,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
     tcp,
 };
@@ -74,6 +74,9 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
         0
     };
     clock::flush(state, now, on);
+    if ring::wanted() {
+        ring::task(task, state, now);
+    }
     check_task(task);
     0
 }

@@ -6,6 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+pub mod events;
 pub mod hist;
 pub mod offsets;
 
@@ -138,10 +139,6 @@ pub struct FlowStats {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread (hand-over).
     pub handovers: u64,
-    /// CPU cycles of the on-CPU part of the turnarounds; 0 unless asked for.
-    pub turnaround_cycles: u64,
-    /// Retired instructions of the same.
-    pub turnaround_instructions: u64,
     /// Initiator: roundtrips and their latency. Acceptor: requests served and their service time.
     pub answer_ns: Dist,
     /// Acceptor: arrival of a request until its first receive. Initiator: the same for replies.
@@ -292,10 +289,12 @@ pub enum Lost {
     Remotes = 6,
     /// Connections whose other end on this host was not found: the map of ends was full.
     Ends = 7,
+    /// Single events not recorded: the ring was full.
+    Events = 8,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 8;
+pub const LOST_CLASSES: usize = 9;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -307,6 +306,7 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "history",
     "remotes",
     "connection_ends",
+    "events",
 ];
 
 /// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.
@@ -337,7 +337,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 22 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 20 * 8 + 3 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 96);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

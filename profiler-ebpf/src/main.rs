@@ -17,6 +17,7 @@ mod maps;
 mod net;
 mod peer;
 mod pmu;
+mod ring;
 mod sched;
 mod state;
 mod tcp;

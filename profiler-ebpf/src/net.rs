@@ -7,13 +7,14 @@
 use courtside_wire::{
     Dist, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
     TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
+    events::{RECEIVE_KNOWN, RECEIVE_UNPROMPTED},
 };
 
 use crate::{
     clock, field, image,
-    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
+    kernel::{current_task, now_ns, probe},
     maps::{add, add_one, flow_of, known_socket_state, settings, socket_state, task_state},
-    offset, peer, pmu,
+    offset, peer, ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
     tcp, turnaround,
 };
@@ -156,6 +157,7 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
     }
     let arrived_here = task.ready_ns != 0;
+    let start_known = arrived_here || start != now;
     clear(&mut task.ready_ns);
     clear(&mut task.ready_sk);
 
@@ -210,6 +212,17 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
             add(&raw mut (*stats).bytes_sent, length as u64);
         }
         release(socket, stats);
+    }
+    if ring::wanted() {
+        ring::task(current, task, now);
+        let what = ring::Transfer {
+            now,
+            before_ns: now.saturating_sub(start),
+            bytes: length as u32,
+            floor_ns: 0,
+            flags: u8::from(start_known),
+        };
+        ring::sent(sk, socket, &what);
     }
     turnaround::sent(task, stats, unanswered, start, epoch);
     turnaround::answered(task, sk as u64);
@@ -322,6 +335,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
         }
     }
     let answers = socket.awaiting != 0;
+    let mut floor_ns = 0;
     if answers && socket.role == ROLE_INITIATOR {
         let floor = floor(
             sk,
@@ -330,6 +344,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
             settings.floor_auto != 0,
             settings.floor_ns,
         );
+        floor_ns = floor;
         let latency = arrival.saturating_sub(socket.sent_ns);
         // Unix and UDP show a send no earlier than its announcement, and a fast reader may have answered before that.
         let too_early =
@@ -359,6 +374,25 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
         if socket.role == ROLE_ACCEPTOR {
             turnaround::opened(task, sk as u64);
         }
+    }
+    if ring::wanted() {
+        ring::task(current, task, now);
+        let mut flags = if known { RECEIVE_KNOWN } else { 0 };
+        if socket.sender_unprompted != 0 {
+            flags |= RECEIVE_UNPROMPTED;
+        }
+        let what = ring::Transfer {
+            now,
+            before_ns: now.saturating_sub(arrival),
+            bytes: length as u32,
+            floor_ns: if floor_ns < u64::from(u32::MAX) {
+                floor_ns as u32
+            } else {
+                u32::MAX
+            },
+            flags,
+        };
+        ring::received(sk, socket, &what);
     }
     turnaround::received(task, arrival);
     0
@@ -454,6 +488,9 @@ pub fn arrived(sk: *const u8) -> i32 {
     if !peer::classify(sk, socket) {
         return 0;
     }
+    if ring::wanted() {
+        ring::arrived(sk, socket, now);
+    }
     if socket.transport == TRANSPORT_TCP {
         tcp::arrived(sk, socket, now);
         return 0;
@@ -500,9 +537,6 @@ fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64)
         return;
     }
     task.ready_ns = now;
-    if pmu_turnaround_wanted() {
-        task.sending_counts = pmu::counts(task);
-    }
     task.ready_sk = sk as u64;
     task.ready_image = socket.image;
     task.ready_port = if socket.transport == TRANSPORT_UDP {

@@ -10,7 +10,7 @@ use crate::{
     clock, field, image,
     kernel::{current_task, now_ns, pmu_wanted, switch_passes_state},
     maps::{PROCESSES, task_state},
-    offset, pmu,
+    offset, pmu, ring,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
 };
 
@@ -26,6 +26,7 @@ const DEAD: u32 = 0x80;
 fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let preempted = ctx.arg::<u64>(0) & 1 != 0;
     let prev: *const u8 = ctx.arg(1);
+    let next: *const u8 = ctx.arg(2);
     let state = if switch_passes_state() {
         ctx.arg::<u64>(3) as u32
     } else {
@@ -37,6 +38,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if field!(prev, task_pid, u32) == 0 {
         if pmu_wanted() {
             pmu::charge(None);
+        }
+        if ring::wanted() {
+            ring::switched(now, 0, OFF_SLEEP, next);
         }
         return 0;
     }
@@ -51,6 +55,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if pmu_wanted() {
         pmu::charge(Some(task));
     }
+    if ring::wanted() {
+        ring::task(prev, task, now);
+    }
     task.off_ns = now;
     if preempted || state == 0 {
         task.off_kind = OFF_RUN_QUEUE;
@@ -63,6 +70,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             // The last switch of this task: nothing after it will be counted.
             clock::flush(task, now, 0);
         }
+    }
+    if ring::wanted() {
+        ring::switched(now, field!(prev, task_pid, u32), task.off_kind, next);
     }
     0
 }
@@ -85,6 +95,10 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     };
     // On a CPU it is about to leave it, and the wait is over at once: no wake-up to remember.
     let waited = field!(woken, task_on_cpu, u32) == 0;
+    if ring::wanted() {
+        ring::task(woken, task, now);
+        ring::woken(now, woken, waited);
+    }
     if waited {
         task.wake_ns = now;
     }
@@ -103,7 +117,6 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     {
         if waited {
             task.handover_wake_ns = now;
-            task.handover_counts = pmu::counts_before_running(task);
         }
         task.handover_arrival_ns = waker.last_arrival_ns;
     }
@@ -133,6 +146,9 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     if task.tgid == field!(child, task_pid, u32) && image != courtside_wire::IMAGE_KERNEL {
         image::inherit(task.tgid, image);
     }
+    if ring::wanted() {
+        ring::forked(now, child, task);
+    }
     0
 }
 
@@ -159,6 +175,9 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         &ctx,
         "exec: process {} of image {} is image {} now", tgid, before, state.image
     );
+    if ring::wanted() {
+        ring::executed(now, task, ctx.arg::<u64>(1) as u32, state);
+    }
     0
 }
 
@@ -172,6 +191,9 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     image::image_of(task, state);
     if state.tgid == field!(task, task_pid, u32) {
         let _ = PROCESSES.remove(state.tgid);
+    }
+    if ring::wanted() {
+        ring::exited(field!(task, task_pid, u32));
     }
     0
 }

@@ -2,6 +2,8 @@
 //!
 //! In: nothing. Out: plain records. Must not know: hooks.
 
+use courtside_wire::FlowKey;
+
 /// Remembered waits of a task.
 pub const EPISODES: usize = 8;
 /// Remembered arrivals of a datagram socket.
@@ -58,7 +60,8 @@ pub struct TaskState {
     pub tgid: u32,
     /// 1: it has received a message, or was woken or made by a thread that had, or is older than the attach.
     pub prompted: u32,
-    pub pad: u32,
+    /// The image it was told with as an event, and a mark that it was.
+    pub told: u32,
     /// Waits so far; index into `episodes` modulo its length.
     pub episode_count: u32,
     pub episodes: [Episode; EPISODES],
@@ -99,12 +102,6 @@ pub struct TaskState {
 
     /// Hardware counters: cycles, instructions, LLC references, LLC misses, enabled, running.
     pub counters: [u64; 6],
-    /// Cycles and instructions at the last send, where the prompt's turnaround starts, and at the hand-over.
-    pub sent_counts: [u64; 2],
-    pub start_counts: [u64; 2],
-    pub handover_counts: [u64; 2],
-    /// The same where the running send call began; 0 if that is not known.
-    pub sending_counts: [u64; 2],
     /// What has been added to the image's totals so far.
     pub flushed: Clocks,
     pub flushed_on_cpu_ns: u64,
@@ -190,6 +187,12 @@ pub struct SockState {
     pub held_messages: u32,
     pub held_sends: u32,
     pub held_bytes: u64,
+
+    /// Its number among the events, 0 before the first one.
+    pub number: u64,
+    /// The flow it was told with.
+    pub told: FlowKey,
+    pub pad3: u32,
 }
 
 /// Zeroes a field. Two plain zeroes side by side would become a call that writes them byte by byte.

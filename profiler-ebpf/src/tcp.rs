@@ -10,9 +10,9 @@ use courtside_wire::{ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
 
 use crate::{
     field, image,
-    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
+    kernel::{current_task, now_ns, probe},
     maps::{LISTENERS, add, flow_of, known_socket_state, lost, socket_state, task_state},
-    net, offset, peer, pmu,
+    net, offset, peer, ring,
     state::{SockState, clear},
 };
 
@@ -106,11 +106,6 @@ fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     };
     if socket.sending_ns == 0 {
         socket.sending_ns = now_ns();
-        if pmu_turnaround_wanted()
-            && let Some(task) = task_state(current_task())
-        {
-            task.sending_counts = pmu::counts(task);
-        }
     }
     0
 }
@@ -168,6 +163,13 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     {
         net::settle(socket);
         peer::part(sk, socket);
+    }
+    if ring::wanted()
+        && before != LISTEN
+        && after != LISTEN
+        && let Some(socket) = known_socket_state(sk)
+    {
+        ring::state(sk, socket, now_ns(), before, after);
     }
     0
 }

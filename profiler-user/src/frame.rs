@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use merge::{Merge, add_turnaround_counters, merge, merge_dist};
+pub use merge::{Merge, merge, merge_dist};
 
 /// One window of raw facts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Frame {
     pub duration_ns: u64,
     /// What was dropped in this window, by class.
     pub lost: BTreeMap<String, u64>,
+    /// Single events that happened in this window, by kind, recorded or lost; empty where none were asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub events: BTreeMap<String, u64>,
     /// Connections in use that are older than the attach.
     pub midlife_connections: u64,
     /// Every program and how it is attached.
@@ -305,24 +308,12 @@ pub struct Flow {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread.
     pub handovers: u64,
-    /// Cycles and instructions of the turnarounds' on-CPU part, where they were asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turnaround_counters: Option<TurnaroundCounters>,
     /// Initiator: latency. Acceptor: service time.
     pub answer: DistRaw,
     /// Arrival to first receive.
     pub queued: DistRaw,
     /// Each turnaround.
     pub turnaround: DistRaw,
-}
-
-/// What the CPU did in turnarounds; not scaled where counters are multiplexed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TurnaroundCounters {
-    /// CPU cycles.
-    pub cycles: u64,
-    /// Retired instructions.
-    pub instructions: u64,
 }
 
 /// CPU time of one image over the window.

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod collect;
+pub mod event;
 pub mod export;
 pub mod frame;
 pub mod model;

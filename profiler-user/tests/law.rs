@@ -14,18 +14,19 @@ use std::{
 /// Each module and the modules of this crate that it may name. `cli` and `main` bind everything together.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("units", &[]),
+    ("event", &[]),
     ("frame", &[]),
     ("sys", &["frame"]),
     ("probe", &["frame", "sys"]),
-    ("collect", &["frame", "probe", "sys"]),
-    ("record", &["frame"]),
+    ("collect", &["event", "frame", "probe", "sys"]),
+    ("record", &["event", "frame"]),
     ("model", &["frame", "units"]),
     ("export", &["frame", "model", "units"]),
     ("tui", &["frame", "model", "units"]),
 ];
 
 /// Modules that compute and nothing else: the same input gives the same output.
-const PURE: &[&str] = &["units", "frame", "model", "export", "tui"];
+const PURE: &[&str] = &["units", "event", "frame", "model", "export", "tui"];
 
 /// What reaches the kernel, the file system, the network, the clock or the surroundings of the process.
 const IMPURE: &[&str] = &[

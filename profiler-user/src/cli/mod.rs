@@ -12,6 +12,7 @@ pub mod live;
 mod output;
 mod record;
 pub mod recorded;
+mod recorder;
 mod replay;
 mod schema;
 pub mod source;

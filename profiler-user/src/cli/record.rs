@@ -19,12 +19,14 @@ use super::{
     args::{RecordArgs, nanoseconds},
     clock::Clock,
     keeper::{Keeper, folder_of, stamp},
+    recorder::Shared,
     report_probes,
     source::{Kernel, Measurement},
     target, wait,
     wait::{Event, Waiter},
 };
 use crate::{
+    frame::Frame,
     record::{self, Bounds, Header, Recorder, Recording, WriteError},
     sys, units,
 };
@@ -85,7 +87,13 @@ fn begin(
 ) -> anyhow::Result<Begun> {
     let mut waiter = Waiter::new().context("cannot receive signals")?;
     waiter.watch_for_keep().context("cannot receive SIGUSR1")?;
-    let measurement = kernel.attach(&args.measure.wishes())?;
+    let recorder = Shared::default();
+    let wishes = args.measure.wishes();
+    let measurement = if args.events {
+        kernel.attach_with_events(&wishes, recorder.sink())
+    } else {
+        kernel.attach(&wishes)
+    }?;
     report_probes(measurement.probes(), args.measure.verbose);
     let started = SystemTime::now();
     let header = Header {
@@ -102,8 +110,9 @@ fn begin(
         view: args.select.wish(),
     };
     let bounds = args.bounds().unwrap_or_default();
-    let recorder = files
+    files
         .recorder(&header, bounds)
+        .and_then(|begun| Ok(recorder.begin(begun)?))
         .with_context(|| format!("recording {}", args.output.display()))?;
     let keeper = Keeper::start(&folder_of(&args.output), root)?;
     let child = match args.command.first() {
@@ -134,7 +143,7 @@ fn begin(
 /// A recording under way.
 struct Session {
     measurement: Box<dyn Measurement>,
-    recorder: Recorder,
+    recorder: Shared,
     clock: Clock,
     lost: BTreeMap<String, u64>,
     saver: Saver,
@@ -162,7 +171,8 @@ impl Session {
                     }
                 }
                 _ => {
-                    self.window()?;
+                    let frame = self.measurement.finish()?;
+                    self.write(&frame)?;
                     return Ok(event);
                 }
             }
@@ -184,10 +194,14 @@ impl Session {
     /// Ends a window and writes it.
     fn window(&mut self) -> anyhow::Result<()> {
         let frame = self.measurement.window()?;
+        self.write(&frame)
+    }
+
+    fn write(&mut self, frame: &Frame) -> anyhow::Result<()> {
         for (class, count) in &frame.lost {
             *self.lost.entry(class.clone()).or_default() += count;
         }
-        match self.recorder.frame(&frame) {
+        match self.recorder.frame(frame) {
             Err(error @ WriteError::Io { .. }) => Err(error.into()),
             Err(error) => {
                 // One window is lost, and the next may fit again.

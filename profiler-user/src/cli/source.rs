@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{args::MeasureArgs, live::Source};
 use crate::{
-    collect::{Session, Wishes},
+    collect::{Session, Sink, Wishes},
     frame::{Frame, ProbeStatus},
     model::{Snapshot, State, View, fold},
     sys::privileges,
@@ -21,6 +21,14 @@ pub trait Measurement: Send {
     /// The kernel's maps cannot be read.
     fn window(&mut self) -> anyhow::Result<Frame>;
 
+    /// Ends the last window: nothing is measured any more, and no single event is under way when this returns.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be read, or the events could not be handed on.
+    fn finish(&mut self) -> anyhow::Result<Frame> {
+        self.window()
+    }
+
     /// How each probe is attached.
     fn probes(&self) -> &[ProbeStatus];
 }
@@ -32,6 +40,18 @@ pub trait Kernel {
     /// # Errors
     /// Nothing can be measured.
     fn attach(&self, wishes: &Wishes) -> anyhow::Result<Box<dyn Measurement>>;
+
+    /// Attaches everything; single events, where there are any, go to `sink`, on a thread of their own.
+    ///
+    /// # Errors
+    /// Nothing can be measured.
+    fn attach_with_events(
+        &self,
+        wishes: &Wishes,
+        _sink: Sink,
+    ) -> anyhow::Result<Box<dyn Measurement>> {
+        self.attach(wishes)
+    }
 
     /// Gives up what attaching needed and measuring does not, for this thread and those it starts.
     ///
@@ -49,6 +69,14 @@ impl Kernel for RunningKernel {
         Ok(Box::new(Session::attach(wishes)?))
     }
 
+    fn attach_with_events(
+        &self,
+        wishes: &Wishes,
+        sink: Sink,
+    ) -> anyhow::Result<Box<dyn Measurement>> {
+        Ok(Box::new(Session::attach_with_events(wishes, sink)?))
+    }
+
     fn drop_privileges(&self) -> anyhow::Result<()> {
         privileges::drop_all(Path::new("/"))?;
         Ok(())
@@ -58,6 +86,10 @@ impl Kernel for RunningKernel {
 impl Measurement for Session {
     fn window(&mut self) -> anyhow::Result<Frame> {
         Ok(Self::window(self)?)
+    }
+
+    fn finish(&mut self) -> anyhow::Result<Frame> {
+        Ok(Self::finish(self)?.0)
     }
 
     fn probes(&self) -> &[ProbeStatus] {
@@ -71,7 +103,6 @@ impl MeasureArgs {
     pub fn wishes(&self) -> Wishes {
         Wishes {
             pmu: !self.no_pmu,
-            pmu_turnaround: self.pmu_turnaround,
             rtt_floor_ns: self.rtt_floor.constant_ns(),
             run_time_stats: self.program_cost,
         }

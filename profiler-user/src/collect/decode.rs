@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, RingBuf},
 };
 use courtside_wire::{
     CpuStats, DiskStats, FlowKey, FlowStats, ImageInfo, LOST_CLASSES, RemoteKey, Settings,
+    events::EVENT_KINDS,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -188,6 +189,25 @@ pub(super) fn lost(ebpf: &Ebpf) -> Result<[u64; LOST_CLASSES], DecodeError> {
         *total = map.get(&class, 0).map_err(failed(name))?.iter().sum();
     }
     Ok(lost)
+}
+
+/// The ring of single events. It is taken out: it can be read while the maps are.
+pub(super) fn ring(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, DecodeError> {
+    let name = "EVENTS";
+    let map = ebpf.take_map(name).ok_or(DecodeError::NoMap(name))?;
+    RingBuf::try_from(map).map_err(failed(name))
+}
+
+/// Single events that happened, by kind, whether the ring took them or not.
+pub(super) fn event_counts(ebpf: &Ebpf) -> Result<[u64; EVENT_KINDS], DecodeError> {
+    let name = "EVENT_COUNTS";
+    let map: PerCpuArray<&MapData, [u64; 2]> = map(ebpf, name)?.try_into().map_err(failed(name))?;
+    let mut counts = [0; EVENT_KINDS];
+    for (kind, total) in (0..).zip(&mut counts) {
+        let cpus = map.get(&kind, 0).map_err(failed(name))?;
+        *total = cpus.iter().map(|[happened, _]| happened).sum();
+    }
+    Ok(counts)
 }
 
 /// Connections that stood before the attach, all CPUs together.

@@ -3,6 +3,7 @@
 //! In: attached programs. Out: Frames. Must not know: components, entries, how anything is shown.
 
 mod decode;
+mod events;
 mod names;
 mod selfcheck;
 mod window;
@@ -16,16 +17,19 @@ use std::{
 };
 
 use courtside_wire::{
-    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_KERNEL, LOST_CLASSES, LOST_NAMES, PEER_REMOTE,
-    Settings,
+    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_KERNEL, LOST_CLASSES, LOST_NAMES, Lost,
+    PEER_REMOTE, Settings,
+    events::{EVENT_KINDS, EVENT_NAMES},
 };
+
+pub use events::Sink;
 
 pub use crate::probe::Wishes;
 use crate::{
     frame::{Cost, Frame, Host, Pmu, PmuState, ProbeStatus, ProgramCost},
     probe::{
         facts::Facts,
-        load::{LoadError, Loaded, PmuUse, load},
+        load::{LoadError, Loaded, load},
         plan::plan,
         pmu,
     },
@@ -63,6 +67,9 @@ pub enum AttachError {
     /// A map could not be used.
     #[error(transparent)]
     Map(#[from] decode::DecodeError),
+    /// Single events cannot be taken.
+    #[error("cannot take single events from the kernel: {0}")]
+    Events(std::io::Error),
 }
 
 /// Why a window could not be read.
@@ -74,6 +81,9 @@ pub enum CollectError {
     /// CPU clocks could not be flushed.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Whoever takes single events failed.
+    #[error(transparent)]
+    Events(#[from] std::io::Error),
 }
 
 /// Totals at the end of the last window.
@@ -83,6 +93,7 @@ struct Totals {
     cpu: HashMap<u32, CpuStats>,
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
+    events: [u64; EVENT_KINDS],
     programs: HashMap<String, (u64, u64)>,
     user_cpu_ns: u64,
 }
@@ -97,7 +108,6 @@ pub struct Session {
     names: names::Names,
     pmu: Pmu,
     counters: Option<pmu::Counters>,
-    pmu_use: PmuUse,
     /// Keeps the kernel's run-time accounting on; `None` where it was not asked for.
     run_time: Option<OwnedFd>,
     /// Images whose processes were all gone at the end of the last window.
@@ -109,6 +119,8 @@ pub struct Session {
     map_bytes: u64,
     /// What the programs say, where anybody listens.
     log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    /// The thread that takes single events, where they are wanted.
+    drain: Option<events::Drain>,
 }
 
 impl Session {
@@ -118,6 +130,18 @@ impl Session {
     /// When privileges or BTF are missing, nothing can be loaded, or the self-check fails. A single program that
     /// cannot be attached is no error: see [`Self::probes`].
     pub fn attach(wishes: &Wishes) -> Result<Self, AttachError> {
+        Self::attach_to(wishes, None)
+    }
+
+    /// As [`Self::attach`]; from the first hook on, single events go to `sink`, on a thread of their own.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_with_events(wishes: &Wishes, sink: Sink) -> Result<Self, AttachError> {
+        Self::attach_to(wishes, Some(sink))
+    }
+
+    fn attach_to(wishes: &Wishes, sink: Option<Sink>) -> Result<Self, AttachError> {
         let root = Path::new("/");
         if let Some(missing) = sys::privileges::Privileges::read(root).missing() {
             return Err(AttachError::Privileges {
@@ -128,12 +152,8 @@ impl Session {
         let host = sys::host::host(root);
         let facts = Facts::read(root)?;
         let (counters, pmu) = open_pmu(wishes, host.cpus);
-        let pmu_use = match &counters {
-            None => PmuUse::None,
-            Some(_) if wishes.pmu_turnaround => PmuUse::SwitchesAndTurnarounds,
-            Some(_) => PmuUse::Switches,
-        };
-        let mut loaded = load(&facts, &plan(&facts), pmu_use)?;
+        let ring_bytes = sink.as_ref().map_or(0, |_| events::ring_bytes(host.cpus));
+        let mut loaded = load(&facts, &plan(&facts), counters.is_some(), ring_bytes)?;
         if let Some(counters) = &counters
             && let Err(error) = counters.hand_over(&loaded.ebpf)
         {
@@ -141,6 +161,13 @@ impl Session {
         }
         let all = decode::all_flow_slots(&loaded.ebpf)?;
         decode::free_flow_slots(&mut loaded.ebpf, &all)?;
+        let drain = match sink {
+            Some(sink) => {
+                let ring = decode::ring(&mut loaded.ebpf)?;
+                Some(events::Drain::start(ring, sink).map_err(AttachError::Events)?)
+            }
+            None => None,
+        };
         let mut settings = Settings {
             epoch: 1,
             scanning: 0,
@@ -169,18 +196,22 @@ impl Session {
             names: names::Names::new(root),
             pmu,
             counters,
-            pmu_use,
             run_time,
             gone: BTreeSet::new(),
             freed: Vec::new(),
             moved: HashMap::new(),
             map_bytes,
             log,
+            drain,
         };
         session.window().map_err(|error| match error {
             CollectError::Map(error) => AttachError::Map(error),
             CollectError::Load(error) => AttachError::Load(error),
+            CollectError::Events(error) => AttachError::Events(error),
         })?;
+        // Those since the attach belong to the first window: none is to be missing in a sum over all windows.
+        session.before.events = [0; EVENT_KINDS];
+        session.before.lost[Lost::Events as usize] = 0;
         Ok(session)
     }
 
@@ -197,6 +228,11 @@ impl Session {
     pub fn window(&mut self) -> Result<Frame, CollectError> {
         if let Some(log) = &mut self.log {
             log.flush();
+        }
+        if let Some(drain) = &mut self.drain
+            && drain.has_failed()
+        {
+            drain.finish()?;
         }
         self.loaded.iterate("iter_tasks")?;
         let epoch = self.settings.epoch;
@@ -231,17 +267,13 @@ impl Session {
         };
         let mut totals = Totals::default();
         let before = &self.before;
-        let pmu_use = self.pmu_use;
         let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
         let mut idle_flows = Vec::new();
         let mut moved = Vec::new();
         let mut busy = BTreeSet::new();
         decode::flows(ebpf, |key, now| {
             match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
-                Some(mut flow) => {
-                    if pmu_use != PmuUse::SwitchesAndTurnarounds {
-                        flow.turnaround_counters = None;
-                    }
+                Some(flow) => {
                     moved.push(key);
                     busy.insert(flow.image);
                     if flow.image != own_image {
@@ -285,6 +317,16 @@ impl Session {
             frame
                 .lost
                 .insert((*name).to_owned(), now.saturating_sub(before));
+        }
+        if self.drain.is_some() {
+            totals.events = decode::event_counts(ebpf)?;
+            for (name, (now, before)) in EVENT_NAMES
+                .iter()
+                .zip(totals.events.iter().zip(before.events))
+            {
+                let happened = now.saturating_sub(before);
+                frame.events.insert((*name).to_owned(), happened);
+            }
         }
         self.name_everything(&mut frame, &processes)?;
         self.account(&mut frame, &mut totals);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Counters, Cpu, Disk, DistRaw, Flow, Frame, Image, PartsRaw, PmuState, ProgramCost, Remote,
-    Role, Transport, TurnaroundCounters,
+    Role, Transport,
 };
 
 /// The bit that tells a remote end's number from an image's.
@@ -75,6 +75,9 @@ impl Merge {
         self.windows += 1;
         plus(&mut sum.duration_ns, frame.duration_ns);
         sum.host = frame.host;
+        for (kind, count) in frame.events {
+            plus(sum.events.entry(kind).or_default(), count);
+        }
         for (class, count) in frame.lost {
             plus(sum.lost.entry(class).or_default(), count);
         }
@@ -244,20 +247,9 @@ fn add_flow(sum: &mut Flow, more: &Flow) {
         sum.min_rtt_ns = more.min_rtt_ns;
     }
     add_parts(&mut sum.turnaround_parts, more.turnaround_parts);
-    add_turnaround_counters(&mut sum.turnaround_counters, more.turnaround_counters);
     merge_dist(&mut sum.answer, &more.answer);
     merge_dist(&mut sum.queued, &more.queued);
     merge_dist(&mut sum.turnaround, &more.turnaround);
-}
-
-/// Adds what is known; the sum of nothing known is unknown.
-pub fn add_turnaround_counters(
-    sum: &mut Option<TurnaroundCounters>,
-    more: Option<TurnaroundCounters>,
-) {
-    if let Some(more) = more {
-        add!(sum.get_or_insert_default(), more, cycles, instructions);
-    }
 }
 
 fn add_parts(sum: &mut PartsRaw, more: PartsRaw) {

@@ -24,7 +24,7 @@ const QUIETER: &str = "measure for a shorter time, or while fewer programs and p
 const MEMORY: &str = "free memory, then measure again";
 
 /// Every class of loss.
-pub const LOSSES: [Loss; 8] = [
+pub const LOSSES: [Loss; 9] = [
     Loss {
         class: "flows",
         counts: true,
@@ -72,6 +72,12 @@ pub const LOSSES: [Loss; 8] = [
         counts: false,
         meaning: "connections whose other end on this host was not found: shown as \"unknown\" or by address",
         mend: QUIETER,
+    },
+    Loss {
+        class: "events",
+        counts: false,
+        meaning: "single events not recorded: they came faster than they could be written",
+        mend: "record to a faster disk, or without --events",
     },
 ];
 

@@ -3,7 +3,10 @@
 //! In: plan and facts. Out: [`Loaded`]: programs, maps, statuses. Nothing is pinned: all of it goes with the process.
 //! Must not know: what the maps' contents mean.
 
-use std::io::{self, Read};
+use std::{
+    any::Any,
+    io::{self, Read},
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -44,17 +47,6 @@ pub enum LoadError {
     },
 }
 
-/// Where hardware counters are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PmuUse {
-    /// Nowhere.
-    None,
-    /// At context switches.
-    Switches,
-    /// At sends and receives, too.
-    SwitchesAndTurnarounds,
-}
-
 /// Programs and maps in the kernel.
 #[derive(Debug)]
 pub struct Loaded {
@@ -62,6 +54,8 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// How each program is attached.
     pub statuses: Vec<ProbeStatus>,
+    /// What keeps the programs on their hooks.
+    links: Vec<Box<dyn Any + Send>>,
 }
 
 /// Smaller maps, from `COURTSIDE_MAP_LIMITS=FLOWS=4,IMAGES=2`: for tests of what happens when one is full.
@@ -76,15 +70,22 @@ fn map_limits() -> Vec<(String, u32)> {
 
 /// Loads every program of the plan; hooks see nothing yet. A program that fails is noted, and the rest goes on.
 ///
+/// `ring_bytes` is the size of the ring for single events, 0 if nobody wants them.
+///
 /// # Errors
 /// When nothing can be loaded at all.
-pub fn load(facts: &Facts, planned: &[Planned], pmu: PmuUse) -> Result<Loaded, LoadError> {
+pub fn load(
+    facts: &Facts,
+    planned: &[Planned],
+    pmu: bool,
+    ring_bytes: u32,
+) -> Result<Loaded, LoadError> {
     if !facts.has_object {
         return Err(LoadError::NoObject);
     }
     let btf = Btf::from_sys_fs()?;
-    let pmu_turnaround = u32::from(pmu == PmuUse::SwitchesAndTurnarounds);
-    let pmu = u32::from(pmu != PmuUse::None);
+    let pmu = u32::from(pmu);
+    let events = u32::from(ring_bytes != 0);
     let passes_state = u32::from(
         facts
             .tracepoints
@@ -97,6 +98,9 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: PmuUse) -> Result<Loaded, L
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
     let limits = map_limits();
     let mut loader = EbpfLoader::new();
+    if ring_bytes != 0 {
+        loader.map_max_entries("EVENTS", ring_bytes);
+    }
     for (map, entries) in &limits {
         loader.map_max_entries(map, *entries);
     }
@@ -106,7 +110,7 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: PmuUse) -> Result<Loaded, L
         .override_global(aya_log::LEVEL, &log_level, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("FEATURE_PMU", &pmu, true)
-        .override_global("FEATURE_PMU_TURNAROUND", &pmu_turnaround, true)
+        .override_global("FEATURE_EVENTS", &events, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .load(super::OBJECT)
@@ -136,7 +140,11 @@ pub fn load(facts: &Facts, planned: &[Planned], pmu: PmuUse) -> Result<Loaded, L
             }
         })
         .collect();
-    Ok(Loaded { ebpf, statuses })
+    Ok(Loaded {
+        ebpf,
+        statuses,
+        links: Vec::new(),
+    })
 }
 
 fn verify(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramError> {
@@ -167,11 +175,19 @@ impl Loaded {
             let Some(Ok(program)) = program.map(<&mut BtfTracePoint>::try_from) else {
                 continue;
             };
-            if let Err(error) = program.attach() {
-                status.state = ProbeState::Failed;
-                status.reason = chain(&error);
+            match program.attach().and_then(|link| program.take_link(link)) {
+                Ok(link) => self.links.push(Box::new(link)),
+                Err(error) => {
+                    status.state = ProbeState::Failed;
+                    status.reason = chain(&error);
+                }
             }
         }
+    }
+
+    /// Takes every program off its hook; iterators still run, and maps can be read.
+    pub fn detach(&mut self) {
+        self.links.clear();
     }
 
     /// Runs an iterator over everything it walks.

@@ -5,10 +5,14 @@
 //! Must not know: aya, where frames come from, what they mean, the clock.
 
 mod error;
+mod events;
+#[cfg(test)]
+mod events_tests;
 mod flight;
 mod format;
 mod keep;
 mod read;
+mod read_events;
 mod scan;
 mod source;
 #[cfg(test)]
@@ -16,9 +20,11 @@ mod tests;
 mod write;
 
 pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
+pub use events::{MAX_EVENTS, encode as encode_events};
 pub use flight::{Bounds, MIN_SIZE_BYTES, Recorder};
 pub use format::{Header, Kind, MAX_PAYLOAD, VERSION, ViewWish};
 pub use keep::{KeepError, Ring, keep};
 pub use read::{Record, Recording, Window, other_part};
+pub use read_events::Events;
 pub use source::Source;
 pub use write::{Summary, Writer};

@@ -414,7 +414,12 @@ impl Recording {
         self.part(entry).decode(entry)
     }
 
-    fn read(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
+    /// Where everything is.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn read(&self, entry: &Entry) -> Result<Vec<u8>, ReadError> {
         let (head, stored) = self.part(entry).stored(entry)?;
         format::unseal(&head, stored).map_err(|why| fault(entry, why).into())
     }
@@ -424,7 +429,7 @@ impl Recording {
     }
 }
 
-fn fault(entry: &Entry, why: impl Into<String>) -> Fault {
+pub(super) fn fault(entry: &Entry, why: impl Into<String>) -> Fault {
     Fault {
         part: entry.part,
         offset: entry.offset,

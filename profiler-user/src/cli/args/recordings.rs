@@ -16,6 +16,7 @@ Examples:
   sudo courtside record -o x.rec                     until Ctrl-C, a window every second
   sudo courtside record -o x.rec -d 10m -i 5s        ten minutes, in windows of five seconds
   sudo courtside record -o x.rec -- ./load-test      while a program runs
+  sudo courtside record --events -o x.rec -d 10s     every single event as well
   sudo courtside record -o x.rec --retain 1h --size-limit 2GB
                                                      a flight recorder: the newest hour, at most 2 GB
   sudo pkill -USR1 -xf 'courtside record .*'         keep the last five minutes in x.rec-TIME, and go on
@@ -54,6 +55,9 @@ pub struct RecordArgs {
     /// Keep the newest: at most this size, at least half of it
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Output")]
     pub size_limit: Option<u64>,
+    /// Record every single event, too: sends, receives, arrivals, switches, wake-ups, disk, processes
+    #[arg(long, help_heading = "Output")]
+    pub events: bool,
     /// How much SIGUSR1 keeps in a file of its own
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m", help_heading = "Output")]
     pub keep: Duration,

@@ -1,0 +1,118 @@
+//! Single events: each is recorded or counted as lost, and what is recorded is what happened.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{collections::BTreeMap, process::Command};
+
+use courtside::{
+    event::{Event, KINDS, What},
+    frame::{Frame, merge},
+    record::Recording,
+};
+use courtside_tests::harness::{self, Host};
+use serde_json::Value;
+
+/// What a recording of a workload holds, all windows as one, and what the workload said.
+struct Recorded {
+    events: Vec<Event>,
+    frame: Frame,
+    answer: Value,
+}
+
+/// Records a workload with its single events.
+fn record(host: &Host, limits: &str, arguments: &[&str]) -> Recorded {
+    let path = host.dir().join("events.rec");
+    let mut command = Command::new(harness::courtside().unwrap());
+    command
+        .env("COURTSIDE_MAP_LIMITS", limits)
+        .args(["record", "--events", "--force", "-o"])
+        .arg(&path)
+        .arg("--")
+        .arg(harness::workload().unwrap())
+        .args(arguments);
+    let output = harness::finish(command).unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.verify().unwrap(), []);
+    let answer = String::from_utf8(output.stdout).unwrap();
+    Recorded {
+        events: recording.events().map(Result::unwrap).collect(),
+        frame: merge(recording.frames().map(Result::unwrap)),
+        answer: serde_json::from_str(answer.lines().last().unwrap()).unwrap(),
+    }
+}
+
+impl Recorded {
+    fn recorded(&self) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<String, u64> =
+            KINDS.iter().map(|kind| ((*kind).to_owned(), 0)).collect();
+        for event in &self.events {
+            *counts.get_mut(KINDS[usize::from(event.kind())]).unwrap() += 1;
+        }
+        counts
+    }
+
+    /// Bytes sent and received, and how often, by the process of this name in the workload's answer.
+    fn transfers(&self, end: &str) -> [u64; 4] {
+        let tgid = self.answer[end]["tgid"].as_u64().unwrap() as u32;
+        let mut seen = [0; 4];
+        for event in self.events.iter().filter(|event| event.tid == tgid) {
+            match event.what {
+                What::Send { bytes, .. } => {
+                    seen[0] += 1;
+                    seen[1] += u64::from(bytes);
+                }
+                What::Receive { bytes, .. } => {
+                    seen[2] += 1;
+                    seen[3] += u64::from(bytes);
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+fn ping_pong<'a>(messages: &'a str, transport: &'a str) -> [&'a str; 5] {
+    [
+        "ping-pong",
+        "--messages",
+        messages,
+        "--transport",
+        transport,
+    ]
+}
+
+#[test]
+fn every_event_is_in_the_file() {
+    let host = Host::take().unwrap();
+    for transport in ["tcp4", "tcp6", "unix-stream", "unix-dgram", "udp-connected"] {
+        let recorded = record(&host, "", &ping_pong("2003", transport));
+        assert_eq!(recorded.frame.lost["events"], 0, "{transport}");
+        assert_eq!(recorded.recorded(), recorded.frame.events, "{transport}");
+        for end in ["client", "server"] {
+            let answer = &recorded.answer[end];
+            let said = ["sends", "bytes_sent", "receives", "bytes_received"]
+                .map(|field| answer[field].as_u64().unwrap());
+            assert_eq!(recorded.transfers(end), said, "{end} over {transport}");
+        }
+    }
+}
+
+#[test]
+fn what_finds_no_room_is_counted() {
+    let host = Host::take().unwrap();
+    let recorded = record(&host, "EVENTS=4096", &ping_pong("5003", "tcp4"));
+    let happened: u64 = recorded.frame.events.values().sum();
+    let lost = recorded.frame.lost["events"];
+    assert!(lost > 0);
+    assert_eq!(recorded.events.len() as u64 + lost, happened);
+    // Nothing is recorded that did not happen.
+    for (kind, count) in recorded.recorded() {
+        assert!(count <= recorded.frame.events[&kind], "{kind}");
+    }
+    assert!(recorded.frame.events["send"] >= 2 * 5003);
+}
