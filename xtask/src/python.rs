@@ -1,4 +1,4 @@
-//! A Python with other people's readers of what Courtside exports, in target/python.
+//! A Python with other people's readers of what Courtside exports, in target/python; and a browser for the report.
 //!
 //! In: Debian's python3-venv and the Python package index. Out: an environment that the unit tests find, or words about
 //! why there is none. Must not know: what is read.
@@ -7,18 +7,23 @@ use anyhow::Result;
 
 use crate::{packages, sh};
 
-/// What the tests import: readers of Parquet and of Perfetto traces.
-const PACKAGES: [&str; 2] = ["pyarrow==26.0.1", "perfetto==0.59.1"];
+/// What the tests import: readers of Parquet and of Perfetto traces, and what drives a browser.
+const PACKAGES: [&str; 3] = ["pyarrow==26.0.1", "perfetto==0.59.1", "selenium==4.51.0"];
+/// The browser, and Python itself.
+const DEBIAN: [&str; 3] = ["chromium", "chromium-driver", "python3-venv"];
 
 /// Have the environment, if it can be had; the tests that need it say when it is not there.
 pub fn need() -> Result<()> {
     if let Err(error) = install() {
-        eprintln!("xtask: exports are not read back by pyarrow and Perfetto's messages: {error:#}");
+        eprintln!(
+            "xtask: no other program reads the exports back, and no browser the report: {error:#}"
+        );
     }
     Ok(())
 }
 
 fn install() -> Result<()> {
+    packages::need("Reading back what is exported", &DEBIAN)?;
     let home = sh::target_dir().join("python");
     let python = home.join("bin/python");
     let mark = home.join("installed");
@@ -26,7 +31,6 @@ fn install() -> Result<()> {
     if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    packages::need("Reading back what is exported", &["python3-venv"])?;
     sh::run(
         sh::command("/usr/bin/python3")
             .args(["-m", "venv"])

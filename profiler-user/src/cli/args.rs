@@ -13,7 +13,7 @@ use clap::{
 mod exports;
 mod recordings;
 
-pub use exports::{ExportArgs, ExportFormat};
+pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 
 use crate::model::{EntryWish, GroupBy, Selection, View};
@@ -120,6 +120,9 @@ pub enum Command {
     /// Convert a recording for other programs
     #[command(after_help = exports::EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Make one page with pictures of a recording
+    #[command(after_help = exports::REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Say what works on this host, what does not, why, and the command that mends it
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

@@ -180,12 +180,17 @@ mod tests {
     }
 
     fn export(line: &str) -> anyhow::Result<u8> {
-        let words = format!("courtside export {line}");
+        courtside(&format!("export {line}"))
+    }
+
+    fn courtside(line: &str) -> anyhow::Result<u8> {
+        let words = format!("courtside {line}");
         match Cli::try_parse_from(words.split_whitespace())
             .unwrap()
             .command
         {
             Some(Command::Export(args)) => run(&args),
+            Some(Command::Report(args)) => super::super::report::run(&args),
             other => panic!("{other:?}"),
         }
     }
@@ -264,6 +269,39 @@ mod tests {
         );
         let said = error(format!("{} -F json -o -", none.display()));
         assert!(said.contains("courtside record -o FILE"), "{said}");
+    }
+
+    #[test]
+    fn a_report_is_of_the_windows_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = recording(folder.path(), &[5, 7, 11]);
+        let out = folder.path().join("shop.html");
+        let line = format!("report {} -o {}", file.display(), out.display());
+        for (more, title, requests) in [
+            ("", "<h1>shop</h1>", "23 in all"),
+            (" --window 1..2 --title bad", "<h1>bad</h1>", "18 in all"),
+        ] {
+            assert_eq!(courtside(&format!("{line}{more}")).unwrap(), 0);
+            let page = fs::read_to_string(&out).unwrap();
+            assert!(page.contains(title), "{title}");
+            assert!(page.contains(requests), "{requests}");
+        }
+    }
+
+    #[test]
+    fn many_windows_are_shown_as_few_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let requests: Vec<u64> = (1..=400).collect();
+        let (file, _) = recording(folder.path(), &requests);
+        let args = crate::cli::args::SelectArgs::default();
+        let recorded = Recorded::open(&file, None, &args).unwrap();
+        let mut points = Vec::new();
+        let take = |piece: &Snapshot| points.push(piece.entries[0].requests);
+        let whole = recorded.whole_and_pieces(150, take).unwrap();
+        assert_eq!(points.len(), 134); // of three windows each, the last of one
+        assert_eq!(points[0], 1 + 2 + 3);
+        assert_eq!(points.iter().sum::<u64>(), whole.entries[0].requests);
+        assert_eq!(whole.entries[0].requests, 400 * 401 / 2);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod record;
 pub mod recorded;
 mod recorder;
 mod replay;
+mod report;
 mod schema;
 pub mod source;
 mod stat;
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Record(args) => record::run(&args, &kernel, root),
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {

@@ -136,6 +136,35 @@ impl Recorded {
         Ok(self.fold_merged(merge))
     }
 
+    /// How many windows.
+    pub(super) fn count(&self) -> usize {
+        self.range.end() - self.range.start() + 1
+    }
+
+    /// Folds all windows as one, and hands on at most `most` snapshots on the way, each of several windows.
+    pub(super) fn whole_and_pieces(
+        &self,
+        most: usize,
+        mut take: impl FnMut(&Snapshot),
+    ) -> anyhow::Result<Snapshot> {
+        let each = self.count().div_ceil(most.max(1)) as u64;
+        let mut state = self.state_before();
+        let (mut whole, mut piece) = (Merge::default(), Merge::default());
+        self.frames(|_, frame| {
+            whole.add(frame.clone());
+            piece.add(frame);
+            if piece.windows() == each {
+                let frame = std::mem::take(&mut piece).finish();
+                take(&fold(&mut state, &frame, &self.view));
+            }
+            Ok(())
+        })?;
+        if piece.windows() > 0 {
+            take(&fold(&mut state, &piece.finish(), &self.view));
+        }
+        Ok(self.fold_merged(whole))
+    }
+
     fn fold_merged(&self, merge: Merge) -> Snapshot {
         fold(&mut self.state_before(), &merge.finish(), &self.view)
     }

@@ -8,6 +8,7 @@ pub mod json;
 mod map;
 pub mod parquet;
 pub mod perfetto;
+pub mod report;
 pub mod table;
 pub mod tables;
 #[cfg(test)]

@@ -18,6 +18,34 @@ Examples:
 
 docs/models.md says what each column of the tables means.";
 
+pub(super) const REPORT_EXAMPLES: &str = "\
+Examples:
+  courtside report shop.rec -o shop.html
+  courtside report shop.rec -o shop.html --entry web:80 --title 'Checkout, 2 % errors'
+  courtside report shop.rec -o bad-minute.html --window 30..90
+
+The page is one file, works offline, and prints. Click a component for its detail.";
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The recording
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Into this file; - is stdout
+    #[arg(short, long, value_name = "OUT.html", help_heading = "Output")]
+    pub output: PathBuf,
+    /// What stands above it [default: the name of the recording]
+    #[arg(long, value_name = "TEXT", help_heading = "Output")]
+    pub title: Option<String>,
+    /// Only this window, or the windows from N to M; they are numbered from 0
+    #[arg(long, value_name = "N|N..M", help_heading = "Output")]
+    pub window: Option<Range>,
+    /// Which components.
+    #[command(flatten)]
+    pub select: SelectArgs,
+}
+
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
