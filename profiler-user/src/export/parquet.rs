@@ -18,7 +18,7 @@ use super::{Error, Piece};
 use crate::model::Snapshot;
 
 /// Cells that are held before they are written as a row group: some tens of megabytes.
-const MAX_CELLS: usize = 2_000_000;
+const MAX_CELLS: usize = 1_000_000;
 
 /// Writes tables as Parquet.
 pub struct Parquet {
