@@ -161,6 +161,15 @@ pub fn clocks_at(task: &TaskState, at: u64) -> Clocks {
     clocks
 }
 
+/// Whether a running task waited at `at`, or came to its CPU since.
+#[inline(always)]
+pub fn came_on_cpu_after(task: &TaskState, at: u64) -> bool {
+    let slot = task.episode_count.wrapping_sub(1) as usize & (EPISODES - 1);
+    // SAFETY: the slot is masked to the array's length.
+    let last = unsafe { &*task.episodes.as_ptr().add(slot) };
+    task.episode_count != 0 && last.on_ns > at
+}
+
 /// Adds what a task's clocks gained since the last flush to its image's totals. `on` is since when it has been on a
 /// CPU, 0 if it is not. Only totals are written: the task may run meanwhile. A task that ends at the very moment of a
 /// flush may be counted twice for one window; no hook can exclude that.

@@ -15,6 +15,10 @@ pub static OFFSETS: Offsets = Offsets::ABSENT;
 #[unsafe(no_mangle)]
 pub static FEATURE_PMU: u32 = 0;
 
+/// 1 to count cycles and instructions of turnarounds, too.
+#[unsafe(no_mangle)]
+pub static FEATURE_PMU_TURNAROUND: u32 = 0;
+
 /// 1 where `sched_switch` passes the state of the task that leaves (5.18).
 #[unsafe(no_mangle)]
 pub static SWITCH_PASSES_STATE: u32 = 0;
@@ -50,6 +54,13 @@ macro_rules! field {
 pub fn pmu_wanted() -> bool {
     // SAFETY: a read of our own read-only global.
     unsafe { read_volatile(addr_of!(FEATURE_PMU)) != 0 }
+}
+
+/// Whether counters are read at sends and receives.
+#[inline(always)]
+pub fn pmu_turnaround_wanted() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(FEATURE_PMU_TURNAROUND)) != 0 }
 }
 
 /// Whether `sched_switch` passes the state of the task that leaves. The field itself may already say that the task

@@ -139,6 +139,10 @@ pub struct FlowStats {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread (hand-over).
     pub handovers: u64,
+    /// CPU cycles of the on-CPU part of the turnarounds; 0 unless asked for.
+    pub turnaround_cycles: u64,
+    /// Retired instructions of the same.
+    pub turnaround_instructions: u64,
     /// Initiator: roundtrips and their latency. Acceptor: requests served and their service time.
     pub answer_ns: Dist,
     /// Acceptor: arrival of a request until its first receive. Initiator: the same for replies.
@@ -337,7 +341,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 20 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 22 * 8 + 3 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 96);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

@@ -12,9 +12,9 @@ use courtside_wire::{
 
 use crate::{
     clock, field, image,
-    kernel::{current_task, now_ns, probe},
+    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
     maps::{add, add_one, flow_of, known_socket_state, settings, socket_state, task_state},
-    offset, peer, ring,
+    offset, peer, pmu, ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
     tcp, turnaround,
 };
@@ -537,6 +537,9 @@ fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64)
         return;
     }
     task.ready_ns = now;
+    if pmu_turnaround_wanted() {
+        task.sending_counts = pmu::counts(task);
+    }
     task.ready_sk = sk as u64;
     task.ready_image = socket.image;
     task.ready_port = if socket.transport == TRANSPORT_UDP {

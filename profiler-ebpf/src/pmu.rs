@@ -74,3 +74,25 @@ pub fn charge(task: Option<&mut TaskState>) {
     }
     *before = now;
 }
+
+/// Cycles and instructions of the running task so far.
+#[inline(always)]
+pub fn counts(task: &TaskState) -> [u64; 2] {
+    let mut counts = [task.counters[0], task.counters[1]];
+    let Some(before) = PMU_BEFORE.get(0) else {
+        return counts;
+    };
+    if before[4] != 0
+        && let (Some(cycles), Some(instructions)) = (read(&PMU_CYCLES), read(&PMU_INSTRUCTIONS))
+    {
+        counts[0] += cycles.counter.wrapping_sub(before[0]);
+        counts[1] += instructions.counter.wrapping_sub(before[1]);
+    }
+    counts
+}
+
+/// The same as they stood when the task came to its CPU: a wait adds nothing.
+#[inline(always)]
+pub fn counts_before_running(task: &TaskState) -> [u64; 2] {
+    [task.counters[0], task.counters[1]]
+}

@@ -117,6 +117,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     {
         if waited {
             task.handover_wake_ns = now;
+            task.handover_counts = pmu::counts_before_running(task);
         }
         task.handover_arrival_ns = waker.last_arrival_ns;
     }

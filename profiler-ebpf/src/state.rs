@@ -102,6 +102,12 @@ pub struct TaskState {
 
     /// Hardware counters: cycles, instructions, LLC references, LLC misses, enabled, running.
     pub counters: [u64; 6],
+    /// Cycles and instructions at the last send, where the prompt's turnaround starts, and at the hand-over.
+    pub sent_counts: [u64; 2],
+    pub start_counts: [u64; 2],
+    pub handover_counts: [u64; 2],
+    /// The same where the running send call began; 0 if that is not known.
+    pub sending_counts: [u64; 2],
     /// What has been added to the image's totals so far.
     pub flushed: Clocks,
     pub flushed_on_cpu_ns: u64,

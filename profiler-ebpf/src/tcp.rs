@@ -10,9 +10,9 @@ use courtside_wire::{ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
 
 use crate::{
     field, image,
-    kernel::{current_task, now_ns, probe},
+    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
     maps::{LISTENERS, add, flow_of, known_socket_state, lost, socket_state, task_state},
-    net, offset, peer, ring,
+    net, offset, peer, pmu, ring,
     state::{SockState, clear},
 };
 
@@ -106,6 +106,11 @@ fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
     };
     if socket.sending_ns == 0 {
         socket.sending_ns = now_ns();
+        if pmu_turnaround_wanted()
+            && let Some(task) = task_state(current_task())
+        {
+            task.sending_counts = pmu::counts(task);
+        }
     }
     0
 }

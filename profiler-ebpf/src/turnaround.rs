@@ -6,8 +6,10 @@
 use courtside_wire::{FlowStats, ROLE_ACCEPTOR};
 
 use crate::{
-    clock::clocks_at,
+    clock::{came_on_cpu_after, clocks_at},
+    kernel::pmu_turnaround_wanted,
     maps::add,
+    pmu,
     state::{Clocks, SockState, TaskState, clear},
 };
 
@@ -34,7 +36,25 @@ pub fn received(task: &mut TaskState, arrival: u64) {
         task.start_ns = arrival;
         task.start = clocks_at(task, arrival);
     }
+    if pmu_turnaround_wanted() {
+        task.start_counts = counts_at_start(task, arrival);
+    }
     task.read_sleep_ns = task.clocks.sleep_ns;
+}
+
+/// Cycles and instructions where the turnaround starts. Of a task that was on its CPU when the message arrived they are
+/// known only from the read on; whoever waited had spent none since it went to sleep.
+#[inline(always)]
+fn counts_at_start(task: &TaskState, arrival: u64) -> [u64; 2] {
+    if arrival < task.born_ns {
+        [0; 2]
+    } else if arrival <= task.sent_ns {
+        task.sent_counts
+    } else if came_on_cpu_after(task, arrival) {
+        pmu::counts_before_running(task)
+    } else {
+        pmu::counts(task)
+    }
 }
 
 /// Ends the turnaround of `task` with a send that began at `sent`, and books it.
@@ -43,6 +63,9 @@ pub fn received(task: &mut TaskState, arrival: u64) {
 #[inline(always)]
 pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u64, epoch: u32) {
     let end = clocks_at(task, sent);
+    if pmu_turnaround_wanted() {
+        book_counts(task, flow, unanswered, sent);
+    }
     let handover = if unanswered != 0 {
         unanswered
     } else {
@@ -90,6 +113,47 @@ pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u
     clear(&mut task.last_arrival_ns);
     clear(&mut task.handover_arrival_ns);
     clear(&mut task.handover_wake_ns);
+}
+
+/// Adds the cycles and instructions that `task` spent in the turnaround which the send at `sent` ends.
+#[inline(always)]
+fn book_counts(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u64) {
+    let end = if task.sending_counts[0] != 0 {
+        task.sending_counts
+    } else {
+        pmu::counts(task)
+    };
+    clear(&mut task.sending_counts[0]);
+    let handover = if unanswered != 0 {
+        unanswered
+    } else {
+        task.handover_arrival_ns
+    };
+    let start = if task.prompt_ns != 0 {
+        task.start_counts
+    } else if handover == 0 || sent <= handover {
+        end
+    } else if task.handover_wake_ns > handover {
+        task.handover_counts
+    } else if task.sent_ns > handover {
+        task.sent_counts
+    } else if task.born_ns > handover {
+        [0; 2]
+    } else {
+        end
+    };
+    // SAFETY: a live map value; every addition is atomic.
+    unsafe {
+        add(
+            &raw mut (*flow).turnaround_cycles,
+            end[0].saturating_sub(start[0]),
+        );
+        add(
+            &raw mut (*flow).turnaround_instructions,
+            end[1].saturating_sub(start[1]),
+        );
+    }
+    task.sent_counts = end;
 }
 
 /// Everything before the sending thread took over at `taken` is queued.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use merge::{Merge, merge, merge_dist};
+pub use merge::{Merge, add_turnaround_counters, merge, merge_dist};
 
 /// One window of raw facts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -308,12 +308,24 @@ pub struct Flow {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread.
     pub handovers: u64,
+    /// Cycles and instructions of the turnarounds' on-CPU part, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turnaround_counters: Option<TurnaroundCounters>,
     /// Initiator: latency. Acceptor: service time.
     pub answer: DistRaw,
     /// Arrival to first receive.
     pub queued: DistRaw,
     /// Each turnaround.
     pub turnaround: DistRaw,
+}
+
+/// What the CPU did in turnarounds; not scaled where counters are multiplexed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnaroundCounters {
+    /// CPU cycles.
+    pub cycles: u64,
+    /// Retired instructions.
+    pub instructions: u64,
 }
 
 /// CPU time of one image over the window.

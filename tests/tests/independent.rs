@@ -338,6 +338,47 @@ fn counters_are_charged_to_whom_they_belong() {
     }
 }
 
+/// With the CPU's clock in place of the counters, the cycles of a turnaround are its time on the CPU: of threads that
+/// are woken by a message, that spin, sleep, lock and read a disk in between, and that take over from others.
+#[test]
+fn cycles_of_turnarounds_are_their_time_on_the_cpu() {
+    let host = Host::take().unwrap();
+    for workload in [
+        &["relay", "--requests", "100"] as &[&str],
+        &["thread-pool", "--requests", "500", "--spin", "1ms"],
+    ] {
+        let mut command = Command::new(courtside_tests::harness::workload().unwrap());
+        command.args(workload).env("COURTSIDE_PMU_CLOCK", "1");
+        let Measured { snapshot, .. } = host.stat(&["--pmu-turnaround"], &mut command).unwrap();
+        let mut seen = 0;
+        for component in list(&snapshot.0, "components") {
+            let turnaround = &component["turnaround"];
+            let recipients = list(turnaround, "by_recipient").chain([turnaround]);
+            for sum in recipients.filter(|sum| number(sum, "on_cpu_ns").unwrap() > 50_000_000) {
+                let (cycles, on_cpu_ns) = (
+                    number(sum, "counters/cycles").unwrap(),
+                    number(sum, "on_cpu_ns").unwrap(),
+                );
+                // Sends and receives are timed before the counters are read.
+                let allowed = on_cpu_ns / 20;
+                assert!(
+                    cycles.abs_diff(on_cpu_ns) <= allowed,
+                    "{cycles} of {on_cpu_ns} ns: {component}"
+                );
+                let cpi = sum["counters"]["cpi"].as_f64().unwrap();
+                assert!((0.98..=1.02).contains(&cpi), "{cpi}: {component}");
+                seen += 1;
+            }
+        }
+        assert!(seen >= 2, "{}", snapshot.0["components"]);
+    }
+    // Not asked for, not known.
+    let Measured { snapshot, .. } = host.measure(&["ping-pong"]).unwrap();
+    for component in list(&snapshot.0, "components") {
+        assert_eq!(component["turnaround"]["counters"], Value::Null);
+    }
+}
+
 /// A machine whose PMU has no driver, as most virtual ones, has no counters: unknown, with a reason, never zero.
 #[test]
 fn counters_are_there_if_the_machine_has_them() {

@@ -257,6 +257,9 @@ pub struct MeasureArgs {
     /// Do not read hardware counters
     #[arg(long)]
     pub no_pmu: bool,
+    /// Count cycles and instructions of each turnaround, too: is it the waiting, or does each instruction cost more?
+    #[arg(long, conflicts_with = "no_pmu")]
+    pub pmu_turnaround: bool,
     /// Let the kernel time our own programs (some 20 ns more a run)
     #[arg(long)]
     pub program_cost: bool,

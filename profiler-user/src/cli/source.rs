@@ -103,6 +103,7 @@ impl MeasureArgs {
     pub fn wishes(&self) -> Wishes {
         Wishes {
             pmu: !self.no_pmu,
+            pmu_turnaround: self.pmu_turnaround,
             rtt_floor_ns: self.rtt_floor.constant_ns(),
             run_time_stats: self.program_cost,
         }

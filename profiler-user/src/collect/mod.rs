@@ -29,7 +29,7 @@ use crate::{
     frame::{Cost, Frame, Host, Pmu, PmuState, ProbeStatus, ProgramCost},
     probe::{
         facts::Facts,
-        load::{LoadError, Loaded, load},
+        load::{LoadError, Loaded, PmuUse, load},
         plan::plan,
         pmu,
     },
@@ -108,6 +108,7 @@ pub struct Session {
     names: names::Names,
     pmu: Pmu,
     counters: Option<pmu::Counters>,
+    pmu_use: PmuUse,
     /// Keeps the kernel's run-time accounting on; `None` where it was not asked for.
     run_time: Option<OwnedFd>,
     /// Images whose processes were all gone at the end of the last window.
@@ -152,8 +153,13 @@ impl Session {
         let host = sys::host::host(root);
         let facts = Facts::read(root)?;
         let (counters, pmu) = open_pmu(wishes, host.cpus);
+        let pmu_use = match &counters {
+            None => PmuUse::None,
+            Some(_) if wishes.pmu_turnaround => PmuUse::SwitchesAndTurnarounds,
+            Some(_) => PmuUse::Switches,
+        };
         let ring_bytes = sink.as_ref().map_or(0, |_| events::ring_bytes(host.cpus));
-        let mut loaded = load(&facts, &plan(&facts), counters.is_some(), ring_bytes)?;
+        let mut loaded = load(&facts, &plan(&facts), pmu_use, ring_bytes)?;
         if let Some(counters) = &counters
             && let Err(error) = counters.hand_over(&loaded.ebpf)
         {
@@ -196,6 +202,7 @@ impl Session {
             names: names::Names::new(root),
             pmu,
             counters,
+            pmu_use,
             run_time,
             gone: BTreeSet::new(),
             freed: Vec::new(),
@@ -267,13 +274,17 @@ impl Session {
         };
         let mut totals = Totals::default();
         let before = &self.before;
+        let pmu_use = self.pmu_use;
         let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
         let mut idle_flows = Vec::new();
         let mut moved = Vec::new();
         let mut busy = BTreeSet::new();
         decode::flows(ebpf, |key, now| {
             match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
-                Some(flow) => {
+                Some(mut flow) => {
+                    if pmu_use != PmuUse::SwitchesAndTurnarounds {
+                        flow.turnaround_counters = None;
+                    }
                     moved.push(key);
                     busy.insert(flow.image);
                     if flow.image != own_image {

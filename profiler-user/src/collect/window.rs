@@ -7,7 +7,9 @@ use courtside_wire::{
     TRANSPORT_UNIX, hist::bounds_of,
 };
 
-use crate::frame::{Counters, Cpu, Disk, DistRaw, Flow, PartsRaw, Role, Transport};
+use crate::frame::{
+    Counters, Cpu, Disk, DistRaw, Flow, PartsRaw, Role, Transport, TurnaroundCounters,
+};
 
 /// What a distribution gained. Extremes are the kernel's where they belong to `epoch`, else the bounds of the
 /// outermost buckets that gained.
@@ -92,6 +94,10 @@ pub(super) fn flow(
         unprompted: gained!(unprompted),
         unprompted_ns: gained!(unprompted_ns),
         handovers: gained!(handovers),
+        turnaround_counters: Some(TurnaroundCounters {
+            cycles: gained!(turnaround_cycles),
+            instructions: gained!(turnaround_instructions),
+        }),
         answer,
         queued: dist(&now.queued_ns, before.map(|b| &b.queued_ns), epoch),
         turnaround,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Counters, Cpu, Disk, DistRaw, Flow, Frame, Image, PartsRaw, PmuState, ProgramCost, Remote,
-    Role, Transport,
+    Role, Transport, TurnaroundCounters,
 };
 
 /// The bit that tells a remote end's number from an image's.
@@ -247,9 +247,20 @@ fn add_flow(sum: &mut Flow, more: &Flow) {
         sum.min_rtt_ns = more.min_rtt_ns;
     }
     add_parts(&mut sum.turnaround_parts, more.turnaround_parts);
+    add_turnaround_counters(&mut sum.turnaround_counters, more.turnaround_counters);
     merge_dist(&mut sum.answer, &more.answer);
     merge_dist(&mut sum.queued, &more.queued);
     merge_dist(&mut sum.turnaround, &more.turnaround);
+}
+
+/// Adds what is known; the sum of nothing known is unknown.
+pub fn add_turnaround_counters(
+    sum: &mut Option<TurnaroundCounters>,
+    more: Option<TurnaroundCounters>,
+) {
+    if let Some(more) = more {
+        add!(sum.get_or_insert_default(), more, cycles, instructions);
+    }
 }
 
 fn add_parts(sum: &mut PartsRaw, more: PartsRaw) {

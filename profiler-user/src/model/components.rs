@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::snapshot::{
     Component, ComponentKind, Counters, Cpu, Disk, Recipient, Requests, Turnaround,
+    TurnaroundCounters,
 };
 use super::view::GroupBy;
-use crate::frame::{self, DistRaw, Flow, Frame, Image, PartsRaw, Process, merge_dist};
+use crate::frame::{
+    self, DistRaw, Flow, Frame, Image, PartsRaw, Process, add_turnaround_counters, merge_dist,
+};
 
 /// Who one component is.
 #[derive(Debug, Default)]
@@ -192,6 +195,7 @@ pub(super) struct TurnaroundSum {
     pub count: u64,
     pub parts: PartsRaw,
     pub each: DistRaw,
+    counters: Option<frame::TurnaroundCounters>,
 }
 
 impl TurnaroundSum {
@@ -203,7 +207,16 @@ impl TurnaroundSum {
         sum.block_io_ns += parts.block_io_ns;
         sum.sleep_ns += parts.sleep_ns;
         sum.queued_ns += parts.queued_ns;
+        add_turnaround_counters(&mut self.counters, flow.turnaround_counters);
         merge_dist(&mut self.each, &flow.turnaround);
+    }
+
+    fn describe_counters(&self) -> Option<TurnaroundCounters> {
+        self.counters.map(|sum| TurnaroundCounters {
+            cycles: sum.cycles,
+            instructions: sum.instructions,
+            cpi: share(sum.cycles, sum.instructions),
+        })
     }
 
     /// The whole, which by definition is the sum of the parts.
@@ -344,6 +357,7 @@ impl Sums {
                 unprompted_count: self.unprompted_count,
                 unprompted_ns: self.unprompted_ns,
                 each_ns: (&self.turnaround.each).into(),
+                counters: self.turnaround.describe_counters(),
                 by_recipient: self
                     .by_recipient
                     .iter()
@@ -372,6 +386,7 @@ fn recipient(to: &str, sum: &TurnaroundSum) -> Recipient {
         sleep_ns,
         queued_ns,
         each_ns: (&sum.each).into(),
+        counters: sum.describe_counters(),
     }
 }
 

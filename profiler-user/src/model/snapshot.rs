@@ -233,7 +233,7 @@ pub struct Requests {
 }
 
 /// How long a component kept the ball.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Turnaround {
     /// How many turnarounds.
     pub count: u64,
@@ -255,12 +255,27 @@ pub struct Turnaround {
     pub unprompted_ns: u64,
     /// Each turnaround.
     pub each_ns: Dist,
+    /// What the CPU did in them; null unless `--pmu-turnaround` asked for it.
+    pub counters: Option<TurnaroundCounters>,
     /// The same by recipient of the send that ended it.
     pub by_recipient: Vec<Recipient>,
 }
 
+/// Cycles and instructions of the on-CPU part of turnarounds: more cycles at the same CPI is more work, a higher CPI is
+/// a slower CPU. A thread that was on its CPU when the message arrived is counted from the read on. Not scaled where
+/// counters are multiplexed; the CPI needs no scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnaroundCounters {
+    /// CPU cycles.
+    pub cycles: u64,
+    /// Retired instructions.
+    pub instructions: u64,
+    /// Cycles per instruction.
+    pub cpi: Option<f64>,
+}
+
 /// Turnarounds that ended in a send to one recipient.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recipient {
     /// Component id of the recipient.
     pub to: String,
@@ -280,6 +295,8 @@ pub struct Recipient {
     pub queued_ns: u64,
     /// Each turnaround to this recipient.
     pub each_ns: Dist,
+    /// What the CPU did in them; null unless `--pmu-turnaround` asked for it.
+    pub counters: Option<TurnaroundCounters>,
 }
 
 /// Who talked to whom.

@@ -47,6 +47,17 @@ pub enum LoadError {
     },
 }
 
+/// Where hardware counters are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PmuUse {
+    /// Nowhere.
+    None,
+    /// At context switches.
+    Switches,
+    /// At sends and receives, too.
+    SwitchesAndTurnarounds,
+}
+
 /// Programs and maps in the kernel.
 #[derive(Debug)]
 pub struct Loaded {
@@ -77,14 +88,15 @@ fn map_limits() -> Vec<(String, u32)> {
 pub fn load(
     facts: &Facts,
     planned: &[Planned],
-    pmu: bool,
+    pmu: PmuUse,
     ring_bytes: u32,
 ) -> Result<Loaded, LoadError> {
     if !facts.has_object {
         return Err(LoadError::NoObject);
     }
     let btf = Btf::from_sys_fs()?;
-    let pmu = u32::from(pmu);
+    let pmu_turnaround = u32::from(pmu == PmuUse::SwitchesAndTurnarounds);
+    let pmu = u32::from(pmu != PmuUse::None);
     let events = u32::from(ring_bytes != 0);
     let passes_state = u32::from(
         facts
@@ -110,6 +122,7 @@ pub fn load(
         .override_global(aya_log::LEVEL, &log_level, true)
         .override_global("OFFSETS", offsets, true)
         .override_global("FEATURE_PMU", &pmu, true)
+        .override_global("FEATURE_PMU_TURNAROUND", &pmu_turnaround, true)
         .override_global("FEATURE_EVENTS", &events, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)

@@ -17,6 +17,8 @@ pub static OBJECT: &[u8] =
 pub struct Wishes {
     /// Read hardware counters where there are any.
     pub pmu: bool,
+    /// Read them at sends and receives as well.
+    pub pmu_turnaround: bool,
     /// Constant floor for roundtrips; `None` uses each connection's minimum RTT.
     pub rtt_floor_ns: Option<u64>,
     /// Let the kernel measure the run time of our programs (costs some 20 ns a run).
@@ -27,6 +29,7 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             pmu: true,
+            pmu_turnaround: false,
             rtt_floor_ns: None,
             run_time_stats: false,
         }

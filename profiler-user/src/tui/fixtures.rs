@@ -59,6 +59,7 @@ fn turnaround(recipients: &[(&str, u64, u64)], per_mille: [u64; 5]) -> Turnaroun
             sleep_ns,
             queued_ns,
             each_ns,
+            counters: None,
         });
     }
     let flat = values
