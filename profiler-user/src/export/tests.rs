@@ -11,6 +11,7 @@ use super::parquet::Parquet;
 use super::perfetto::{Perfetto, proto::Trace};
 use super::tables::{Kind, Table, Value, tables};
 use super::{Piece, json};
+use crate::model::snapshot::TurnaroundCounters;
 use crate::model::{Snapshot, State, View, fixture, fold};
 use crate::tui::fixtures::{lossy, normal, overflowing, unknown_pmu};
 
@@ -37,7 +38,19 @@ fn windows() -> Vec<Snapshot> {
     chain.components[0].id = "program:odd".to_owned();
     chain.host.hostname = String::new();
     chain.edges[0].acceptor_only = true;
-    vec![normal(0), lossy(1), unknown_pmu(2), overflowing(3), chain]
+    let mut counted = normal(0);
+    for component in &mut counted.components {
+        let counters = TurnaroundCounters {
+            cycles: 3_000,
+            instructions: 2_000,
+            cpi: Some(1.5),
+        };
+        component.turnaround.counters = Some(counters);
+        for to in &mut component.turnaround.by_recipient {
+            to.counters = Some(counters);
+        }
+    }
+    vec![counted, lossy(1), unknown_pmu(2), overflowing(3), chain]
 }
 
 /// The files that pieces add up to.
@@ -177,6 +190,33 @@ fn nothing_recorded_still_makes_every_file() {
         expected.sort();
         assert_eq!(names, expected.iter().collect::<Vec<_>>());
     }
+}
+
+/// Names of all fields under `value`, and whether any of them is ever something else than null.
+fn fields(value: &serde_json::Value, place: &str, known: &mut BTreeMap<String, bool>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                let place = format!("{place}.{name}");
+                *known.entry(place.clone()).or_default() |= !value.is_null();
+                fields(value, &place, known);
+            }
+        }
+        serde_json::Value::Array(list) => {
+            list.iter().for_each(|value| fields(value, place, known));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_has_a_value_here_so_that_none_can_be_forgotten() {
+    let mut known = BTreeMap::new();
+    for window in windows() {
+        fields(&serde_json::to_value(window).unwrap(), "", &mut known);
+    }
+    let forgotten = known.iter().filter(|(_, has_value)| !**has_value);
+    assert_eq!(forgotten.collect::<Vec<_>>(), []);
 }
 
 #[test]

@@ -30,6 +30,9 @@ pub(super) fn dialog(view: &View<'_>, number: usize, component: &Component) -> M
                 (fact("turnaround, mean", &mean(turnaround.total_ns, turnaround.count)))
                 (fact("CPUs", &ratio(Some(view.share(component.cpu.on_cpu_ns)))))
                 (fact("CPI", &ratio(component.counters.and_then(|c| c.cpi))))
+                @if let Some(counters) = turnaround.counters {
+                    (fact("CPI with the ball", &ratio(counters.cpi)))
+                }
             }
             @if turnaround.count > 0 {
                 h3 { "Turnaround by recipient" }

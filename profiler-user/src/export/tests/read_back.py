@@ -22,6 +22,11 @@ def dist(prefix, value):
     return cells
 
 
+def on_cpu(prefix, value):
+    value = value or {}
+    return {f"{prefix}{name}": value.get(name) for name in ["cycles", "instructions", "cpi"]}
+
+
 def pick(value, names):
     return {name: value[name] for name in names.split()}
 
@@ -68,13 +73,15 @@ def expected(number, snapshot):
             **dist("queued", c["requests"]["queued_ns"]),
             **{f"turnaround_{name}": turnaround[name] for name in ["count", "total_ns", *PARTS]},
             **pick(turnaround, "unprompted_count unprompted_ns"),
+            **on_cpu("turnaround_", turnaround["counters"]),
             **dist("turnaround_each", turnaround["each_ns"]),
         )
         for process in c["processes"]:
             add("processes", component=c["id"], **process)
         for to in turnaround["by_recipient"]:
-            cells = {name: value for name, value in to.items() if name != "each_ns"}
-            add("turnarounds", component=c["id"], **cells, **dist("each", to["each_ns"]))
+            cells = {name: value for name, value in to.items() if name not in ("each_ns", "counters")}
+            more = on_cpu("", to["counters"]) | dist("each", to["each_ns"])
+            add("turnarounds", component=c["id"], **cells, **more)
     for edge in snapshot["edges"]:
         cells = {name: value for name, value in edge.items() if name not in ("latency_ns", "service_ns")}
         add("edges", **cells, **dist("latency", edge["latency_ns"]), **dist("service", edge["service_ns"]))

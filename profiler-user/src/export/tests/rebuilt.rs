@@ -61,6 +61,15 @@ fn dist(row: &Row, prefix: &str) -> Json {
     dist
 }
 
+fn turnaround_counters(row: &Row, prefix: &str) -> Json {
+    let names = ["cycles", "instructions", "cpi"];
+    let fields = names.map(|name| format!("{prefix}{name}={name}")).join(" ");
+    match &row[&format!("{prefix}cycles")] {
+        Cell::Null => Json::Null,
+        _ => object(row, &fields),
+    }
+}
+
 fn with(mut object: Json, more: &[(&str, Json)]) -> Json {
     for (name, value) in more {
         object[*name] = value.clone();
@@ -100,7 +109,8 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
         let own = [("component", &row["id"])];
         let recipients = of("turnarounds", &own).into_iter().map(|row| {
             let fields = format!("to count total_ns {PARTS}");
-            with(object(&row, &fields), &[("each_ns", dist(&row, "each"))])
+            let more = [("each_ns", dist(&row, "each")), ("counters", turnaround_counters(&row, ""))];
+            with(object(&row, &fields), &more)
         });
         let counters = match &row["cycles"] {
             Cell::Null => Json::Null,
@@ -140,6 +150,7 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
                             ("unprompted_count", cell(&row, "unprompted_count")),
                             ("unprompted_ns", cell(&row, "unprompted_ns")),
                             ("each_ns", dist(&row, "turnaround_each")),
+                            ("counters", turnaround_counters(&row, "turnaround_")),
                             ("by_recipient", recipients.collect()),
                         ],
                     ),

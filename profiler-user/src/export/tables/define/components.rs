@@ -4,7 +4,7 @@
 
 use super::super::{Getter, Item, Kind, Row, Table, Value};
 use super::{BYTES, EXACT, NAME, NS, NUMBER, RATIO, SCALED, SUM, count, real, table};
-use crate::model::snapshot::{Component, ComponentKind, Counters, Recipient};
+use crate::model::snapshot::{Component, ComponentKind, Counters, Recipient, TurnaroundCounters};
 use Value::{Count, Null, Text};
 
 fn component(get: for<'a> fn(&'a Component) -> Value<'a>) -> Getter {
@@ -204,6 +204,9 @@ pub(super) fn components() -> Table {
     ] {
         t.add(name, Kind::Count, unit, meaning, error, get);
     }
+    turnaround_counters(&mut t, "turnaround_", |row| {
+        component_of(row).and_then(|c| c.turnaround.counters.as_ref())
+    });
     t.dist("turnaround_each", "single turnarounds", false, |row| {
         component_of(row).map(|c| &c.turnaround.each_ns)
     });
@@ -379,11 +382,56 @@ pub(super) fn turnarounds() -> Table {
     ] {
         t.add(name, Kind::Count, unit, meaning, error, get);
     }
+    turnaround_counters(&mut t, "", |row| match row.item {
+        Item::Turnaround(_, it) => it.counters.as_ref(),
+        _ => None,
+    });
     t.dist("each", "single turnarounds", false, |row| match row.item {
         Item::Turnaround(_, it) => Some(&it.each_ns),
         _ => None,
     });
     t
+}
+
+/// Null unless they were asked for.
+fn turnaround_counters(
+    t: &mut Table,
+    prefix: &str,
+    of: for<'a> fn(Row<'a>) -> Option<&'a TurnaroundCounters>,
+) {
+    fn cell(
+        get: fn(&TurnaroundCounters) -> Value<'static>,
+        of: for<'a> fn(Row<'a>) -> Option<&'a TurnaroundCounters>,
+    ) -> Getter {
+        Box::new(move |row| of(row).map_or(Null, get))
+    }
+    for (name, kind, unit, meaning, get) in [
+        (
+            "cycles",
+            Kind::Count,
+            NUMBER,
+            "CPU cycles while it had the ball; null without --pmu-turnaround",
+            cell(|c| Count(c.cycles), of),
+        ),
+        (
+            "instructions",
+            Kind::Count,
+            NUMBER,
+            "instructions retired while it had the ball",
+            cell(|c| Count(c.instructions), of),
+        ),
+        (
+            "cpi",
+            Kind::Real,
+            RATIO,
+            "cycles / instructions of these",
+            cell(|c| real(c.cpi), of),
+        ),
+    ] {
+        let error = "not scaled when multiplexed";
+        t.add(format!("{prefix}{name}"), kind, unit, meaning, error, get);
+        t.or_null();
+    }
 }
 
 fn component_key(t: &mut Table) {
