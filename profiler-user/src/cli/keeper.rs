@@ -49,6 +49,19 @@ impl Keeper {
         })
     }
 
+    /// Has this done, and waits for what comes of it; `None` if the thread has ended.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = channel();
+        self.run(move || {
+            // We wait for it.
+            let _ = answer.send(job());
+        });
+        answered.recv().ok()
+    }
+
     /// Does this when what was asked for before is done.
     pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
         if let Some(jobs) = &self.jobs {

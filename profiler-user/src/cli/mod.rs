@@ -10,6 +10,7 @@ mod export;
 mod keeper;
 pub mod live;
 mod output;
+mod player;
 mod record;
 pub mod recorded;
 mod recorder;
@@ -27,15 +28,21 @@ use std::{
     io::{self, IsTerminal, Write},
     path::Path,
     process::ExitCode,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use args::{Cli, Command, TopArgs};
+use keeper::Keeper;
 use source::{Kernel, Snapshots};
+use top::Keep;
 
-use crate::frame::{ProbeState, ProbeStatus};
+use crate::{
+    frame::{ProbeState, ProbeStatus},
+    record::Ring,
+};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -100,6 +107,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     if args.measure.verbose {
         report_probes(measurement.probes(), true);
     }
+    let (ring, keep) = keep_last(args, root)?;
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
     let variable = |name: &str| env::var(name).ok();
@@ -109,9 +117,27 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
         duration: args.duration,
         export_dir: args.output.clone(),
     };
-    let snapshots = Box::new(Snapshots::new(measurement, view));
-    top::run(snapshots, args.interval, &options)?;
+    let snapshots = Box::new(Snapshots::new(measurement, view).with_ring(ring));
+    top::run(snapshots, args.interval, &options, Some(keep))?;
     Ok(0)
+}
+
+/// How long the dashboard looks back when R is pressed, and how much memory that may take.
+const KEEP_NS: u64 = 300 * 1_000_000_000;
+const KEEP_BYTES: usize = 16 << 20;
+
+/// What the last minutes are kept in and with.
+fn keep_last(args: &TopArgs, root: &Path) -> anyhow::Result<(Arc<Mutex<Ring>>, Keep)> {
+    let ring = Ring::new(KEEP_NS, KEEP_BYTES).context("cannot keep the last minutes in memory")?;
+    let ring = Arc::new(Mutex::new(ring));
+    let header = record::header(&args.select, args.interval, &[], root);
+    let keeper = Keeper::start(&args.output, root)?;
+    let keep = Keep {
+        ring: Arc::clone(&ring),
+        header,
+        keeper,
+    };
+    Ok((ring, keep))
 }
 
 /// Lets the kernel programs speak on stderr: with `-v`, or as `RUST_LOG` says.

@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs::File,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -16,7 +17,7 @@ use rustix::process::Signal;
 use tokio::process::Child;
 
 use super::{
-    args::{RecordArgs, nanoseconds},
+    args::{RecordArgs, SelectArgs, nanoseconds},
     clock::Clock,
     keeper::{Keeper, folder_of, stamp},
     recorder::Shared,
@@ -95,20 +96,7 @@ fn begin(
         kernel.attach(&wishes)
     }?;
     report_probes(measurement.probes(), args.measure.verbose);
-    let started = SystemTime::now();
-    let header = Header {
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: sys::host::host(root),
-        started_unix_ns: started.duration_since(UNIX_EPOCH).map_or(0, nanoseconds),
-        interval_ns: nanoseconds(args.interval),
-        command: args
-            .command
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
-        part: 0,
-        view: args.select.wish(),
-    };
+    let header = header(&args.select, args.interval, &args.command, root);
     let bounds = args.bounds().unwrap_or_default();
     files
         .recorder(&header, bounds)
@@ -138,6 +126,28 @@ fn begin(
         },
     };
     Ok((session, waiter, child, keeper))
+}
+
+/// How and where recording begins now.
+pub(super) fn header(
+    select: &SelectArgs,
+    interval: Duration,
+    command: &[OsString],
+    root: &Path,
+) -> Header {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH);
+    Header {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: sys::host::host(root),
+        started_unix_ns: started.map_or(0, nanoseconds),
+        interval_ns: nanoseconds(interval),
+        command: command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        part: 0,
+        view: select.wish(),
+    }
 }
 
 /// A recording under way.

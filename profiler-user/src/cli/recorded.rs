@@ -15,13 +15,13 @@ use anyhow::{Context, bail, ensure};
 use super::args::SelectArgs;
 use crate::{
     frame::{Frame, Merge},
-    model::{Snapshot, State, View, fold},
+    model::{REMEMBERED_WINDOWS, Snapshot, State, View, fold},
     record::{ReadError, Recording},
 };
 
 /// What happened in windows before the first one that was asked for still tells who serves; the fold forgets it after
 /// so many.
-pub(super) const WARM_UP: usize = 60;
+const WARM_UP: usize = REMEMBERED_WINDOWS as usize;
 
 /// Windows by number, from 0: one, or the first and the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,14 @@ impl Recorded {
         })
     }
 
+    pub(super) fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
     /// Hands on each window, with its number. A damaged one is left out, and told.
     pub(super) fn frames(
         &self,
@@ -122,7 +130,7 @@ impl Recorded {
         &self,
         mut take: impl FnMut(usize, &Snapshot) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut state = self.state_before();
+        let mut state = self.state_before(*self.range.start());
         self.frames(|number, frame| take(number, &fold(&mut state, &frame, &self.view)))
     }
 
@@ -166,17 +174,22 @@ impl Recorded {
     }
 
     fn fold_merged(&self, merge: Merge) -> Snapshot {
-        fold(&mut self.state_before(), &merge.finish(), &self.view)
+        fold(
+            &mut self.state_before(*self.range.start()),
+            &merge.finish(),
+            &self.view,
+        )
     }
 
-    /// What the windows before the first one tell.
-    fn state_before(&self) -> State {
+    /// What the windows before this one tell: the same as if all had been folded from the first.
+    pub(super) fn state_before(&self, number: usize) -> State {
+        let before = (0..number).rev().map(|number| self.recording.frame(number));
+        // A damaged window is none.
+        let mut frames: Vec<Frame> = before.filter_map(Result::ok).take(WARM_UP).collect();
+        frames.reverse();
         let mut state = State::default();
-        let first = *self.range.start();
-        for number in first.saturating_sub(WARM_UP)..first {
-            if let Ok(frame) = self.recording.frame(number) {
-                fold(&mut state, &frame, &self.view);
-            }
+        for frame in frames {
+            fold(&mut state, &frame, &self.view);
         }
         state
     }

@@ -2,18 +2,58 @@
 //!
 //! In: a recording. Out: as `top`, or as `stat`. Must not know: how a recording is read, what a window means.
 
+use std::{
+    env,
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
 use super::{
     args::ReplayArgs,
-    output::{Output, Reader},
+    output::{self, Output},
+    player::Player,
     recorded::Recorded,
+    stat::Unused,
+    top,
 };
-use crate::export::table;
+use crate::{
+    export::table,
+    sys::local_time::utc_offset_s,
+    tui::{Replay, UiState},
+};
 
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
     let recorded = Recorded::open(&args.file, None, &args.select)?;
-    let mut output = Output::open("-".as_ref(), args.color)?;
-    let text = table::render(&recorded.whole()?, output.style());
-    match output.write(&text)? {
-        Reader::There | Reader::Gone => Ok(0),
+    if !io::stdout().is_terminal() {
+        return whole(args, &recorded);
     }
+    let variable = |name: &str| env::var(name).ok();
+    let options = top::Options {
+        color: output::wants_color(args.color, true, variable),
+        ascii: top::ascii_locale(variable),
+        duration: None,
+        export_dir: args.output.clone(),
+    };
+    let recording = recorded.recording();
+    let first = recording.windows().next();
+    let start_s = first.map_or(0, |window| window.start_unix_ns / 1_000_000_000);
+    let replay = Replay::new(recording.windows().len(), utc_offset_s(start_s));
+    let interval = Duration::from_nanos(recording.header().interval_ns);
+    let mut state = UiState::new(options.theme(), interval).replaying(replay);
+    if let Some(fault) = recording.faults().first() {
+        state.say_error(fault.to_string());
+    }
+    top::replay(Player::new(recorded), state, &options)?;
+    Ok(0)
+}
+
+/// Prints all windows as one.
+fn whole(args: &ReplayArgs, recorded: &Recorded) -> anyhow::Result<u8> {
+    let mut output = Output::open("-".as_ref(), args.color)?;
+    let snapshot = recorded.whole()?;
+    output.write(&table::render(&snapshot, output.style()))?;
+    let mut unused = Unused::new(&args.select.entry);
+    unused.look(&snapshot);
+    unused.report();
+    Ok(0)
 }

@@ -3,13 +3,19 @@
 //! In: wishes and a view. Out: [`Snapshots`], one for each window. Must not know: how the kernel is measured; tests
 //! put another [`Kernel`] in its place.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
 
 use super::{args::MeasureArgs, live::Source};
 use crate::{
     collect::{Session, Sink, Wishes},
     frame::{Frame, ProbeStatus},
     model::{Snapshot, State, View, fold},
+    record::Ring,
     sys::privileges,
 };
 
@@ -115,6 +121,8 @@ pub struct Snapshots {
     measurement: Box<dyn Measurement>,
     state: State,
     view: View,
+    /// Where the last minutes are kept.
+    ring: Option<Arc<Mutex<Ring>>>,
 }
 
 impl Snapshots {
@@ -125,6 +133,16 @@ impl Snapshots {
             measurement,
             state: State::default(),
             view,
+            ring: None,
+        }
+    }
+
+    /// Keeps the last minutes there, too.
+    #[must_use]
+    pub fn with_ring(self, ring: Arc<Mutex<Ring>>) -> Self {
+        Self {
+            ring: Some(ring),
+            ..self
         }
     }
 }
@@ -132,6 +150,11 @@ impl Snapshots {
 impl Source for Snapshots {
     fn next(&mut self) -> anyhow::Result<Snapshot> {
         let frame = self.measurement.window()?;
+        if let Some(ring) = &self.ring {
+            let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.push(&frame)
+                .context("cannot keep a window in memory")?;
+        }
         Ok(fold(&mut self.state, &frame, &self.view))
     }
 

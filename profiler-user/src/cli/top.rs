@@ -1,6 +1,6 @@
 //! `courtside top`: the dashboard on a real terminal.
 //!
-//! In: a [`Source`] and keys. Out: the screen, exported snapshots. The terminal is given back as it was on quit, error,
+//! In: a [`Source`] or a recording, and keys. Out: the screen, exported snapshots, the last minutes as a recording. The terminal is given back as it was on quit, error,
 //! panic and every signal that can be caught. Must not know: what is drawn, where snapshots come from.
 
 use std::{
@@ -8,8 +8,11 @@ use std::{
     io::{self, IsTerminal as _, Write as _, stdout},
     panic,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
@@ -26,12 +29,20 @@ use ratatui::{
     layout::{Position, Rect},
 };
 use rustix::process::{Signal, getpid, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 
-use super::live::{Live, Source};
+use super::{
+    keeper::{Keeper, stamp},
+    live::{Live, Source},
+    player::Player,
+};
 use crate::{
     model::Snapshot,
-    tui::{Action, Theme, UiState, render},
+    record::{Header, Ring},
+    tui::{Action, Target, Theme, UiState, render},
 };
 
 /// How the dashboard looks, and where it exports to.
@@ -62,22 +73,134 @@ pub fn ascii_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
 ///
 /// # Errors
 /// When standard output is no terminal, the terminal cannot be set up, or the source fails.
-pub fn run(source: Box<dyn Source>, interval: Duration, options: &Options) -> anyhow::Result<()> {
+pub fn run(
+    source: Box<dyn Source>,
+    interval: Duration,
+    options: &Options,
+    keep: Option<Keep>,
+) -> anyhow::Result<()> {
     if !stdout().is_terminal() {
         bail!(
             "the dashboard needs a terminal, and standard output is none; `courtside stat` prints the same numbers"
         );
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = runtime()?;
+    let live = Live::start(source, interval)?;
+    let state = UiState::new(options.theme(), interval);
+    let keep = keep.map(Box::new);
+    let feed = Feed::Live { live, keep };
+    runtime.block_on(drive(feed, state, options))
+}
+
+/// Shows the dashboard over a recording until the user quits or a signal ends it.
+///
+/// # Errors
+/// When the terminal cannot be set up, or the recording cannot be read any more.
+pub(super) fn replay(player: Player, state: UiState, options: &Options) -> anyhow::Result<()> {
+    let mut state = state;
+    let mut player = Box::new(player);
+    player.show(&mut state, Target::Window(0))?;
+    runtime()?.block_on(drive(Feed::Replay(player), state, options))
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the event loop")?;
-    let live = Live::start(source, interval)?;
-    let theme = Theme {
-        color: options.color,
-        ascii: options.ascii,
-    };
-    runtime.block_on(drive(live, UiState::new(theme, interval), options))
+        .context("cannot start the event loop")
+}
+
+impl Options {
+    /// How everything is drawn.
+    #[must_use]
+    pub fn theme(&self) -> Theme {
+        Theme {
+            color: self.color,
+            ascii: self.ascii,
+        }
+    }
+}
+
+/// What the last minutes can be kept with.
+pub struct Keep {
+    pub(super) ring: Arc<Mutex<Ring>>,
+    pub(super) header: Header,
+    /// Creates files in the folder for exports.
+    pub(super) keeper: Keeper,
+}
+
+/// Where windows come from.
+enum Feed {
+    Live { live: Live, keep: Option<Box<Keep>> },
+    Replay(Box<Player>),
+}
+
+impl Feed {
+    /// Waits for the next window and hands it to the dashboard. Nothing is lost if the wait is given up.
+    async fn next(&mut self, state: &mut UiState) -> anyhow::Result<()> {
+        match self {
+            Self::Live { live, .. } => {
+                let update = live.next().await;
+                let window = update.context("the thread that collects has ended")??;
+                state.observe(window.snapshot, window.missed);
+            }
+            Self::Replay(player) => {
+                match player.due(state) {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+                player.advance(state)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what only this kind of source can do.
+    fn act(&mut self, action: Action, state: &mut UiState, folder: &Path) -> anyhow::Result<()> {
+        match (self, action) {
+            (Self::Live { live, .. }, Action::Reset) => live.reset(),
+            (Self::Live { live, .. }, Action::Interval(interval)) => live.set_interval(interval),
+            (
+                Self::Live {
+                    keep: Some(keep), ..
+                },
+                Action::Keep,
+            ) => keep_last(state, keep, folder),
+            (Self::Replay(player), Action::Show(target)) => player.show(state, target)?,
+            (feed, Action::Export) => export(state, folder, feed.keeper()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn keeper(&self) -> Option<&Keeper> {
+        match self {
+            Self::Live { keep, .. } => keep.as_ref().map(|keep| &keep.keeper),
+            Self::Replay(_) => None,
+        }
+    }
+}
+
+/// Writes the last minutes into a recording and says so, or says why not.
+fn keep_last(state: &mut UiState, keep: &Keep, folder: &Path) {
+    let (ring, header) = (Arc::clone(&keep.ring), keep.header.clone());
+    let name = format!("courtside-{}.rec", stamp(SystemTime::now()));
+    let (path, shown) = (folder.join(&name), name.clone());
+    let kept = keep.keeper.ask(move || -> anyhow::Result<u64> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
+        let file = file.with_context(|| format!("cannot create {shown}"))?;
+        let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(ring.write(file, &header)?.windows)
+    });
+    match kept {
+        Some(Ok(windows)) => state.say(format!("{windows} windows kept in {name}")),
+        Some(Err(error)) => state.say_error(format!("not kept: {error:#}")),
+        None => state.say_error("not kept: the thread that keeps has ended"),
+    }
 }
 
 /// Whether the terminal is ours: in raw mode, on its alternate screen.
@@ -158,7 +281,7 @@ fn watch(kind: Signal) -> anyhow::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(kind.as_raw())).context("cannot watch for signals")
 }
 
-async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow::Result<()> {
+async fn drive(mut feed: Feed, mut state: UiState, options: &Options) -> anyhow::Result<()> {
     let mut terminate = watch(Signal::TERM)?;
     let mut interrupt = watch(Signal::INT)?;
     let mut hang_up = watch(Signal::HUP)?;
@@ -181,19 +304,14 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
         screen.draw(&state)?;
         tokio::select! {
             () = &mut end => return Ok(()),
-            update = live.next() => {
-                let window = update.context("the thread that collects has ended")??;
-                state.observe(window.snapshot, window.missed);
-            }
+            next = feed.next(&mut state) => next?,
             event = events.next() => match event {
                 Some(Ok(Event::Key(key))) => match state.key(key) {
                     None => {}
                     Some(Action::Quit) => return Ok(()),
                     Some(Action::Suspend) => screen.suspend().await?,
                     Some(Action::Redraw) => screen.redraw()?,
-                    Some(Action::Export) => export(&mut state, &options.export_dir),
-                    Some(Action::Reset) => live.reset(),
-                    Some(Action::Interval(interval)) => live.set_interval(interval),
+                    Some(action) => feed.act(action, &mut state, &options.export_dir)?,
                 },
                 Some(Ok(Event::Resize(width, height))) => state.resize(width, height),
                 Some(Ok(_)) => {}
@@ -209,12 +327,20 @@ async fn drive(mut live: Live, mut state: UiState, options: &Options) -> anyhow:
 }
 
 /// Writes the snapshot shown and says so, or says why not.
-fn export(state: &mut UiState, folder: &Path) {
+fn export(state: &mut UiState, folder: &Path, keeper: Option<&Keeper>) {
     let Some(snapshot) = state.snapshot() else {
         state.say_error("nothing measured yet, nothing to export");
         return;
     };
-    match write_snapshot(snapshot, folder) {
+    let (snapshot, folder) = (Arc::clone(snapshot), folder.to_owned());
+    let write = move || write_snapshot(&snapshot, &folder);
+    let written = match keeper {
+        Some(keeper) => keeper
+            .ask(write)
+            .unwrap_or_else(|| bail!("the thread that keeps has ended")),
+        None => write(),
+    };
+    match written {
         Ok(name) => state.say(format!("written to {name}")),
         Err(error) => state.say_error(format!("not exported: {error:#}")),
     }

@@ -56,7 +56,7 @@ fn dashboard() {
         export_dir: env::var_os(EXPORT).map_or_else(env::temp_dir, PathBuf::from),
     };
     let interval = Duration::from_millis(if end == "normal" { 500 } else { 20 });
-    run(Box::new(Play { window: 0, end }), interval, &options).unwrap();
+    run(Box::new(Play { window: 0, end }), interval, &options, None).unwrap();
 }
 
 /// A child that does not outlive its test.
@@ -304,7 +304,7 @@ fn without_a_terminal_the_error_says_what_to_do() {
         export_dir: PathBuf::new(),
     };
     if !stdout().is_terminal() {
-        let error = run(Box::new(source), Duration::from_secs(1), &options).unwrap_err();
+        let error = run(Box::new(source), Duration::from_secs(1), &options, None).unwrap_err();
         assert!(error.to_string().contains("courtside stat"), "{error}");
     }
 }

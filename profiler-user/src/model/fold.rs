@@ -23,7 +23,7 @@ pub struct State {
 
 /// For how many windows a component that served requests is known to do so. One that works on a request for longer
 /// than a window must not be taken for a client that brings its own work.
-const REMEMBERED_WINDOWS: u64 = 60;
+pub const REMEMBERED_WINDOWS: u64 = 60;
 
 impl State {
     /// Notes who serves in this window, and says who did lately.

@@ -17,7 +17,7 @@ mod tests;
 pub mod view;
 pub mod words;
 
-pub use fold::{State, fold};
+pub use fold::{REMEMBERED_WINDOWS, State, fold};
 pub use schema::{SCHEMA_NAMES, schema_json};
 pub use snapshot::Snapshot;
 pub use view::{EntryWish, GroupBy, Selection, View};

@@ -7,6 +7,7 @@ pub mod btf;
 pub mod cgroup;
 pub mod cgroup_ids;
 pub mod host;
+pub mod local_time;
 pub mod privileges;
 pub mod process;
 pub mod program;

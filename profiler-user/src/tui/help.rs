@@ -1,6 +1,6 @@
 //! Help: what the view's columns mean, and what the keys do.
 //!
-//! In: the view's table and a width. Out: lines. Must not know: the state beyond that.
+//! In: the view's table, a width, whether it is a recording. Out: lines. Must not know: the state beyond that.
 
 use ratatui::{
     style::Style,
@@ -15,7 +15,8 @@ use super::{
     text,
 };
 
-const KEY_HELP: [(&str, &str); 15] = [
+/// Keys that do the same in a recording.
+const KEY_HELP: [(&str, &str); 7] = [
     ("Tab 1–9", "next view, view by number"),
     ("↑ ↓ j k", "move; PgUp PgDn by pages, g G to the ends"),
     ("← → h l", "previous, next component in Turnaround"),
@@ -23,10 +24,29 @@ const KEY_HELP: [(&str, &str); 15] = [
     ("Esc", "back; clears the filter"),
     ("/", "filter by words that must all match"),
     ("s S", "sort by the next column, reverse"),
+];
+
+const LIVE_HELP: [(&str, &str); 5] = [
     ("Space", "pause the screen; measuring goes on"),
     ("r", "measure anew: forget the past"),
+    ("R", "keep the last five minutes as a recording"),
     ("e", "export what is shown as JSON to the current folder"),
     ("+ -", "longer, shorter windows"),
+];
+
+const REPLAY_HELP: [(&str, &str); 6] = [
+    ("Space", "stop, go on"),
+    ("t T", "next, previous window"),
+    (
+        "J",
+        "jump: 14:03:22, +90s, -5m, 50%, or a window's number from 0",
+    ),
+    ("+ -", "faster, slower"),
+    ("r", "from the beginning"),
+    ("e", "export what is shown as JSON to the current folder"),
+];
+
+const LAST_HELP: [(&str, &str); 4] = [
     ("Ctrl-L", "draw anew"),
     ("Ctrl-Z", "suspend"),
     ("?", "this help; any other key closes it"),
@@ -42,7 +62,7 @@ const PART_HELP: [&str; 5] = [
 ];
 
 /// The help of a view, wrapped to `width` columns.
-pub(super) fn lines(view: View, width: usize) -> Vec<Line<'static>> {
+pub(super) fn lines(view: View, width: usize, replay: bool) -> Vec<Line<'static>> {
     let columns = view.spec().columns;
     let mut lines = vec![heading(
         &format!("{}: {}", view.names().0, view.purpose()),
@@ -69,7 +89,8 @@ pub(super) fn lines(view: View, width: usize) -> Vec<Line<'static>> {
     }
     lines.push(Line::default());
     lines.push(heading("Keys", width));
-    for (keys, what) in KEY_HELP {
+    let here = if replay { &REPLAY_HELP[..] } else { &LIVE_HELP };
+    for &(keys, what) in KEY_HELP.iter().chain(here).chain(&LAST_HELP) {
         entry(&mut lines, keys, ACCENT, what, width);
     }
     lines.push(Line::default());

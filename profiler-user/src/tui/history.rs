@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 /// How many windows are remembered.
-pub(super) const WINDOWS: usize = 120;
+pub const WINDOWS: usize = 120;
 
 /// The past of many things of one kind. Each ring ends with the newest window; memory is bounded by the keys seen
 /// in the last [`WINDOWS`] windows.

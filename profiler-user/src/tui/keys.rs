@@ -9,6 +9,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
     help,
+    replay::Target,
     state::{Action, UiState, View},
 };
 
@@ -30,15 +31,84 @@ impl UiState {
                 _ => {}
             }
         }
-        if self.editing {
+        if self
+            .replay
+            .as_ref()
+            .is_some_and(|replay| replay.typing.is_some())
+        {
+            self.jump_key(key)
+        } else if self.editing {
             self.edit_key(key);
             None
         } else if self.help.is_some() {
             self.help_key(key.code);
             None
+        } else if let Some(action) = self.replay_key(key.code) {
+            action
         } else {
             self.view_key(key)
         }
+    }
+
+    /// What a key does only in a recording, or does there in another way; `None` if it does neither.
+    fn replay_key(&mut self, code: KeyCode) -> Option<Option<Action>> {
+        let replay = self.replay.as_mut()?;
+        let show = |window| Some(Action::Show(Target::Window(window)));
+        match code {
+            KeyCode::Char('t') => {
+                replay.playing = false;
+                Some(show(replay.stepped(1)))
+            }
+            KeyCode::Char('T') => {
+                replay.playing = false;
+                Some(show(replay.stepped(-1)))
+            }
+            KeyCode::Char('J') => {
+                replay.typing = Some(String::new());
+                Some(None)
+            }
+            KeyCode::Char('+' | '=') => {
+                replay.step_speed(true);
+                Some(None)
+            }
+            KeyCode::Char('-') => {
+                replay.step_speed(false);
+                Some(None)
+            }
+            KeyCode::Char('r') => Some(show(0)),
+            // There is nothing newer to keep than what is recorded.
+            KeyCode::Char('R') => Some(None),
+            _ => None,
+        }
+    }
+
+    /// Types a target to jump to.
+    fn jump_key(&mut self, key: KeyEvent) -> Option<Action> {
+        let replay = self.replay.as_mut()?;
+        let mut text = replay.typing.take().unwrap_or_default();
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Esc => return None,
+            KeyCode::Enter if text.is_empty() => return None,
+            KeyCode::Backspace if text.is_empty() => return None,
+            KeyCode::Enter => match text.parse() {
+                Ok(target) => {
+                    replay.playing = false;
+                    return Some(Action::Show(target));
+                }
+                Err(why) => {
+                    replay.typing = Some(text);
+                    self.say_error(why);
+                    return None;
+                }
+            },
+            KeyCode::Backspace => drop(text.pop()),
+            KeyCode::Char('u') if control => text.clear(),
+            KeyCode::Char(c) if !control => text.push(c),
+            _ => {}
+        }
+        replay.typing = Some(text);
+        None
     }
 
     fn edit_key(&mut self, key: KeyEvent) {
@@ -67,7 +137,7 @@ impl UiState {
     fn help_key(&mut self, code: KeyCode) {
         let page = self.page() as u16;
         let line = self.help.unwrap_or(0);
-        let lines = help::lines(self.view, self.size.0).len() as u16;
+        let lines = help::lines(self.view, self.size.0, self.replay.is_some()).len() as u16;
         let last = lines.saturating_sub(page);
         self.help = match code {
             KeyCode::Down | KeyCode::Char('j') => Some((line + 1).min(last)),
@@ -126,6 +196,7 @@ impl UiState {
                 return Some(Action::Reset);
             }
             KeyCode::Char('e') => return Some(Action::Export),
+            KeyCode::Char('R') => return Some(Action::Keep),
             KeyCode::Char('+' | '=') => return self.step_interval(1),
             KeyCode::Char('-') => return self.step_interval(-1),
             _ => {}

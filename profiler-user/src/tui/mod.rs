@@ -14,6 +14,7 @@ mod help;
 mod histogram;
 mod history;
 mod keys;
+mod replay;
 mod screen;
 mod shown;
 mod state;
@@ -24,6 +25,8 @@ mod tests;
 mod text;
 mod views;
 
+pub use history::WINDOWS as PAST_WINDOWS;
+pub use replay::{Replay, Target};
 pub use screen::render;
 pub use state::{Action, UiState, View};
 pub use style::Theme;

@@ -57,7 +57,7 @@ fn draw(frame: &mut Frame, area: Rect, state: &UiState) {
 
 fn draw_body(frame: &mut Frame, area: Rect, state: &UiState) {
     if let Some(first) = state.help {
-        let lines = help::lines(state.view, usize::from(area.width));
+        let lines = help::lines(state.view, usize::from(area.width), state.replay.is_some());
         let last = lines.len().saturating_sub(usize::from(area.height)) as u16;
         frame.render_widget(Paragraph::new(lines).scroll((first.min(last), 0)), area);
         return;
@@ -194,7 +194,9 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
         .replace(".00", "")
         .replace(".0", "")
         .replace(' ', "");
-    let (word, style) = if state.paused() {
+    let (word, style) = if state.replay.is_some() {
+        ("REPLAY", GOOD)
+    } else if state.paused() {
         (
             " PAUSED ",
             WARN.add_modifier(ratatui::style::Modifier::REVERSED),
@@ -202,10 +204,21 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
     } else {
         ("LIVE", GOOD)
     };
-    let live = Line::from(vec![
-        Span::styled(word, style),
-        Span::raw(format!(" {interval}")),
-    ]);
+    let (long, short) = match &state.replay {
+        Some(replay) => {
+            let at = format!("{}/{}", replay.number, replay.windows.saturating_sub(1));
+            let how = if replay.playing {
+                replay.speed_text()
+            } else {
+                "stopped".to_owned()
+            };
+            let clock = replay.clock(snapshot.window.start_unix_ns);
+            (format!(" {clock}  {at}  {how}"), format!(" {clock} {at}"))
+        }
+        None => (format!(" {interval}"), format!(" {interval}")),
+    };
+    let [live, live_short] =
+        [long, short].map(|rest| Line::from(vec![Span::styled(word, style), Span::raw(rest)]));
     let kernel = &snapshot.host.kernel;
     let release: String = kernel.split(['-', '+']).next().unwrap_or("").to_owned();
     let host = text::clip(&snapshot.host.hostname, 20);
@@ -233,8 +246,8 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
     let identity = [
         Piece::new("courtside", "", STRONG, 5),
         Piece {
-            long: live.clone(),
-            short: live,
+            long: live,
+            short: live_short,
             rank: 0,
         },
         Piece::new(
@@ -364,7 +377,15 @@ fn footer(state: &UiState, width: u16) -> Line<'static> {
         0 => String::new(),
         n => format!("{}/{n} ", position + 1),
     };
-    let left = if state.editing {
+    let typing = state.replay.as_ref().and_then(|r| r.typing.as_ref());
+    let left = if let (Some(text), None) = (typing, &state.message) {
+        Line::from(vec![
+            Span::styled(" J ", ACCENT),
+            Span::styled(text::clip_end(text, room.saturating_sub(12)), STRONG),
+            Span::styled("▏", ACCENT),
+            Span::styled("  14:03:22, +90s, -5m, 50%, or a number", DIM),
+        ])
+    } else if state.editing {
         let hint = "  words or key:value, Enter keeps, Esc clears";
         Line::from(vec![
             Span::styled(" / ", ACCENT),
@@ -422,6 +443,19 @@ fn hints(state: &UiState, room: usize) -> Line<'static> {
             rank: 1,
         }
     };
+    if state.replay.is_some() {
+        let pieces = [
+            key("q", "quit", 2),
+            key("?", "help", 1),
+            filter,
+            key("Space", if state.paused() { "go on" } else { "stop" }, 3),
+            key("t T", "step", 4),
+            key("J", "jump", 5),
+            key("+ -", "speed", 6),
+            key("e", "export", 7),
+        ];
+        return fit(&pieces, room).0;
+    }
     let pieces = [
         key("q", "quit", 2),
         key("?", "help", 1),

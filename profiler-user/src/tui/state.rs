@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     filter::Filter,
+    replay::{Replay, Target},
     shown::Shown,
     style::Theme,
     table::{self, Context, Spec, TableState},
@@ -86,7 +87,7 @@ impl View {
 }
 
 /// What only the outside can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Action {
     /// End the dashboard.
     Quit,
@@ -100,6 +101,10 @@ pub enum Action {
     Reset,
     /// Measure windows of this length from now on.
     Interval(Duration),
+    /// Keep the last minutes as a recording, and tell what came of it.
+    Keep,
+    /// Show another window of the recording ([`UiState::replay`]).
+    Show(Target),
 }
 
 /// A word in the bottom line about something that just happened.
@@ -137,6 +142,8 @@ pub struct UiState {
     pub(super) message: Option<Message>,
     /// Columns and rows of the screen.
     pub(super) size: (usize, usize),
+    /// Where in a recording this is.
+    pub(super) replay: Option<Replay>,
 }
 
 impl UiState {
@@ -159,6 +166,7 @@ impl UiState {
             help: None,
             message: None,
             size: (80, 24),
+            replay: None,
         }
     }
 
@@ -208,14 +216,26 @@ impl UiState {
 
     /// Whether the screen stands still.
     pub(super) fn paused(&self) -> bool {
-        self.frozen.is_some()
+        match &self.replay {
+            Some(replay) => !replay.playing,
+            None => self.frozen.is_some(),
+        }
     }
 
     pub(super) fn toggle_pause(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.playing = !replay.playing && !replay.is_at_end();
+            return;
+        }
         self.frozen = match self.frozen {
             Some(_) => None,
             None => Some(self.live.clone()),
         };
+    }
+
+    /// Forgets all windows, to be told those before another one.
+    pub fn rewind(&mut self) {
+        self.live = Shown::default();
     }
 
     pub(super) fn forget(&mut self) {

@@ -9,7 +9,7 @@ use ratatui::{
     style::Color,
 };
 
-use super::{Action, Theme, UiState, View, fixtures, render};
+use super::{Action, Replay, Target, Theme, UiState, View, fixtures, render};
 use crate::model::Snapshot;
 
 const FULL: Theme = Theme {
@@ -405,4 +405,64 @@ fn a_shop_of_many_services_has_a_map() {
     let screens =
         [(80, 24), (120, 40), (160, 60)].map(|(width, height)| screen(&state, width, height));
     insta::assert_snapshot!("map_shop", screens.join("\n"));
+}
+
+/// A recording of windows from 22:13:20 UTC on, looked at where it is an hour later.
+fn recorded(windows: u64) -> UiState {
+    let mut state = UiState::new(FULL, Duration::from_secs(1)).replaying(Replay::new(300, 3600));
+    for (number, snapshot) in fixtures::windows(fixtures::normal, windows).enumerate() {
+        state.observe(snapshot, 0);
+        state.at(number);
+    }
+    state
+}
+
+#[test]
+fn a_recording_says_where_it_is() {
+    let mut state = recorded(50);
+    let sizes = [(40, 20), (80, 24), (120, 40)];
+    let playing = sizes.map(|(width, height)| screen(&state, width, height));
+    press(&mut state, " ++J+9");
+    let jumping = screen(&state, 80, 24);
+    press(&mut state, "x\n");
+    let refused = screen(&state, 80, 24);
+    press(&mut state, "\x1b?");
+    let help = screen(&state, 80, 40);
+    let screens = [&playing[..], &[jumping, refused, help]].concat();
+    insta::assert_snapshot!("replay", screens.join("\n"));
+}
+
+#[test]
+fn keys_move_through_a_recording() {
+    let mut state = recorded(50);
+    let show = |number| Some(Action::Show(Target::Window(number)));
+    assert_eq!(press(&mut state, "t"), show(50));
+    assert!(!state.replay().unwrap().playing);
+    assert_eq!(press(&mut state, "T"), show(48));
+    assert_eq!(press(&mut state, " "), None);
+    assert!(state.replay().unwrap().playing);
+    assert_eq!(
+        press(&mut state, "J-5m\n"),
+        Some(Action::Show(Target::By(-300.0)))
+    );
+    assert_eq!(press(&mut state, "J\x1b"), None);
+    assert_eq!(press(&mut state, "J\n"), None);
+    // Digits are no views and q does not quit while typing.
+    assert_eq!(press(&mut state, "J2q"), None);
+    assert_eq!(press(&mut state, "\x08\n"), show(2));
+    assert_eq!(state.view, View::Components);
+    assert_eq!(press(&mut state, "r"), show(0));
+    assert_eq!(press(&mut state, "e"), Some(Action::Export));
+    assert_eq!(press(&mut state, "R"), None);
+    press(&mut state, "+");
+    assert_eq!(state.replay().unwrap().speed(), 2.0);
+    // Nothing goes on behind the end.
+    state.at(299);
+    press(&mut state, " ");
+    assert!(!state.replay().unwrap().playing);
+    assert_eq!(press(&mut state, "t"), show(299));
+    // Live, none of this is there.
+    let mut live = seen(fixtures::normal, 1, FULL);
+    assert_eq!(press(&mut live, "tTJ"), None);
+    assert_eq!(press(&mut live, "R"), Some(Action::Keep));
 }
