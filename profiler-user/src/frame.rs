@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use merge::{Merge, add_turnaround_counters, merge, merge_dist};
+pub use merge::{Merge, add_turnaround_counters, merge, merge_dist, plus};
 
 /// One window of raw facts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

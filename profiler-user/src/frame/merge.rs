@@ -207,7 +207,8 @@ impl Merge {
     }
 }
 
-fn plus(sum: &mut u64, more: u64) {
+/// Adds, and stays at the highest number rather than begin anew: a damaged recording may say anything.
+pub fn plus(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
 }
 

@@ -11,7 +11,7 @@ use super::snapshot::{
 };
 use super::view::GroupBy;
 use crate::frame::{
-    self, DistRaw, Flow, Frame, Image, PartsRaw, Process, add_turnaround_counters, merge_dist,
+    self, DistRaw, Flow, Frame, Image, PartsRaw, Process, add_turnaround_counters, merge_dist, plus,
 };
 
 /// Who one component is.
@@ -201,12 +201,12 @@ pub(super) struct TurnaroundSum {
 impl TurnaroundSum {
     fn add(&mut self, flow: &Flow) {
         let (sum, parts) = (&mut self.parts, &flow.turnaround_parts);
-        self.count += flow.turnarounds;
-        sum.on_cpu_ns += parts.on_cpu_ns;
-        sum.run_queue_ns += parts.run_queue_ns;
-        sum.block_io_ns += parts.block_io_ns;
-        sum.sleep_ns += parts.sleep_ns;
-        sum.queued_ns += parts.queued_ns;
+        plus(&mut self.count, flow.turnarounds);
+        plus(&mut sum.on_cpu_ns, parts.on_cpu_ns);
+        plus(&mut sum.run_queue_ns, parts.run_queue_ns);
+        plus(&mut sum.block_io_ns, parts.block_io_ns);
+        plus(&mut sum.sleep_ns, parts.sleep_ns);
+        plus(&mut sum.queued_ns, parts.queued_ns);
         add_turnaround_counters(&mut self.counters, flow.turnaround_counters);
         merge_dist(&mut self.each, &flow.turnaround);
     }
@@ -228,7 +228,9 @@ impl TurnaroundSum {
             sleep_ns,
             queued_ns,
         } = self.parts;
-        on_cpu_ns + run_queue_ns + block_io_ns + sleep_ns + queued_ns
+        [on_cpu_ns, run_queue_ns, block_io_ns, sleep_ns, queued_ns]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -272,7 +274,7 @@ impl Sums {
     fn add_flow(&mut self, flow: &Flow, peer: usize) {
         self.active = true;
         if flow.role == frame::Role::Acceptor {
-            self.served += flow.answered;
+            plus(&mut self.served, flow.answered);
             merge_dist(&mut self.service, &flow.answer);
             merge_dist(&mut self.queued, &flow.queued);
         }
@@ -280,41 +282,41 @@ impl Sums {
         if flow.turnarounds > 0 {
             self.by_recipient.entry(peer).or_default().add(flow);
         }
-        self.unprompted_count += flow.unprompted;
-        self.unprompted_ns += flow.unprompted_ns;
+        plus(&mut self.unprompted_count, flow.unprompted);
+        plus(&mut self.unprompted_ns, flow.unprompted_ns);
     }
 
     fn add_cpu(&mut self, from: &frame::Cpu) {
-        self.active |= from.on_cpu_ns + from.run_queue_ns + from.block_io_ns > 0
-            || from.voluntary_switches + from.involuntary_switches > 0;
+        self.active |= from.on_cpu_ns | from.run_queue_ns | from.block_io_ns > 0
+            || from.voluntary_switches | from.involuntary_switches > 0;
         let cpu = &mut self.cpu;
-        cpu.on_cpu_ns += from.on_cpu_ns;
-        cpu.run_queue_ns += from.run_queue_ns;
-        cpu.block_io_ns += from.block_io_ns;
-        cpu.voluntary_switches += from.voluntary_switches;
-        cpu.involuntary_switches += from.involuntary_switches;
+        plus(&mut cpu.on_cpu_ns, from.on_cpu_ns);
+        plus(&mut cpu.run_queue_ns, from.run_queue_ns);
+        plus(&mut cpu.block_io_ns, from.block_io_ns);
+        plus(&mut cpu.voluntary_switches, from.voluntary_switches);
+        plus(&mut cpu.involuntary_switches, from.involuntary_switches);
         if let Some(from) = &from.counters {
             let sum = self.counters.get_or_insert_default();
-            sum.cycles += from.cycles;
-            sum.instructions += from.instructions;
-            sum.enabled_ns += from.enabled_ns;
-            sum.running_ns += from.running_ns;
+            plus(&mut sum.cycles, from.cycles);
+            plus(&mut sum.instructions, from.instructions);
+            plus(&mut sum.enabled_ns, from.enabled_ns);
+            plus(&mut sum.running_ns, from.running_ns);
             for (sum, from) in [
                 (&mut sum.llc_references, from.llc_references),
                 (&mut sum.llc_misses, from.llc_misses),
             ] {
-                *sum = from.map_or(*sum, |n| Some(sum.unwrap_or(0) + n));
+                *sum = from.map_or(*sum, |n| Some(sum.unwrap_or(0).saturating_add(n)));
             }
         }
     }
 
     fn add_disk(&mut self, from: &frame::Disk) {
-        self.active |= from.reads + from.writes > 0;
+        self.active |= from.reads | from.writes > 0;
         let disk = &mut self.disk;
-        disk.reads += from.reads;
-        disk.writes += from.writes;
-        disk.read_bytes += from.read_bytes;
-        disk.write_bytes += from.write_bytes;
+        plus(&mut disk.reads, from.reads);
+        plus(&mut disk.writes, from.writes);
+        plus(&mut disk.read_bytes, from.read_bytes);
+        plus(&mut disk.write_bytes, from.write_bytes);
         merge_dist(&mut disk.latency, &from.latency);
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::components::Directory;
 use super::snapshot::Edge;
-use crate::frame::{DistRaw, Flow, Frame, Role, Transport, merge_dist};
+use crate::frame::{DistRaw, Flow, Frame, Role, Transport, merge_dist, plus};
 
 /// What an edge is kept for. Component indices of a [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,17 +76,17 @@ impl EdgeSum {
                 (flow.messages_sent, flow.bytes_sent),
             ),
         };
-        traffic.messages_sent += out.0;
-        traffic.bytes_sent += out.1;
-        traffic.messages_received += back.0;
-        traffic.bytes_received += back.1;
+        plus(&mut traffic.messages_sent, out.0);
+        plus(&mut traffic.bytes_sent, out.1);
+        plus(&mut traffic.messages_received, back.0);
+        plus(&mut traffic.bytes_received, back.1);
         match flow.role {
             Role::Initiator => {
-                self.answered += flow.answered;
+                plus(&mut self.answered, flow.answered);
                 merge_dist(&mut self.latency, &flow.answer);
             }
             Role::Acceptor => {
-                self.served += flow.answered;
+                plus(&mut self.served, flow.answered);
                 merge_dist(&mut self.service, &flow.answer);
             }
             Role::Unknown => {}
@@ -96,7 +96,7 @@ impl EdgeSum {
             (flow.min_rtt_ns > 0).then_some(flow.min_rtt_ns),
         ];
         self.min_rtt_ns = known.into_iter().flatten().min();
-        self.retransmits += flow.retransmits;
+        plus(&mut self.retransmits, flow.retransmits);
         self.lower_bound |= flow.ambiguous > 0
             || flow.midlife_turns > 0
             || flow.role == Role::Unknown && flow.messages_sent > 0 && flow.messages_received > 0;
@@ -173,7 +173,7 @@ impl Edges {
             let own = directory.of(flow.image);
             let key = key(end, own, peer, flow.transport, port);
             // An edge is traffic: a gap before a send whose bytes are booked elsewhere is none.
-            if flow.bytes_sent + flow.bytes_received + flow.retransmits > 0 {
+            if flow.bytes_sent | flow.bytes_received | flow.retransmits > 0 {
                 sums.entry(key).or_default().add(flow, end);
             }
         }

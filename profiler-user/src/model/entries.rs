@@ -96,8 +96,7 @@ impl Graph<'_> {
         edges
             .iter()
             .filter_map(|key| self.edges.get(key))
-            .map(|sum| sum.served)
-            .sum()
+            .fold(0, |all, sum| all.saturating_add(sum.served))
     }
 
     fn is_wished(&self, wish: &EntryWish, key: &EdgeKey) -> bool {
@@ -233,8 +232,7 @@ pub(super) fn per_request(entries: &[EntryPoint], key: &EdgeKey, edge: &EdgeSum)
     let requests: u64 = entries
         .iter()
         .filter(|entry| entry.shares[key.from] > 0.0 || entry.edges.contains(key))
-        .map(|entry| entry.requests)
-        .sum();
+        .fold(0, |all, entry| all.saturating_add(entry.requests));
     (requests > 0).then(|| edge.roundtrips() as f64 / requests as f64)
 }
 

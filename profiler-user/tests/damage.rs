@@ -1,0 +1,181 @@
+//! Recordings damaged on purpose, from a seed: whatever the bytes are, the reader and all behind it cope.
+//!
+//! In: small recordings. Out: nothing, or the seed that breaks something. `COURTSIDE_DAMAGE_SECONDS` makes it go on for
+//! that time; `COURTSIDE_DAMAGE_SEED` tries one seed again.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
+use std::{
+    env, fs, panic,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use courtside::{
+    frame::Frame,
+    model::State,
+    record::{Header, Kind, Recording, Writer},
+};
+
+#[path = "../../fuzz/src/exercise.rs"]
+mod exercise;
+
+const CASES: u64 = 1000;
+
+/// Numbers that look random and are the same for a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end.max(1) as u64) as usize
+    }
+
+    fn range(&mut self, end: usize, longest: usize) -> std::ops::Range<usize> {
+        let from = self.below(end);
+        from..(from + 1 + self.below(longest)).min(end)
+    }
+}
+
+/// Damages bytes in one to four places.
+fn damage(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    for _ in 0..1 + dice.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = dice.below(bytes.len());
+        match dice.below(7) {
+            0 => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes[at] = dice.roll() as u8,
+            2 => bytes.truncate(at),
+            3 => {
+                let range = dice.range(bytes.len(), 200);
+                bytes.drain(range);
+            }
+            4 => {
+                let copy = bytes[dice.range(bytes.len(), 400)].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            5 => {
+                let numbers = [0, 1, 0xFF, u64::MAX, u64::MAX / 2, 1 << 31, 1 << 25];
+                let number = numbers[dice.below(numbers.len())].to_le_bytes();
+                let size = if dice.below(2) == 0 { 4 } else { 8 };
+                for (byte, new) in bytes[at..].iter_mut().zip(&number[..size]) {
+                    *byte = *new;
+                }
+            }
+            _ => {
+                let range = dice.range(bytes.len(), 64);
+                bytes[range].fill(0);
+            }
+        }
+    }
+}
+
+/// Damages the text of a window: other numbers, missing and repeated pieces.
+fn damage_text(text: &str, dice: &mut Dice) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..1 + dice.below(4) {
+        let digits: Vec<(usize, &str)> = text
+            .match_indices(|c: char| c.is_ascii_digit())
+            .filter(|&(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_digit()))
+            .collect();
+        if digits.is_empty() {
+            return text;
+        }
+        let from = digits[dice.below(digits.len())].0;
+        let rest = &text[from..];
+        let length = rest.find(|c: char| !c.is_ascii_digit());
+        let to = from + length.unwrap_or(rest.len());
+        let numbers = [
+            "0",
+            "1",
+            "2147483648",
+            "4294967295",
+            "18446744073709551615",
+            "9223372036854775808",
+            "65535",
+            "-1",
+            "1e300",
+            "null",
+        ];
+        text.replace_range(from..to, numbers[dice.below(numbers.len())]);
+    }
+    text
+}
+
+fn frames() -> Vec<Frame> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/v1/every.rec");
+    let recording = Recording::open(&golden).unwrap();
+    recording.frames().map(Result::unwrap).collect()
+}
+
+fn recording(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = Writer::new(file.reopen().unwrap(), &Header::default()).unwrap();
+    for payload in payloads {
+        writer.record(Kind::WINDOW, 1, 2, payload).unwrap();
+    }
+    writer.record(Kind::EVENTS, 1, 2, b"events").unwrap();
+    writer.finish().unwrap();
+    fs::read(file.path()).unwrap()
+}
+
+/// Tries one seed after the other.
+fn try_all(mut one: impl FnMut(&mut Dice)) {
+    let number = |name| {
+        env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    if let Some(seed) = number("COURTSIDE_DAMAGE_SEED") {
+        return one(&mut Dice(seed));
+    }
+    let time = number("COURTSIDE_DAMAGE_SECONDS").map(Duration::from_secs);
+    let begun = Instant::now();
+    let mut seed = 0;
+    while time.map_or(seed < CASES, |time| begun.elapsed() < time) {
+        let result = panic::catch_unwind(panic::AssertUnwindSafe(|| one(&mut Dice(seed))));
+        assert!(result.is_ok(), "COURTSIDE_DAMAGE_SEED={seed} breaks it");
+        seed += 1;
+    }
+    println!("{seed} cases");
+}
+
+#[test]
+fn damaged_bytes_break_nothing() {
+    let payloads: Vec<_> = frames()
+        .iter()
+        .map(|f| serde_json::to_vec(f).unwrap())
+        .collect();
+    let sound = recording(&payloads);
+    try_all(|dice| {
+        let mut bytes = sound.clone();
+        damage(&mut bytes, dice);
+        exercise::recording(&bytes);
+    });
+}
+
+#[test]
+fn windows_that_say_anything_break_nothing() {
+    let frames = frames();
+    let text = serde_json::to_string(&frames[0]).unwrap();
+    try_all(|dice| {
+        let damaged = damage_text(&text, dice);
+        let Ok(frame) = serde_json::from_str::<Frame>(&damaged) else {
+            return;
+        };
+        let mut state = State::default();
+        exercise::look(&mut state, &frame);
+        exercise::look(
+            &mut state,
+            &courtside::frame::merge([frames[1].clone(), frame]),
+        );
+    });
+}
