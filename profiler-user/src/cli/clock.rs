@@ -21,6 +21,8 @@ pub(super) struct Clock {
     /// Intervals that are over.
     intervals: u32,
     progress: bool,
+    /// How often the kernel's maps are read in between, and when they were last.
+    drain: Option<(Duration, Instant)>,
 }
 
 impl Clock {
@@ -35,7 +37,31 @@ impl Clock {
             interval,
             intervals: 0,
             progress,
+            drain: None,
         }
+    }
+
+    /// Wakes up to read the kernel's maps, too.
+    pub(super) fn draining(self, every: Duration) -> Self {
+        Self {
+            drain: Some((every, self.started)),
+            ..self
+        }
+    }
+
+    fn end_of_drain(&self) -> Option<Instant> {
+        let (every, last) = self.drain?;
+        last.checked_add(every)
+    }
+
+    /// Whether it is time to read the kernel's maps; then the next time is counted from now.
+    pub(super) fn drain_is_over(&mut self) -> bool {
+        let now = Instant::now();
+        let over = self.end_of_drain().is_some_and(|end| now >= end);
+        if let (true, Some((_, last))) = (over, &mut self.drain) {
+            *last = now;
+        }
+        over
     }
 
     fn end(&self) -> Option<Instant> {
@@ -50,10 +76,15 @@ impl Clock {
     /// The next instant at which something is due.
     pub(super) fn next(&self) -> Option<Instant> {
         let progress = self.progress.then(|| Instant::now() + PROGRESS_EVERY);
-        [self.end(), self.end_of_interval(), progress]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.end(),
+            self.end_of_interval(),
+            self.end_of_drain(),
+            progress,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn is_over(&self) -> bool {

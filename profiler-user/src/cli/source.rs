@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use super::{args::MeasureArgs, live::Source};
 use crate::{
     collect::{Session, Sink, Wishes},
-    frame::{Frame, ProbeStatus},
+    frame::{Frame, Merge, ProbeStatus},
     model::{Snapshot, State, View, fold},
     record::Ring,
     sys::privileges,
@@ -121,6 +121,8 @@ pub struct Snapshots {
     measurement: Box<dyn Measurement>,
     state: State,
     view: View,
+    /// Parts of the window that were read before its end.
+    begun: Merge,
     /// Where the last minutes are kept.
     ring: Option<Arc<Mutex<Ring>>>,
 }
@@ -133,8 +135,19 @@ impl Snapshots {
             measurement,
             state: State::default(),
             view,
+            begun: Merge::default(),
             ring: None,
         }
+    }
+
+    /// Reads the window so far. The kernel's maps then forget processes that are gone, which nothing does while a long
+    /// window lasts; the window goes on.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be read.
+    pub fn drain(&mut self) -> anyhow::Result<()> {
+        self.begun.add(self.measurement.window()?);
+        Ok(())
     }
 
     /// Keeps the last minutes there, too.
@@ -149,7 +162,11 @@ impl Snapshots {
 
 impl Source for Snapshots {
     fn next(&mut self) -> anyhow::Result<Snapshot> {
-        let frame = self.measurement.window()?;
+        let mut frame = self.measurement.window()?;
+        if self.begun.windows() > 0 {
+            self.begun.add(frame);
+            frame = std::mem::take(&mut self.begun).finish();
+        }
         if let Some(ring) = &self.ring {
             let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             ring.push(&frame)
@@ -160,6 +177,7 @@ impl Source for Snapshots {
 
     fn reset(&mut self) {
         self.state = State::default();
+        self.begun = Merge::default();
         // If the window cannot be ended now, the next one cannot either, and tells why.
         let _ = self.measurement.window();
     }

@@ -29,18 +29,20 @@ use crate::{
 };
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+/// How often the kernel's maps are read while one window lasts long, so that they do not fill with what is gone.
+const DRAIN_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     let view = args.select.view();
     target::check(root, &view)?;
-    let mut printer = Printer {
+    let printer = Printer {
         output: Output::open(&args.output.output, args.output.color)?,
         format: args.output.format(),
     };
     let mut waiter = Waiter::new().context("cannot receive signals")?;
     let measurement = kernel.attach(&args.measure.wishes())?;
     report_probes(measurement.probes(), args.measure.verbose);
-    let mut snapshots = Snapshots::new(measurement, view);
+    let snapshots = Snapshots::new(measurement, view);
     let mut child = match args.command.first() {
         Some(name) => Some(
             waiter
@@ -56,20 +58,19 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
         (duration, _) => Some(duration.unwrap_or(DURATION_DEFAULT)),
     };
     let show_progress = child.is_none() && args.interval.is_none() && io::stderr().is_terminal();
-    let mut clock = Clock::start(limit, args.interval, show_progress);
-    let mut unused = Unused::new(&args.select.entry);
-    let mut print = || {
-        let snapshot = snapshots.next()?;
-        unused.look(&snapshot);
-        printer.print(&snapshot)
+    let mut clock = Clock::start(limit, args.interval, show_progress).draining(DRAIN_EVERY);
+    let mut results = Results {
+        snapshots,
+        printer,
+        unused: Unused::new(&args.select.entry),
     };
-    let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), &mut print)?;
+    let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), &mut results)?;
     clock.clear_progress();
     if reader == Reader::There {
-        print()?;
-        unused.report();
+        results.print()?;
+        results.unused.report();
     }
-    drop(snapshots); // detaches before the command is waited for any longer
+    drop(results); // detaches before the command is waited for any longer
     match (event, child) {
         (Event::Ended(status), _) => Ok(wait::exit_code(status)),
         (event, Some(mut child)) => {
@@ -123,21 +124,41 @@ fn measure(
     waiter: &mut Waiter,
     clock: &mut Clock,
     mut child: Option<&mut Child>,
-    mut print: impl FnMut() -> anyhow::Result<Reader>,
+    results: &mut Results,
 ) -> anyhow::Result<(Event, Reader)> {
     loop {
         let event = waiter.until(clock.next(), child.as_deref_mut())?;
         if event != Event::Time || clock.is_over() {
             return Ok((event, Reader::There));
         }
-        if clock.interval_is_over() && print()? == Reader::Gone {
-            return Ok((event, Reader::Gone));
+        if clock.interval_is_over() {
+            if results.print()? == Reader::Gone {
+                return Ok((event, Reader::Gone));
+            }
+        } else if clock.drain_is_over() {
+            results.snapshots.drain()?;
         }
         clock.show_progress(|elapsed| {
             let limit = clock.limit().map(humantime::format_duration);
             let of = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
             format!("measuring: {elapsed}s{of}, Ctrl-C ends it and prints")
         });
+    }
+}
+
+/// Windows, and where they are printed.
+struct Results {
+    snapshots: Snapshots,
+    printer: Printer,
+    unused: Unused,
+}
+
+impl Results {
+    /// Ends the window and prints it.
+    fn print(&mut self) -> anyhow::Result<Reader> {
+        let snapshot = self.snapshots.next()?;
+        self.unused.look(&snapshot);
+        self.printer.print(&snapshot)
     }
 }
 
@@ -255,6 +276,23 @@ mod tests {
         assert!((1..=4).contains(&windows), "{windows}");
         let printed = serde_json::Deserializer::from_str(&text).into_iter::<Snapshot>();
         assert_eq!(printed.count(), windows as usize);
+    }
+
+    #[test]
+    fn a_window_read_in_parts_is_one_window() {
+        let fake = Fake::default();
+        let measurement = fake.attach(&Wishes::default()).unwrap();
+        let mut snapshots = Snapshots::new(measurement, View::default());
+        let one = snapshots.next().unwrap();
+        snapshots.drain().unwrap();
+        snapshots.drain().unwrap();
+        let three = snapshots.next().unwrap();
+        assert_eq!(three.window.duration_ns, 3 * one.window.duration_ns);
+        assert_eq!(three.edges[0].roundtrips, 3 * one.edges[0].roundtrips);
+        // What was begun is forgotten by the next, and by a reset.
+        snapshots.drain().unwrap();
+        snapshots.reset();
+        assert_eq!(snapshots.next().unwrap().edges, one.edges);
     }
 
     #[test]
