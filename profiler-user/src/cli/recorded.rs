@@ -156,7 +156,7 @@ impl Recorded {
         mut take: impl FnMut(&Snapshot),
     ) -> anyhow::Result<Snapshot> {
         let each = self.count().div_ceil(most.max(1)) as u64;
-        let mut state = self.state_before();
+        let mut state = self.state_before(*self.range.start());
         let (mut whole, mut piece) = (Merge::default(), Merge::default());
         self.frames(|_, frame| {
             whole.add(frame.clone());
