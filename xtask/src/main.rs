@@ -51,9 +51,18 @@ enum Task {
         /// How often everything is measured; the table holds medians
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
+        /// Something smaller instead
+        #[command(subcommand)]
+        of: Option<BenchOf>,
     },
     /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
     Test,
+}
+
+#[derive(Subcommand)]
+enum BenchOf {
+    /// Measure what recordings cost, and write docs/recording-cost.md
+    Record,
 }
 
 fn run() -> anyhow::Result<()> {
@@ -62,7 +71,11 @@ fn run() -> anyhow::Result<()> {
         Task::BuildEbpf => ebpf::build().map(drop),
         Task::Build { release } => build::courtside(release).map(drop),
         Task::Demo { real } => demo::demo(real),
-        Task::Bench { rounds } => bench::bench(rounds),
+        Task::Bench { of: None, rounds } => bench::bench(rounds),
+        Task::Bench {
+            of: Some(BenchOf::Record),
+            ..
+        } => bench::record::bench(),
         Task::Test => test::test(),
     }
 }

@@ -16,6 +16,7 @@ mod fixed;
 mod load;
 mod own;
 mod programs;
+pub mod record;
 mod report;
 
 use attached::{Attached, Variant};

@@ -1,0 +1,123 @@
+//! `cargo xtask bench record`: what recordings cost.
+//!
+//! In: the bench of the record module, which prints JSON. Out: docs/recording-cost.md.
+//! Must not know: what a recording is made of.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{machine, report::Machine};
+use crate::sh;
+
+/// Measure, print, and write the page.
+pub fn bench() -> Result<()> {
+    let machine = machine()?;
+    let folder = sh::target_dir().join("bench");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let output = sh::output(
+        sh::cargo()
+            .args([
+                "bench",
+                "--package",
+                "profiler-user",
+                "--bench",
+                "record",
+                "--",
+            ])
+            .arg(&folder),
+    )?;
+    let last = output.lines().last().unwrap_or_default();
+    let results: Value = serde_json::from_str(last).context("the bench printed no JSON")?;
+    let page = page(&machine, &results);
+    let path = sh::root().join("docs/recording-cost.md");
+    fs::write(&path, &page).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{page}");
+    eprintln!("xtask: written to docs/recording-cost.md");
+    Ok(())
+}
+
+fn page(machine: &Machine, results: &Value) -> String {
+    let Machine {
+        cpu,
+        cpus,
+        kernel,
+        load,
+        day,
+    } = machine;
+    let number = |path: &str| {
+        results
+            .pointer(path)
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::NAN)
+    };
+    let count = |path: &str| format!("{:.0}", number(path));
+    let ms = |path: &str| format!("{:.1} ms", number(path) / 1e6);
+    let mb = |path: &str| format!("{:.1} MB", number(path) / 1e6);
+    let share = |path: &str| format!("{:.3} %", 100.0 / number(path));
+    let both = |what: &str, text: &dyn Fn(&str) -> String, name: &str| {
+        format!(
+            "| {what} | {} | {} |\n",
+            text(&format!("/small/{name}")),
+            text(&format!("/large/{name}"))
+        )
+    };
+    let mut page = format!(
+        "# What recordings cost\n\n\
+         Written by `cargo xtask bench record`, which takes less than a minute. [recording.md](recording.md) has the format.\n\n\
+         {day}, {cpus} × {cpu}, Linux {kernel}; load average before it began: {load}.\n\n\
+         ## Windows\n\n\
+         The windows are those of the golden recording of four programs in a chain, and the same 25 times over with other \
+         numbers. One core does all of it.\n\n\
+         | | four programs | a hundred |\n|---|---|---|\n"
+    );
+    page += &both("components", &count, "components");
+    page += &both("flows", &count, "flows");
+    page += &both("bytes on disk, a window", &count, "bytes_a_window");
+    page += &both("bytes of JSON in it", &count, "json_bytes_a_window");
+    page += &both(
+        "an hour, a window every second",
+        &|path| format!("{:.1} MB", number(path) * 3600.0 / 1e6),
+        "bytes_a_window",
+    );
+    page += &both("written, windows a second", &count, "written_a_second");
+    page += &both(
+        "of a core, a window every second",
+        &share,
+        "written_a_second",
+    );
+    page += &both(
+        "kept in memory for `R`, windows a second",
+        &count,
+        "kept_a_second",
+    );
+    page += &both("read, windows a second", &count, "read_a_second");
+    page += &both(
+        "read and folded, windows a second",
+        &count,
+        "read_and_folded_a_second",
+    );
+    page += &format!(
+        "\n## A gigabyte\n\n\
+         {} windows of the four programs, {}.\n\n\
+         | opening it | takes | target |\n|---|---|---|\n\
+         | nothing of it in memory | {} | 1 s |\n\
+         | in memory | {} | |\n\
+         | cut, as after `kill -9` | {} | |\n\
+         | its index damaged, in memory | {} | |\n\
+         | its index damaged, nothing in memory | {} | |\n\
+         | the window in the middle, then | {} | |\n\n\
+         An open recording of that size takes {} of memory: 40 bytes a record.\n",
+        count("/gigabyte/windows"),
+        mb("/gigabyte/bytes"),
+        ms("/gigabyte/open_cold_ns"),
+        ms("/gigabyte/open_warm_ns"),
+        ms("/gigabyte/open_cut_ns"),
+        ms("/gigabyte/open_without_index_ns"),
+        ms("/gigabyte/open_without_index_cold_ns"),
+        ms("/gigabyte/one_window_ns"),
+        mb("/gigabyte/resident_bytes"),
+    );
+    page
+}
