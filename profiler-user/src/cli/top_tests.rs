@@ -11,8 +11,15 @@ use std::{
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal, kill_process};
 
+use clap::Parser as _;
+
 use super::*;
-use crate::tui::fixtures;
+use crate::{
+    cli::args::{Cli, Command},
+    model::fixture,
+    record::Writer,
+    tui::fixtures,
+};
 
 /// Tells the child which source to show, and where to export to.
 const PLAY: &str = "COURTSIDE_TEST_PLAY";
@@ -49,6 +56,15 @@ fn dashboard() {
     let Ok(end) = env::var(PLAY) else {
         return;
     };
+    if end == "replay" {
+        let file = PathBuf::from(env::var_os(EXPORT).unwrap()).join("x.rec");
+        let line = ["courtside", "replay", file.to_str().unwrap()];
+        let Some(Command::Replay(args)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("not replay");
+        };
+        crate::cli::replay::run(&args).unwrap();
+        return;
+    }
     let options = Options {
         color: env::var_os("NO_COLOR").is_none(),
         ascii: ascii_locale(|name| env::var(name).ok()),
@@ -204,6 +220,40 @@ fn quitting_and_signals_give_the_terminal_back() {
         pty.signal(signal);
         assert!(pty.ended().0.success(), "{signal:?}");
     }
+}
+
+#[test]
+fn a_recording_is_stepped_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("x.rec")).unwrap();
+    let mut writer = Writer::new(file, &Header::default()).unwrap();
+    for n in 0..5 {
+        let mut frame = fixture::chain(n + 1);
+        // Nothing moves by itself while we look.
+        frame.duration_ns = 3_600_000_000_000;
+        frame.start_unix_ns += n * frame.duration_ns;
+        writer.frame(&frame).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut pty = Pty::start("replay", folder.path());
+    pty.expect("REPLAY");
+    pty.expect("0/4");
+    for (keys, place) in [
+        ("t", "1/4"),
+        ("J3\r", "3/4"),
+        ("T", "2/4"),
+        ("J+2h\r", "4/4"),
+        ("r", "0/4"),
+    ] {
+        pty.press(keys);
+        pty.expect(place);
+        pty.expect("stopped");
+    }
+    pty.press("J99%x");
+    pty.press("\r");
+    pty.expect("jump to a time");
+    pty.press("\u{3}");
+    assert!(pty.ended().0.success());
 }
 
 #[test]
