@@ -8,7 +8,7 @@ use std::path::Path;
 use courtside::{
     frame::{Frame, Merge},
     model::{State, View, fold},
-    record::Recording,
+    record::{MAX_EVENTS, Recording},
 };
 
 /// Opens, reads, verifies and folds.
@@ -30,6 +30,9 @@ pub fn recording(bytes: &[u8]) {
         for record in recording.records() {
             drop(recording.payload(&record));
         }
+        // As many as fit into the batches, which is bounded by their bytes.
+        let events = recording.events().flatten().count();
+        assert!(events <= recording.records().len() * MAX_EVENTS);
         for fault in recording.verify().into_iter().flatten() {
             assert!(!fault.to_string().is_empty());
         }

@@ -11,9 +11,10 @@ use std::{
 };
 
 use courtside::{
+    event::{Event, What},
     frame::Frame,
     model::State,
-    record::{Header, Kind, Recording, Writer},
+    record::{Header, Kind, Recording, Writer, encode_events},
 };
 
 #[path = "../../fuzz/src/exercise.rs"]
@@ -159,6 +160,37 @@ fn damaged_bytes_break_nothing() {
         let mut bytes = sound.clone();
         damage(&mut bytes, dice);
         exercise::recording(&bytes);
+    });
+}
+
+#[test]
+fn batches_of_events_that_say_anything_break_nothing() {
+    let events: Vec<Event> = (0..200u64)
+        .map(|n| Event {
+            time_ns: n * 1000,
+            tid: n as u32 % 7,
+            cpu: n as u16 % 2,
+            what: match n % 3 {
+                0 => What::Arrival { connection: n },
+                1 => What::Wake {
+                    tid: n as u32,
+                    waited: true,
+                },
+                _ => What::Exit,
+            },
+        })
+        .collect();
+    let sound = encode_events(&events, 5);
+    try_all(|dice| {
+        let mut payload = sound.clone();
+        damage(&mut payload, dice);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap(), &Header::default()).unwrap();
+        for payload in [&sound, &payload, &sound] {
+            writer.record(Kind::EVENTS, 1, 2, payload).unwrap();
+        }
+        drop(writer);
+        exercise::recording(&fs::read(file.path()).unwrap());
     });
 }
 

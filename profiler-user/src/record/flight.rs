@@ -149,8 +149,9 @@ impl Recorder {
 
     /// Ends this part, and begins the next in place of the one before.
     fn turn(&mut self) -> Result<(), WriteError> {
-        if let Some(writer) = self.writer.take() {
-            self.before = writer.finish()?;
+        if let Some(mut writer) = self.writer.take() {
+            // Waiting for the disk would hold up whatever is to be recorded meanwhile.
+            self.before = writer.end()?;
         }
         self.header.part += 1;
         let file = match &self.second {

@@ -98,11 +98,22 @@ impl Writer {
         self.append_sealed(&sealed)
     }
 
-    /// Writes what is left of the index and a mark that the recording is whole.
+    /// Ends the recording, and waits until it has reached the disk.
     ///
     /// # Errors
     /// The file does not take it; what was written before stays readable.
     pub fn finish(mut self) -> Result<Summary, WriteError> {
+        let summary = self.end()?;
+        self.file.sync_data().or_else(|error| match error.kind() {
+            // Pipes and some file systems know no such thing.
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
+            _ => Err(self.failed(error)),
+        })?;
+        Ok(summary)
+    }
+
+    /// Writes what is left of the index and a mark that the recording is whole.
+    pub(super) fn end(&mut self) -> Result<Summary, WriteError> {
         if !self.entries.is_empty() {
             self.index()?;
         }
@@ -110,11 +121,6 @@ impl Writer {
         let last_index = self.previous_index.to_le_bytes();
         let sealed = self.seal(Kind::END, (start, end.saturating_sub(start)), &last_index)?;
         self.append(&sealed.bytes)?;
-        self.file.sync_data().or_else(|error| match error.kind() {
-            // Pipes and some file systems know no such thing.
-            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
-            _ => Err(self.failed(error)),
-        })?;
         Ok(self.summary())
     }
 
