@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("collect", &["event", "frame", "probe", "sys"]),
     ("record", &["event", "frame"]),
     ("model", &["frame", "units"]),
-    ("export", &["frame", "model", "units"]),
+    ("export", &["event", "frame", "model", "units"]),
     ("tui", &["frame", "model", "units"]),
 ];
 

@@ -2,12 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Output},
 };
 
+use courtside::export::perfetto::proto::Trace;
 use courtside_tests::harness::{self, Host, Snapshot, number};
+use prost::Message as _;
 use serde_json::Value;
 
 const MESSAGES: u64 = 20_000;
@@ -47,6 +50,7 @@ fn every_form_holds_every_roundtrip_once() {
         "record",
         "-o",
         recording.to_str().unwrap(),
+        "--events",
         "-i",
         "100ms",
         "--",
@@ -90,11 +94,41 @@ fn every_form_holds_every_roundtrip_once() {
     let counted = own.map(|line| line[count].parse::<u64>().unwrap());
     assert_eq!(counted.sum::<u64>(), MESSAGES);
 
+    let events = read(&place("tables").join("events.csv"));
+    for (end, kind) in [
+        (&client, "send"),
+        (&client, "receive"),
+        (&server, "send"),
+        (&server, "receive"),
+    ] {
+        let own = format!(",{kind},");
+        let id = format!("program:{end},");
+        let lines = events.lines().filter(|line| line.contains(&own));
+        // The first component of a line is that of the task, the second the peer.
+        let counted = lines.filter(|line| {
+            line.split_once("program:")
+                .is_some_and(|(before, _)| line[before.len()..].starts_with(&id))
+        });
+        assert_eq!(counted.count() as u64, MESSAGES, "{end} {kind}");
+    }
+
     export("parquet", &place("tables"));
     let parquet = fs::read(place("tables").join("edges.parquet")).unwrap();
     assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     export("perfetto", &place("trace"));
-    assert!(fs::metadata(place("trace")).unwrap().len() > 0);
+    let trace = Trace::decode(fs::read(place("trace")).unwrap().as_slice()).unwrap();
+    let moments = trace
+        .packet
+        .iter()
+        .filter_map(|packet| Some((packet.timestamp?, packet.track_event.as_ref()?)));
+    let (mut begun, mut ended) = (BTreeMap::new(), BTreeMap::new());
+    for (at, event) in moments {
+        begun.extend(event.flow_ids.iter().map(|flow| (*flow, at)));
+        ended.extend(event.terminating_flow_ids.iter().map(|flow| (*flow, at)));
+    }
+    // Every message is an arrow forward in time; others may have talked meanwhile.
+    assert!(ended.len() as u64 >= 2 * MESSAGES, "{}", ended.len());
+    assert!(ended.iter().all(|(flow, at)| begun[flow] < *at));
 
     let page = place("page.html");
     courtside(&[

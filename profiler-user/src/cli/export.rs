@@ -50,19 +50,23 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
             })?;
         }
         ExportFormat::Csv => {
-            let (mut files, mut csv) = (Files::folder(&args.output)?, Csv::default());
+            let mut files = Files::folder(&args.output)?;
+            let mut csv = Csv::new(recorded.has_events())?;
             recorded.snapshots(|number, snapshot| {
                 unused.look(snapshot);
                 files.add(csv.add(number as u64, snapshot)?)
             })?;
+            recorded.events(|number, event| files.add(csv.event(number as u64, event)?))?;
             files.add(csv.finish()?)?;
         }
         ExportFormat::Parquet => {
-            let (mut files, mut parquet) = (Files::folder(&args.output)?, Parquet::new()?);
+            let mut files = Files::folder(&args.output)?;
+            let mut parquet = Parquet::new(recorded.has_events())?;
             recorded.snapshots(|number, snapshot| {
                 unused.look(snapshot);
                 files.add(parquet.add(number as u64, snapshot)?)
             })?;
+            recorded.events(|number, event| files.add(parquet.event(number as u64, event)?))?;
             files.add(parquet.finish()?)?;
         }
         ExportFormat::Perfetto => {
@@ -71,6 +75,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
                 unused.look(snapshot);
                 files.add(trace.add(number as u64, snapshot))
             })?;
+            recorded.events(|_, event| files.add(trace.event(event)))?;
             files.add(trace.finish())?;
         }
     }
@@ -123,7 +128,7 @@ impl Files {
         })
     }
 
-    fn add(&mut self, pieces: Vec<Piece>) -> anyhow::Result<()> {
+    fn add(&mut self, pieces: impl IntoIterator<Item = Piece>) -> anyhow::Result<()> {
         for Piece { file, bytes } in pieces {
             let path = self.path(&file);
             let written = self.file(file)?.write_all(&bytes);

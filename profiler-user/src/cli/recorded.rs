@@ -8,15 +8,17 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail, ensure};
 
 use super::args::SelectArgs;
 use crate::{
+    export::events::{Named, Teller, Told, Who},
     frame::{Frame, Merge},
-    model::{REMEMBERED_WINDOWS, Snapshot, State, View, fold},
-    record::{ReadError, Recording},
+    model::{REMEMBERED_WINDOWS, Snapshot, State, View, fold, who_is_who},
+    record::{ReadError, Recording, Window},
 };
 
 /// What happened in windows before the first one that was asked for still tells who serves; the fold forgets it after
@@ -132,6 +134,59 @@ impl Recorded {
     ) -> anyhow::Result<()> {
         let mut state = self.state_before(*self.range.start());
         self.frames(|number, frame| take(number, &fold(&mut state, &frame, &self.view)))
+    }
+
+    /// Whether single events were recorded.
+    pub(super) fn has_events(&self) -> bool {
+        self.recording.has_events()
+    }
+
+    /// Hands on each single event in the time of the windows, with the number of its window. Damage is told.
+    pub(super) fn events(
+        &self,
+        mut take: impl FnMut(usize, &Told) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if !self.has_events() {
+            return Ok(());
+        }
+        let windows: Vec<Window> = self.recording.windows().collect();
+        let time =
+            windows[*self.range.start()].start_unix_ns..windows[*self.range.end()].end_unix_ns();
+        let mut teller = Teller::new(self.who());
+        // What happened before tells who does what later.
+        let mut events = self.recording.events_between(0, time.end);
+        while let Some(event) = events.next() {
+            match event {
+                Ok(event) => {
+                    let told = teller.tell(&event, events.unix_offset_ns());
+                    if time.contains(&told.time_unix_ns) {
+                        let after =
+                            windows.partition_point(|w| w.start_unix_ns <= told.time_unix_ns);
+                        take(after.saturating_sub(1), &told)?;
+                    }
+                }
+                Err(ReadError::Fault(fault)) => {
+                    say(&self.path, &format!("{fault}; the rest is read"));
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot read {}", self.path.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who each image and remote end of the windows is.
+    fn who(&self) -> Who {
+        let mut who = Who::new();
+        let numbers = 0..=*self.range.end();
+        for frame in numbers.filter_map(|number| self.recording.frame(number).ok()) {
+            for (number, id, name) in who_is_who(&frame, self.view.group_by) {
+                who.insert(number, Arc::new(Named { id, name }));
+            }
+        }
+        who
     }
 
     /// Folds all windows as one.

@@ -4,26 +4,64 @@
 //!
 //! Null is an empty field, a list is its numbers with blanks between them.
 
-use super::tables::{Table, Value, tables};
+use super::events::Told;
+use super::tables::{Row, Table, Value, events, tables};
 use super::{Error, Piece};
 use crate::model::Snapshot;
 
 /// Writes tables as CSV.
 pub struct Csv {
     tables: Vec<Table>,
+    events: Table,
+    /// Rows of events that were not given away yet.
+    waiting: Writer,
+    rows: usize,
     begun: bool,
 }
 
-impl Default for Csv {
-    fn default() -> Self {
-        Self {
-            tables: tables(),
-            begun: false,
-        }
-    }
-}
+type Writer = ::csv::Writer<Vec<u8>>;
+
+/// Rows of events that are given away together.
+const BATCH: usize = 4096;
 
 impl Csv {
+    /// Begins every table, that of events only if there are any.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn new(with_events: bool) -> Result<Self, Error> {
+        let mut csv = Self {
+            tables: tables(),
+            events: events(),
+            waiting: Writer::from_writer(Vec::new()),
+            rows: 0,
+            begun: false,
+        };
+        if with_events {
+            header(&mut csv.waiting, &csv.events)?;
+        }
+        Ok(csv)
+    }
+
+    /// One more event of the window of this number.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn event(&mut self, window: u64, event: &Told) -> Result<Option<Piece>, Error> {
+        write(
+            &mut self.waiting,
+            &self.events,
+            Row::of_event(window, event),
+        )?;
+        self.rows += 1;
+        if self.rows < BATCH {
+            return Ok(None);
+        }
+        self.rows = 0;
+        let waiting = std::mem::replace(&mut self.waiting, Writer::from_writer(Vec::new()));
+        piece(&self.events, waiting)
+    }
+
     /// The rows of one more window and its number; the first brings the headers.
     ///
     /// # Errors
@@ -33,39 +71,51 @@ impl Csv {
         self.write(Some((window, snapshot)), header)
     }
 
-    /// What is left: the headers, if there was no window at all.
+    /// What is left: the last events, and the headers if there was no window at all.
     ///
     /// # Errors
     /// As for [`Self::add`].
     pub fn finish(self) -> Result<Vec<Piece>, Error> {
-        self.write(None, !self.begun)
+        let mut pieces = self.write(None, !self.begun)?;
+        pieces.extend(piece(&self.events, self.waiting)?);
+        Ok(pieces)
     }
 
-    fn write(&self, window: Option<(u64, &Snapshot)>, header: bool) -> Result<Vec<Piece>, Error> {
+    fn write(&self, window: Option<(u64, &Snapshot)>, begin: bool) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
         for table in &self.tables {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            if header {
-                writer.write_record(table.columns.iter().map(|column| &column.name))?;
+            let mut writer = Writer::from_writer(Vec::new());
+            if begin {
+                header(&mut writer, table)?;
             }
             for row in window.into_iter().flat_map(|(n, s)| table.rows(n, s)) {
-                for column in &table.columns {
-                    writer.write_field(text(&column.value(row)))?;
-                }
-                writer.write_record(None::<&[u8]>)?;
+                write(&mut writer, table, row)?;
             }
-            let bytes = writer
-                .into_inner()
-                .map_err(|e| Error::Csv(e.into_error().into()))?;
-            if !bytes.is_empty() {
-                pieces.push(Piece {
-                    file: format!("{}.csv", table.name),
-                    bytes,
-                });
-            }
+            pieces.extend(piece(table, writer)?);
         }
         Ok(pieces)
     }
+}
+
+fn header(writer: &mut Writer, table: &Table) -> Result<(), Error> {
+    Ok(writer.write_record(table.columns.iter().map(|column| &column.name))?)
+}
+
+fn write(writer: &mut Writer, table: &Table, row: Row<'_>) -> Result<(), Error> {
+    for column in &table.columns {
+        writer.write_field(text(&column.value(row)))?;
+    }
+    Ok(writer.write_record(None::<&[u8]>)?)
+}
+
+fn piece(table: &Table, writer: Writer) -> Result<Option<Piece>, Error> {
+    let bytes = writer
+        .into_inner()
+        .map_err(|e| Error::Csv(e.into_error().into()))?;
+    Ok((!bytes.is_empty()).then(|| Piece {
+        file: format!("{}.csv", table.name),
+        bytes,
+    }))
 }
 
 fn text(value: &Value<'_>) -> String {

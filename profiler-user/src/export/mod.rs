@@ -4,6 +4,7 @@
 //! clocks.
 
 pub mod csv;
+pub mod events;
 pub mod json;
 mod map;
 pub mod parquet;

@@ -13,7 +13,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
-use super::tables::{Column, Kind, SCHEMA, Table, Value, tables};
+use super::events::Told;
+use super::tables::{Column, Kind, Row, SCHEMA, Table, Value, events, tables};
 use super::{Error, Piece};
 use crate::model::Snapshot;
 
@@ -23,17 +24,19 @@ const MAX_CELLS: usize = 1_000_000;
 /// Writes tables as Parquet.
 pub struct Parquet {
     files: Vec<File>,
+    events: Option<File>,
 }
 
 impl Parquet {
-    /// Opens every table.
+    /// Opens every table, that of events only if there are any.
     ///
     /// # Errors
     /// If the tables' schema is not what Parquet takes, which a test excludes.
-    pub fn new() -> Result<Self, Error> {
+    pub fn new(with_events: bool) -> Result<Self, Error> {
         let files = tables().into_iter().map(File::new);
         Ok(Self {
             files: files.collect::<Result<_, _>>()?,
+            events: with_events.then(|| File::new(events())).transpose()?,
         })
     }
 
@@ -44,13 +47,24 @@ impl Parquet {
     pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
         for file in &mut self.files {
-            file.take(window, snapshot);
-            if file.cells >= MAX_CELLS {
-                file.write_row_group()?;
+            for row in file.table.rows(window, snapshot) {
+                file.columns.push(&file.table, row);
             }
-            pieces.extend(file.piece());
+            pieces.extend(file.piece()?);
         }
         Ok(pieces)
+    }
+
+    /// Takes one more event of the window of this number.
+    ///
+    /// # Errors
+    /// If the Parquet writer fails.
+    pub fn event(&mut self, window: u64, event: &Told) -> Result<Option<Piece>, Error> {
+        let Some(file) = &mut self.events else {
+            return Ok(None);
+        };
+        file.columns.push(&file.table, Row::of_event(window, event));
+        Ok(file.piece()?)
     }
 
     /// What is left, and the footers.
@@ -59,7 +73,7 @@ impl Parquet {
     /// As for [`Self::add`].
     pub fn finish(self) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
-        for mut file in self.files {
+        for mut file in self.files.into_iter().chain(self.events) {
             file.write_row_group()?;
             let name = file.name();
             let bytes = file.writer.into_inner()?;
@@ -72,8 +86,7 @@ impl Parquet {
 /// One table's file.
 struct File {
     table: Table,
-    cells: usize,
-    columns: Vec<Buffer>,
+    columns: Columns,
     writer: SerializedFileWriter<Vec<u8>>,
 }
 
@@ -101,8 +114,10 @@ impl File {
         }
         let properties = Arc::new(properties.build());
         Ok(Self {
-            columns: table.columns.iter().map(Buffer::new).collect(),
-            cells: 0,
+            columns: Columns {
+                buffers: table.columns.iter().map(Buffer::new).collect(),
+                cells: 0,
+            },
             writer: SerializedFileWriter::new(Vec::new(), Arc::new(schema), properties)?,
             table,
         })
@@ -112,20 +127,12 @@ impl File {
         format!("{}.parquet", self.table.name)
     }
 
-    fn take(&mut self, window: u64, snapshot: &Snapshot) {
-        for row in self.table.rows(window, snapshot) {
-            for (column, buffer) in self.table.columns.iter().zip(&mut self.columns) {
-                self.cells += buffer.push(column.value(row));
-            }
-        }
-    }
-
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
-        if mem::take(&mut self.cells) == 0 {
+        if mem::take(&mut self.columns.cells) == 0 {
             return Ok(());
         }
         let mut group = self.writer.next_row_group()?;
-        let mut columns = self.columns.iter_mut();
+        let mut columns = self.columns.buffers.iter_mut();
         while let (Some(mut writer), Some(buffer)) = (group.next_column()?, columns.next()) {
             buffer.write(&mut writer)?;
             writer.close()?;
@@ -134,13 +141,32 @@ impl File {
         Ok(())
     }
 
-    /// What the writer has written so far; it counts the bytes itself, so they need not stay.
-    fn piece(&mut self) -> Option<Piece> {
+    /// What is to be added to the file once enough rows have come. The writer counts the bytes itself, so they need
+    /// not stay.
+    fn piece(&mut self) -> Result<Option<Piece>, ParquetError> {
+        if self.columns.cells < MAX_CELLS {
+            return Ok(None);
+        }
+        self.write_row_group()?;
         let bytes = mem::take(self.writer.inner_mut());
-        (!bytes.is_empty()).then(|| Piece {
+        Ok((!bytes.is_empty()).then(|| Piece {
             file: self.name(),
             bytes,
-        })
+        }))
+    }
+}
+
+/// The rows of a table that are not written yet.
+struct Columns {
+    buffers: Vec<Buffer>,
+    cells: usize,
+}
+
+impl Columns {
+    fn push(&mut self, table: &Table, row: Row<'_>) {
+        for (column, buffer) in table.columns.iter().zip(&mut self.buffers) {
+            self.cells += buffer.push(column.value(row));
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! In: snapshots, one after another. Out: pieces of one trace for ui.perfetto.dev. Must not know: where it goes.
 //!
-//! Windows hold sums, so there are no single messages: arrows from sender to receiver need recorded events.
+//! Windows hold sums, so they have no single messages. Where events were recorded, tasks become tracks with their
+//! states, sends and receives, and messages arrows from sender to receiver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prost::Message;
 
@@ -14,8 +15,10 @@ use crate::model::Snapshot;
 use crate::model::snapshot::{Component, Edge};
 use crate::model::words::Names;
 
+mod events;
 pub mod proto;
 
+use events::Traced;
 use proto::{
     Annotation, Clock, ClockSnapshot, Counter, Event, EventType, Process, Trace, TracePacket,
     Track, Unit,
@@ -39,6 +42,9 @@ pub struct Perfetto {
     /// Which of them have a value in this window.
     said: BTreeMap<u64, f64>,
     packets: Vec<TracePacket>,
+    /// Process id of each component's track.
+    pids: HashMap<u64, i32>,
+    traced: Traced,
     begun: bool,
     end_ns: u64,
 }
@@ -80,6 +86,7 @@ impl Perfetto {
 
     /// What is left: the counters' last values up to the end of the last window.
     pub fn finish(mut self) -> Vec<Piece> {
+        self.finish_events();
         for (track, value) in std::mem::take(&mut self.standing) {
             self.push_count(self.end_ns, track, value);
         }
@@ -102,13 +109,13 @@ impl Perfetto {
             annotations: annotations(component),
             ..Event::default()
         };
-        self.event(at, begin);
+        self.event_at(at, begin);
         let end = Event {
             r#type: EventType::SliceEnd.into(),
             track_uuid: process,
             ..Event::default()
         };
-        self.event(self.end_ns, end);
+        self.event_at(self.end_ns, end);
         for (name, unit, value) in [
             ("requests/s", Unit::Count, component.requests.served),
             ("turnarounds/s", Unit::Count, turnaround.count),
@@ -152,6 +159,11 @@ impl Perfetto {
 
     /// Counters of an edge stand with its initiator.
     fn edge(&mut self, at: u64, edge: &Edge, names: &Names<'_>, rate: &dyn Fn(u64) -> f64) {
+        for end in [&edge.from, &edge.to] {
+            if !self.traced.talking.contains(end) {
+                self.traced.talking.insert(end.clone());
+            }
+        }
         let Some(&process) = self.tracks.get(&vec![edge.from.clone()]) else {
             return;
         };
@@ -188,7 +200,7 @@ impl Perfetto {
                 counter: Some(Counter {
                     unit: Some(unit.into()),
                 }),
-                process: None,
+                ..Track::default()
             }),
         };
         self.count(at, track, value);
@@ -202,16 +214,17 @@ impl Perfetto {
         let number = i32::try_from(self.tracks.len()).unwrap_or(0);
         let first = component.processes.first();
         let pid = first.and_then(|process| i32::try_from(process.tgid).ok());
-        self.track(path, |uuid| Track {
+        let pid = pid.unwrap_or(NO_PROCESS + number);
+        let uuid = self.track(path, |uuid| Track {
             uuid,
-            parent_uuid: None,
-            name: None,
-            counter: None,
             process: Some(Process {
-                pid: Some(pid.unwrap_or(NO_PROCESS + number)),
+                pid: Some(pid),
                 process_name: Some(component.name.clone()),
             }),
-        })
+            ..Track::default()
+        });
+        self.pids.insert(uuid, pid);
+        uuid
     }
 
     fn root(&mut self, name: &str, unit: Unit) -> u64 {
@@ -220,12 +233,11 @@ impl Perfetto {
             Some(&track) => track,
             None => self.track(path, |uuid| Track {
                 uuid,
-                parent_uuid: None,
                 name: Some(name.to_owned()),
                 counter: Some(Counter {
                     unit: Some(unit.into()),
                 }),
-                process: None,
+                ..Track::default()
             }),
         }
     }
@@ -252,10 +264,10 @@ impl Perfetto {
             double_counter_value: Some(value),
             ..Event::default()
         };
-        self.event(at, event);
+        self.event_at(at, event);
     }
 
-    fn event(&mut self, at: u64, event: Event) {
+    fn event_at(&mut self, at: u64, event: Event) {
         self.packets.push(TracePacket {
             track_event: Some(event),
             ..packet(Some(at))

@@ -15,6 +15,7 @@ use crate::model::snapshot::TurnaroundCounters;
 use crate::model::{Snapshot, State, View, fixture, fold};
 use crate::tui::fixtures::{lossy, normal, overflowing, unknown_pmu};
 
+mod events;
 mod python;
 mod rebuilt;
 
@@ -63,7 +64,7 @@ fn files(pieces: impl IntoIterator<Item = Vec<Piece>>) -> BTreeMap<String, Vec<u
 }
 
 fn as_csv(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
-    let mut csv = Csv::default();
+    let mut csv = Csv::new(false).unwrap();
     let mut pieces: Vec<_> = (0..)
         .zip(windows)
         .map(|(n, w)| csv.add(n, w).unwrap())
@@ -73,7 +74,7 @@ fn as_csv(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn as_parquet(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
-    let mut parquet = Parquet::new().unwrap();
+    let mut parquet = Parquet::new(false).unwrap();
     let mut pieces: Vec<_> = (0..)
         .zip(windows)
         .map(|(n, w)| parquet.add(n, w).unwrap())
@@ -221,7 +222,7 @@ fn every_field_has_a_value_here_so_that_none_can_be_forgotten() {
 
 #[test]
 fn many_windows_leave_row_groups_behind_instead_of_filling_memory() {
-    let mut parquet = Parquet::new().unwrap();
+    let mut parquet = Parquet::new(false).unwrap();
     let busy = overflowing(0);
     // Some 20 000 cells of components a window: the limit is passed after about a hundred.
     let written: usize = (0..300)

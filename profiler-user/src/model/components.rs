@@ -26,6 +26,17 @@ pub(super) struct Identity {
     pub selected: bool,
 }
 
+/// Which component each image and remote end of a window belongs to: their numbers, the component's id and its name.
+#[must_use]
+pub fn who_is_who(frame: &Frame, group_by: GroupBy) -> Vec<(u32, String, String)> {
+    let directory = Directory::new(frame, group_by, |_| false);
+    let named = |(&number, &place): (&u32, &usize)| {
+        let identity = &directory.identities[place];
+        (number, identity.id.clone(), identity.name.clone())
+    };
+    directory.by_number.iter().map(named).collect()
+}
+
 /// Every component of a window, by index; indices follow the order of the ids.
 pub(super) struct Directory {
     pub identities: Vec<Identity>,

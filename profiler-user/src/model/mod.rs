@@ -17,6 +17,7 @@ mod tests;
 pub mod view;
 pub mod words;
 
+pub use components::who_is_who;
 pub use fold::{REMEMBERED_WINDOWS, State, fold};
 pub use schema::{SCHEMA_NAMES, schema_json};
 pub use snapshot::Snapshot;

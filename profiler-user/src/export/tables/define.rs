@@ -3,7 +3,10 @@
 //! In: nothing. Out: every table with its columns, each with its getter. Must not know: formats.
 
 mod components;
+mod events;
 mod traffic;
+
+pub(super) use events::events;
 
 use super::{Column, Getter, Item, Kind, Row, Table, Value};
 use crate::frame::{PmuState, ProbeState};
@@ -146,7 +149,10 @@ fn cell(dist: &Dist, place: usize) -> Value<'static> {
 }
 
 fn snapshot(get: for<'a> fn(&'a Snapshot) -> Value<'a>) -> Getter {
-    Box::new(move |row| get(row.snapshot))
+    Box::new(move |row| match row.item {
+        Item::Window(snapshot) => get(snapshot),
+        _ => Null,
+    })
 }
 
 fn count(n: Option<u64>) -> Value<'static> {
@@ -158,7 +164,7 @@ fn real(x: Option<f64>) -> Value<'static> {
 }
 
 fn windows() -> Table {
-    let mut t = table("windows", "one window of time", |_| vec![Item::Window]);
+    let mut t = table("windows", "one window of time", |s| vec![Item::Window(s)]);
     for (name, kind, unit, meaning, get) in [
         (
             "start_unix_ns",
@@ -234,15 +240,11 @@ fn windows() -> Table {
         t.add(name, kind, unit, meaning, EXACT, get);
     }
     for loss in &LOSSES {
-        let get: Getter = Box::new(move |row| {
-            Count(
-                row.snapshot
-                    .quality
-                    .lost
-                    .get(loss.class)
-                    .copied()
-                    .unwrap_or(0),
-            )
+        let get: Getter = Box::new(move |row| match row.item {
+            Item::Window(snapshot) => {
+                Count(snapshot.quality.lost.get(loss.class).copied().unwrap_or(0))
+            }
+            _ => Null,
         });
         let name = format!("lost_{}", loss.class);
         t.add(name, Kind::Count, NUMBER, loss.meaning, EXACT, get);

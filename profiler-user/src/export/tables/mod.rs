@@ -6,6 +6,7 @@
 mod define;
 mod doc;
 
+use super::events::Told;
 use crate::model::snapshot::{
     Component, Court, Edge, Entry, Probe, ProgramCost, Recipient, Snapshot,
 };
@@ -51,7 +52,7 @@ pub enum Value<'a> {
 /// What a row is about.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Item<'a> {
-    Window,
+    Window(&'a Snapshot),
     Component(&'a Component),
     Process(&'a Component, &'a crate::frame::Process),
     Turnaround(&'a Component, &'a Recipient),
@@ -60,13 +61,13 @@ pub(super) enum Item<'a> {
     Court(usize, &'a Court),
     Probe(&'a Probe),
     Program(&'a ProgramCost),
+    Event(&'a Told),
 }
 
 /// One row, before its columns are taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     pub(super) window: u64,
-    pub(super) snapshot: &'a Snapshot,
     pub(super) item: Item<'a>,
 }
 
@@ -108,13 +109,28 @@ pub struct Table {
     rows: for<'a> fn(&'a Snapshot) -> Vec<Item<'a>>,
 }
 
+impl<'a> Row<'a> {
+    /// The row of an event.
+    #[must_use]
+    pub fn of_event(window: u64, event: &'a Told) -> Self {
+        Self {
+            window,
+            item: Item::Event(event),
+        }
+    }
+}
+
+/// The table of single events, which are not part of snapshots.
+#[must_use]
+pub fn events() -> Table {
+    define::events()
+}
+
 impl Table {
     /// The rows of one window.
     pub fn rows<'a>(&self, window: u64, snapshot: &'a Snapshot) -> impl Iterator<Item = Row<'a>> {
-        (self.rows)(snapshot).into_iter().map(move |item| Row {
-            window,
-            snapshot,
-            item,
-        })
+        (self.rows)(snapshot)
+            .into_iter()
+            .map(move |item| Row { window, item })
     }
 }

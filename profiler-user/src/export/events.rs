@@ -1,0 +1,229 @@
+//! Single events, told in full: who did it, in which component, on which connection, to whom.
+//!
+//! In: events in the order of time, and who is who. Out: each with what earlier ones said of its task and connection.
+//! Must not know: formats. Memory grows with the tasks and connections that live.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::event::{Connection, Event, KINDS, Off, What};
+
+/// A component that an image or a remote end belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// Which component each image and each remote end belongs to.
+pub type Who = HashMap<u32, Arc<Named>>;
+
+/// An event, told in full. What is not known, or makes no sense for its kind, is `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Wall-clock time.
+    pub time_unix_ns: u64,
+    /// Its kind: index into [`KINDS`].
+    pub kind: u8,
+    /// The CPU.
+    pub cpu: u16,
+    /// The task.
+    pub tid: u32,
+    /// Its process.
+    pub tgid: Option<u32>,
+    /// Its name.
+    pub comm: Option<Arc<str>>,
+    /// Its component.
+    pub component: Option<Arc<Named>>,
+    /// What is known of the connection.
+    pub connection: Option<Arc<Connection>>,
+    /// Component of the other end.
+    pub peer: Option<Arc<Named>>,
+    /// Bytes sent, received, or moved.
+    pub bytes: Option<u64>,
+    /// When the send call began, or the first byte received had arrived, where the kernel tells.
+    pub since_unix_ns: Option<u64>,
+    /// Another task: who runs next, who was woken or made, or the number before an exec.
+    pub other_tid: Option<u32>,
+    /// Why the task left its CPU.
+    pub off: Option<Off>,
+    /// States of a TCP connection before and after.
+    pub states: Option<(u8, u8)>,
+    /// A disk request.
+    pub request: Option<u64>,
+    /// It is a write.
+    pub write: Option<bool>,
+}
+
+impl Told {
+    /// Name of its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        KINDS
+            .get(usize::from(self.kind))
+            .copied()
+            .unwrap_or("unknown")
+    }
+}
+
+struct Task {
+    tgid: Option<u32>,
+    comm: Option<Arc<str>>,
+    component: Option<Arc<Named>>,
+}
+
+/// Tells events.
+pub struct Teller {
+    who: Who,
+    tasks: HashMap<u32, Task>,
+    connections: HashMap<u64, (Arc<Connection>, Option<Arc<Named>>)>,
+}
+
+impl Teller {
+    /// Knows nothing but who is who.
+    #[must_use]
+    pub fn new(who: Who) -> Self {
+        Self {
+            who,
+            tasks: HashMap::new(),
+            connections: HashMap::new(),
+        }
+    }
+
+    fn named(&self, image: u32) -> Option<Arc<Named>> {
+        self.who.get(&image).cloned()
+    }
+
+    /// Whose end of a connection it is.
+    fn owner(&self, told: &Told) -> Option<Arc<Named>> {
+        let connection = told.connection.as_ref()?;
+        self.named(connection.image)
+    }
+
+    /// Tells the next event; `unix_offset_ns` makes wall-clock time of its time.
+    pub fn tell(&mut self, event: &Event, unix_offset_ns: i64) -> Told {
+        let unix = |ns: u64| ns.wrapping_add_signed(unix_offset_ns);
+        self.learn(event);
+        let mut told = Told {
+            time_unix_ns: unix(event.time_ns),
+            kind: event.kind(),
+            cpu: event.cpu,
+            tid: event.tid,
+            ..Told::default()
+        };
+        if let Some(task) = self.tasks.get(&event.tid) {
+            told.tgid = task.tgid;
+            told.comm.clone_from(&task.comm);
+            told.component.clone_from(&task.component);
+        }
+        let connection = event
+            .connection()
+            .and_then(|number| self.connections.get(&number));
+        if let Some((connection, peer)) = connection {
+            told.connection = Some(Arc::clone(connection));
+            told.peer.clone_from(peer);
+        }
+        match &event.what {
+            What::Task(_) | What::Connection(_) => {}
+            // It happens in whatever context; the connection's owner is meant.
+            What::Arrival { .. } => told.component = self.owner(&told),
+            What::Switch { off, next_tid } => {
+                told.off = Some(*off);
+                told.other_tid = Some(*next_tid);
+            }
+            What::Wake { tid, .. } | What::Fork { tid, .. } => told.other_tid = Some(*tid),
+            What::Send {
+                bytes,
+                began_ns,
+                known,
+                ..
+            } => {
+                told.bytes = Some((*bytes).into());
+                told.since_unix_ns = known.then(|| unix(*began_ns));
+            }
+            What::Receive {
+                bytes,
+                arrived_ns,
+                known,
+                ..
+            } => {
+                told.bytes = Some((*bytes).into());
+                told.since_unix_ns = known.then(|| unix(*arrived_ns));
+            }
+            What::State { before, after, .. } => {
+                told.states = Some((*before, *after));
+                told.component = self.owner(&told);
+            }
+            What::DiskStart(disk) | What::DiskEnd { disk, .. } => {
+                told.bytes = Some(disk.bytes.into());
+                told.request = Some(disk.request);
+                told.write = Some(disk.write);
+                // A request ends in whatever context; it is charged to who started it.
+                told.component = self.named(disk.image);
+            }
+            What::Exec { old_tid, .. } => told.other_tid = Some(*old_tid),
+            What::Exit => {
+                self.tasks.remove(&event.tid);
+            }
+        }
+        told
+    }
+
+    /// Notes what an event says of tasks and connections.
+    fn learn(&mut self, event: &Event) {
+        match &event.what {
+            What::Task(task) => {
+                let component = self.named(task.image);
+                let task = Task {
+                    tgid: Some(task.tgid),
+                    comm: Some(text(&task.comm)),
+                    component,
+                };
+                self.tasks.insert(event.tid, task);
+            }
+            What::Connection(connection) => {
+                let peer = self.named(connection.peer);
+                let known = (Arc::new((**connection).clone()), peer);
+                self.connections.insert(connection.number, known);
+            }
+            What::Fork { tid, tgid, image } => {
+                let comm = self
+                    .tasks
+                    .get(&event.tid)
+                    .and_then(|task| task.comm.clone());
+                let task = Task {
+                    tgid: Some(*tgid),
+                    comm,
+                    component: self.named(*image),
+                };
+                self.tasks.insert(*tid, task);
+            }
+            What::Exec {
+                image,
+                comm,
+                old_tid,
+            } => {
+                let component = self.named(*image);
+                let before = self.tasks.remove(old_tid);
+                let task = Task {
+                    tgid: before.and_then(|task| task.tgid),
+                    comm: Some(text(comm)),
+                    component,
+                };
+                self.tasks.insert(event.tid, task);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A name as the kernel keeps it: up to the first zero.
+fn text(comm: &[u8; 16]) -> Arc<str> {
+    let end = comm
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(comm.len());
+    String::from_utf8_lossy(&comm[..end]).into()
+}

@@ -1,0 +1,330 @@
+//! Single events in a trace: tasks as tracks with what they did, messages as arrows from sender to receiver.
+//!
+//! In: told events in the order of time. Out: packets. Must not know: windows.
+//!
+//! Arrows need both ends of a connection on this host and an address to tell them by: Unix sockets have none.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::proto::{Event, EventType, Thread, TracePacket, Track};
+use super::{Perfetto, packet};
+use crate::event::{Connection, Off};
+use crate::export::Piece;
+use crate::export::events::Told;
+
+/// Packets that are given away together.
+const BATCH: usize = 4096;
+/// Most messages of a connection that wait for their receiver, and receives that wait for their sender's word.
+const MAX_WAITING: usize = 10_000;
+/// Connections to Unix sockets have no addresses.
+const UNIX: u8 = 3;
+
+/// What is known of tasks and messages on the way.
+#[derive(Default)]
+pub(super) struct Traced {
+    /// Components that talk: only their tasks are shown.
+    pub talking: HashSet<String>,
+    tasks: HashMap<u32, Task>,
+    streams: HashMap<End, Stream>,
+    flows: u64,
+}
+
+struct Task {
+    thread: u64,
+    states: u64,
+    state: Option<&'static str>,
+}
+
+/// One end of a connection, as it names itself and the other one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct End {
+    transport: u8,
+    netns: u32,
+    own: ([u8; 16], u16),
+    other: ([u8; 16], u16),
+}
+
+impl End {
+    fn of(connection: &Connection) -> Self {
+        Self {
+            transport: connection.transport,
+            netns: connection.netns,
+            own: (connection.local, connection.local_port),
+            other: (connection.remote, connection.remote_port),
+        }
+    }
+
+    fn opposite(self) -> Self {
+        Self {
+            own: self.other,
+            other: self.own,
+            ..self
+        }
+    }
+}
+
+/// The bytes that one end sends to the other.
+#[derive(Default)]
+struct Stream {
+    sent: u64,
+    received: u64,
+    /// Where each send begins whose first byte was not received yet, and its arrow.
+    flying: VecDeque<(u64, u64)>,
+    /// Receives whose send call has not ended yet: up to where they reach, and what to say of them.
+    early: VecDeque<(u64, Option<TracePacket>)>,
+}
+
+impl Stream {
+    /// Arrows that end in a receive up to here.
+    fn land(&mut self, end: u64) -> Vec<u64> {
+        let landed = self
+            .flying
+            .iter()
+            .take_while(|(start, _)| *start < end)
+            .count();
+        self.flying.drain(..landed).map(|(_, flow)| flow).collect()
+    }
+}
+
+const ON_CPU: &str = "on-CPU";
+const RUN_QUEUE: &str = "run queue";
+
+impl Perfetto {
+    /// One more event. All windows have to be there before.
+    pub fn event(&mut self, told: &Told) -> Option<Piece> {
+        self.task(told);
+        let at = told.time_unix_ns;
+        match told.kind() {
+            "switch" => {
+                let off = match told.off {
+                    Some(Off::BlockIo) => "disk",
+                    Some(Off::Sleep) => "sleep",
+                    _ => RUN_QUEUE,
+                };
+                self.state(at, told.tid, Some(off));
+                if let Some(next) = told.other_tid {
+                    self.state(at, next, Some(ON_CPU));
+                }
+            }
+            "wake" => {
+                let woken = told.other_tid.unwrap_or_default();
+                let task = self.traced.tasks.get(&woken);
+                if task.is_some_and(|task| task.state.is_some_and(|state| state != ON_CPU)) {
+                    self.state(at, woken, Some(RUN_QUEUE));
+                }
+            }
+            "exit" => {
+                self.state(at, told.tid, None);
+                self.traced.tasks.remove(&told.tid);
+            }
+            "send" => self.send(told),
+            "receive" => self.receive(told),
+            _ => {}
+        }
+        (self.packets.len() >= BATCH)
+            .then(|| self.piece().pop())
+            .flatten()
+    }
+
+    /// Whatever still waits, without its arrows, and the ends of what goes on.
+    pub(super) fn finish_events(&mut self) {
+        let tids: Vec<u32> = self.traced.tasks.keys().copied().collect();
+        let end_ns = self.end_ns;
+        for tid in tids {
+            self.state(end_ns, tid, None);
+        }
+        let streams = std::mem::take(&mut self.traced.streams);
+        let early = streams.into_values().flat_map(|stream| stream.early);
+        self.packets.extend(early.filter_map(|(_, packet)| packet));
+    }
+
+    /// Makes a task's tracks when its component is known and talks.
+    fn task(&mut self, told: &Told) {
+        let tid = match told.kind() {
+            // These happen in the context of a task that has nothing to do with them.
+            "arrival" | "state" | "disk_start" | "disk_end" => return,
+            "fork" => told.other_tid.unwrap_or_default(),
+            "exec" => {
+                for tid in [Some(told.tid), told.other_tid].into_iter().flatten() {
+                    self.state(told.time_unix_ns, tid, None);
+                    self.traced.tasks.remove(&tid);
+                }
+                told.tid
+            }
+            _ => told.tid,
+        };
+        let Some(component) = &told.component else {
+            return;
+        };
+        let known = self.traced.tasks.contains_key(&tid);
+        if known || tid == 0 || !self.traced.talking.contains(&component.id) {
+            return;
+        }
+        let Some(&process) = self.tracks.get(&vec![component.id.clone()]) else {
+            return;
+        };
+        let pid = self.pids.get(&process).copied();
+        let name = told.comm.as_deref().unwrap_or_default().to_owned();
+        // A number is given to many tasks in the course of time.
+        let path = |what: &str| {
+            vec![
+                component.id.clone(),
+                format!("{tid} {}", told.time_unix_ns),
+                what.to_owned(),
+            ]
+        };
+        let thread = self.track(path("thread"), |uuid| Track {
+            uuid,
+            parent_uuid: Some(process),
+            thread: Some(Thread {
+                pid,
+                tid: Some(tid.into()),
+                thread_name: Some(name),
+            }),
+            ..Track::default()
+        });
+        let states = self.track(path("states"), |uuid| Track {
+            uuid,
+            parent_uuid: Some(thread),
+            name: Some("state".to_owned()),
+            ..Track::default()
+        });
+        self.traced.tasks.insert(
+            tid,
+            Task {
+                thread,
+                states,
+                state: None,
+            },
+        );
+    }
+
+    /// A task is in this state from now on.
+    fn state(&mut self, at: u64, tid: u32, state: Option<&'static str>) {
+        let Some(task) = self.traced.tasks.get_mut(&tid) else {
+            return;
+        };
+        let (track_uuid, before) = (task.states, std::mem::replace(&mut task.state, state));
+        if before.is_some() {
+            self.slice(at, EventType::SliceEnd, track_uuid, None);
+        }
+        if let Some(state) = state {
+            self.slice(
+                at,
+                EventType::SliceBegin,
+                track_uuid,
+                Some(state.to_owned()),
+            );
+        }
+    }
+
+    fn slice(&mut self, at: u64, kind: EventType, track_uuid: u64, name: Option<String>) {
+        let event = Event {
+            r#type: kind.into(),
+            track_uuid,
+            name,
+            ..Event::default()
+        };
+        self.event_at(at, event);
+    }
+
+    fn send(&mut self, told: &Told) {
+        let Some(connection) = &told.connection else {
+            return;
+        };
+        let bytes = told.bytes.unwrap_or(0);
+        let began = told
+            .since_unix_ns
+            .unwrap_or(told.time_unix_ns)
+            .min(told.time_unix_ns);
+        let mut flow_ids = Vec::new();
+        if connection.transport != UNIX && bytes > 0 {
+            self.traced.flows += 1;
+            flow_ids.push(self.traced.flows);
+            let stream = self.traced.streams.entry(End::of(connection)).or_default();
+            // What was received before this call began is none of it: it was on the way before anyone looked.
+            let stale = |packet: &Option<TracePacket>| {
+                packet
+                    .as_ref()
+                    .is_some_and(|p| p.timestamp.is_some_and(|at| at < began))
+            };
+            while let Some((_, packet)) = stream.early.pop_front_if(|(_, packet)| stale(packet)) {
+                self.packets.extend(packet);
+                stream.received = stream.sent;
+            }
+            stream.flying.push_back((stream.sent, self.traced.flows));
+            stream.sent += bytes;
+            if stream.flying.len() > MAX_WAITING {
+                stream.flying.pop_front();
+            }
+            while let Some((end, packet)) =
+                stream.early.pop_front_if(|(end, _)| *end <= stream.sent)
+            {
+                let landed = stream.land(end);
+                self.packets
+                    .extend(packet.map(|packet| with_arrows(packet, landed)));
+            }
+        }
+        let Some(task) = self.traced.tasks.get(&told.tid) else {
+            return;
+        };
+        let to = told.peer.as_ref().map_or("unknown", |peer| &peer.name);
+        let begin = Event {
+            r#type: EventType::SliceBegin.into(),
+            track_uuid: task.thread,
+            name: Some(format!("send {bytes} B → {to}")),
+            flow_ids,
+            ..Event::default()
+        };
+        let end = Event {
+            r#type: EventType::SliceEnd.into(),
+            track_uuid: task.thread,
+            ..Event::default()
+        };
+        self.event_at(began, begin);
+        self.event_at(told.time_unix_ns, end);
+    }
+
+    fn receive(&mut self, told: &Told) {
+        let Some(connection) = &told.connection else {
+            return;
+        };
+        let bytes = told.bytes.unwrap_or(0);
+        let from = told.peer.as_ref().map_or("unknown", |peer| &peer.name);
+        let said = self.traced.tasks.get(&told.tid).map(|task| TracePacket {
+            track_event: Some(Event {
+                r#type: EventType::Instant.into(),
+                track_uuid: task.thread,
+                name: Some(format!("receive {bytes} B ← {from}")),
+                ..Event::default()
+            }),
+            ..packet(Some(told.time_unix_ns))
+        });
+        if connection.transport == UNIX {
+            self.packets.extend(said);
+            return;
+        }
+        let sender = End::of(connection).opposite();
+        let stream = self.traced.streams.entry(sender).or_default();
+        stream.received += bytes;
+        if stream.received <= stream.sent {
+            let landed = stream.land(stream.received);
+            self.packets
+                .extend(said.map(|packet| with_arrows(packet, landed)));
+            return;
+        }
+        // The send call has not ended yet, or its end is not on this host.
+        stream.early.push_back((stream.received, said));
+        if stream.early.len() > MAX_WAITING {
+            let oldest = stream.early.pop_front();
+            self.packets.extend(oldest.and_then(|(_, packet)| packet));
+        }
+    }
+}
+
+fn with_arrows(mut packet: TracePacket, landed: Vec<u64>) -> TracePacket {
+    if let Some(event) = &mut packet.track_event {
+        event.terminating_flow_ids = landed;
+    }
+    packet
+}

@@ -1,0 +1,269 @@
+//! Single events: told in full, in tables, and in a trace.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::event::{Connection, Event, Off, Task, What};
+use crate::export::events::{Named, Teller, Told, Who};
+use crate::export::perfetto::proto::TracePacket;
+use crate::export::tables::events;
+
+const OFFSET: i64 = 1_000_000;
+
+fn who() -> Who {
+    let named = |name: &str| {
+        Arc::new(Named {
+            id: format!("program:{name}"),
+            name: name.to_owned(),
+        })
+    };
+    [(fixture::LOAD, named("load")), (fixture::WEB, named("web"))].into()
+}
+
+fn at(time_ns: u64, tid: u32, what: What) -> Event {
+    Event {
+        time_ns,
+        tid,
+        cpu: 1,
+        what,
+    }
+}
+
+fn task(tid: u32, image: u32, comm: &[u8; 16]) -> Event {
+    let task = Task {
+        tgid: tid,
+        image,
+        comm: *comm,
+        ..Task::default()
+    };
+    at(0, tid, What::Task(Box::new(task)))
+}
+
+/// The end of load (number 1) or of web (number 2).
+fn connection(number: u64) -> Event {
+    let ports = [50_000, 80];
+    let images = [fixture::LOAD, fixture::WEB];
+    let own = number as usize - 1;
+    let connection = Connection {
+        number,
+        local_port: ports[own],
+        remote_port: ports[1 - own],
+        image: images[own],
+        peer: images[1 - own],
+        port: 80,
+        transport: 1,
+        role: number as u8,
+        ..Connection::default()
+    };
+    at(0, 10, What::Connection(Box::new(connection)))
+}
+
+fn send(time_ns: u64, began_ns: u64, connection: u64) -> Event {
+    let send = What::Send {
+        connection,
+        bytes: 100,
+        began_ns,
+        known: true,
+    };
+    at(time_ns, connection as u32 * 10, send)
+}
+
+fn receive(time_ns: u64, connection: u64, bytes: u32) -> Event {
+    let receive = What::Receive {
+        connection,
+        bytes,
+        arrived_ns: time_ns - 1,
+        known: false,
+        floor_ns: 0,
+        from_unprompted: false,
+    };
+    at(time_ns, connection as u32 * 10, receive)
+}
+
+fn told(events: &[Event]) -> Vec<Told> {
+    let mut teller = Teller::new(who());
+    let before = [
+        task(10, fixture::LOAD, b"load\0rest-of-it."),
+        task(20, fixture::WEB, b"web-of-16-letter"),
+        connection(1),
+        connection(2),
+    ];
+    let all = before.iter().chain(events);
+    all.map(|event| teller.tell(event, OFFSET)).collect()
+}
+
+/// Where each arrow begins and ends, by the monotonic clock, in the order of beginnings; and the packets.
+fn arrows(events: &[Event]) -> (Vec<(u64, Option<u64>)>, Vec<TracePacket>) {
+    let mut perfetto = Perfetto::default();
+    let window = fold(&mut State::default(), &fixture::chain(1), &View::default());
+    let mut bytes: Vec<Piece> = perfetto.add(0, &window);
+    bytes.extend(told(events).iter().filter_map(|told| perfetto.event(told)));
+    bytes.extend(perfetto.finish());
+    let trace = Trace::decode(files([bytes])[""].as_slice()).unwrap();
+    let mut begun = BTreeMap::new();
+    let mut ended = BTreeMap::new();
+    for packet in &trace.packet {
+        if let (Some(at), Some(event)) = (packet.timestamp, &packet.track_event) {
+            let at = at - OFFSET as u64;
+            begun.extend(event.flow_ids.iter().map(|flow| (*flow, at)));
+            ended.extend(event.terminating_flow_ids.iter().map(|flow| (*flow, at)));
+        }
+    }
+    let arrow = |(flow, at)| (at, ended.get(&flow).copied());
+    (begun.into_iter().map(arrow).collect(), trace.packet)
+}
+
+#[test]
+fn an_event_is_told_with_what_was_said_of_its_task_and_connection() {
+    let exec = What::Exec {
+        old_tid: 20,
+        image: fixture::LOAD,
+        comm: *b"new\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    let told = told(&[
+        send(500, 400, 1),
+        at(600, 20, exec),
+        at(700, 20, What::Exit),
+    ]);
+    let [.., send, exec, exit] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(send.kind(), "send");
+    assert_eq!(
+        (send.tid, send.tgid, send.comm.as_deref()),
+        (10, Some(10), Some("load"))
+    );
+    assert_eq!(send.component.as_ref().unwrap().id, "program:load");
+    assert_eq!(send.peer.as_ref().unwrap().id, "program:web");
+    assert_eq!(
+        (send.time_unix_ns, send.since_unix_ns),
+        (1_000_500, Some(1_000_400))
+    );
+    assert_eq!(send.bytes, Some(100));
+    assert_eq!(exec.comm.as_deref(), Some("new"));
+    assert_eq!(exit.component.as_ref().unwrap().id, "program:load");
+}
+
+#[test]
+fn tables_hold_every_event() {
+    let told = told(&[send(500, 400, 1), receive(600, 2, 100)]);
+    let mut csv = Csv::new(true).unwrap();
+    let mut parquet = Parquet::new(true).unwrap();
+    let mut pieces = Vec::new();
+    for event in &told {
+        pieces.extend(csv.event(7, event).unwrap());
+        pieces.extend(parquet.event(7, event).unwrap());
+    }
+    pieces.extend(csv.finish().unwrap());
+    pieces.extend(parquet.finish().unwrap());
+    let mut files = files([pieces]);
+    let from_csv = read_csv(&events(), &files["events.csv"]);
+    let from_parquet = read_parquet(files.remove("events.parquet").unwrap());
+    assert_eq!(from_csv, from_parquet);
+    assert_eq!(from_csv.len(), 6);
+    let text = |text: &str| Cell::Text(text.to_owned());
+    for (name, cell) in [
+        ("window", Cell::Count(7)),
+        ("kind", text("receive")),
+        ("component", text("program:web")),
+        ("peer", text("program:load")),
+        ("transport", text("tcp")),
+        ("role", text("acceptor")),
+        ("port", Cell::Count(80)),
+        ("bytes", Cell::Count(100)),
+        ("since_unix_ns", Cell::Null),
+        ("off", Cell::Null),
+    ] {
+        assert_eq!(from_csv[5][name], cell, "{name}");
+    }
+    // No events, no table of them.
+    assert!(!self::files([Csv::new(false).unwrap().finish().unwrap()]).contains_key("events.csv"));
+}
+
+#[test]
+fn arrows_lead_from_each_send_to_the_first_receive_of_its_bytes() {
+    let (arrows, _) = arrows(&[
+        send(110, 100, 1),
+        send(130, 120, 1),
+        receive(140, 2, 150), // all of the first, half of the second
+        receive(150, 2, 50),
+        send(170, 160, 2),
+        receive(180, 1, 100),
+        send(210, 200, 1), // never received
+    ]);
+    let expected = [
+        (100, Some(140)),
+        (120, Some(140)),
+        (160, Some(180)),
+        (200, None),
+    ];
+    assert_eq!(arrows, expected);
+}
+
+#[test]
+fn a_receive_may_come_before_its_send_call_has_ended() {
+    let (arrows, _) = arrows(&[
+        receive(105, 2, 100),
+        send(110, 100, 1),
+        send(210, 200, 1),
+        receive(220, 2, 100),
+    ]);
+    assert_eq!(arrows, [(100, Some(105)), (200, Some(220))]);
+}
+
+#[test]
+fn what_was_on_the_way_before_anyone_looked_has_no_arrow() {
+    let (arrows, packets) = arrows(&[receive(50, 2, 70), send(110, 100, 1), receive(120, 2, 100)]);
+    assert_eq!(arrows, [(100, Some(120))]);
+    let received = packets.iter().filter(|packet| {
+        let event = packet.track_event.as_ref();
+        event.is_some_and(|e| {
+            e.name
+                .as_deref()
+                .is_some_and(|name| name.starts_with("receive"))
+        })
+    });
+    assert_eq!(received.count(), 2);
+}
+
+#[test]
+fn a_tasks_states_follow_each_other_without_a_gap() {
+    let off = |time_ns, tid, off, next_tid| at(time_ns, tid, What::Switch { off, next_tid });
+    let wake = |time_ns, by, tid| at(time_ns, by, What::Wake { tid, waited: true });
+    let (_, packets) = arrows(&[
+        off(100, 20, Off::Sleep, 10),
+        wake(200, 10, 20),
+        off(300, 10, Off::RunQueue, 20),
+        off(400, 20, Off::BlockIo, 10),
+    ]);
+    let tracks: BTreeMap<u64, String> = packets
+        .iter()
+        .filter_map(|packet| packet.track_descriptor.as_ref())
+        .filter_map(|track| Some((track.uuid, track.thread.clone()?.thread_name?)))
+        .collect();
+    let parents: BTreeMap<u64, u64> = packets
+        .iter()
+        .filter_map(|packet| packet.track_descriptor.as_ref())
+        .filter_map(|track| Some((track.uuid, track.parent_uuid?)))
+        .collect();
+    let states: Vec<(u64, &str)> = packets
+        .iter()
+        .filter_map(|packet| Some((packet.timestamp?, packet.track_event.as_ref()?)))
+        .filter(|(_, event)| {
+            let thread = parents
+                .get(&event.track_uuid)
+                .and_then(|thread| tracks.get(thread));
+            thread.is_some_and(|name| name == "web-of-16-letter")
+        })
+        .filter_map(|(at, event)| Some((at - OFFSET as u64, event.name.as_deref()?)))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (100, "sleep"),
+            (200, "run queue"),
+            (300, "on-CPU"),
+            (400, "disk")
+        ]
+    );
+}
