@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::process::Signal;
 use tokio::process::Child;
 
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     frame::Frame,
+    frame::ProbeStatus,
     record::{self, Bounds, Header, Recorder, Recording, WriteError},
     sys, units,
 };
@@ -96,7 +97,13 @@ fn begin(
         kernel.attach(&wishes)
     }?;
     report_probes(measurement.probes(), args.measure.verbose);
-    let header = header(&args.select, args.interval, &args.command, root);
+    let header = header(
+        &args.select,
+        args.interval,
+        &args.command,
+        measurement.probes(),
+        root,
+    );
     let bounds = args.bounds().unwrap_or_default();
     files
         .recorder(&header, bounds)
@@ -133,6 +140,7 @@ pub(super) fn header(
     select: &SelectArgs,
     interval: Duration,
     command: &[OsString],
+    probes: &[ProbeStatus],
     root: &Path,
 ) -> Header {
     let started = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -146,6 +154,7 @@ pub(super) fn header(
             .map(|word| word.to_string_lossy().into_owned())
             .collect(),
         part: 0,
+        probes: probes.to_vec(),
         view: select.wish(),
     }
 }
@@ -289,9 +298,14 @@ impl Files {
                 );
             }
             // It keeps its contents until there is something to put in their place.
-            options
-                .open(path)
-                .with_context(|| format!("cannot write to {}", path.display()))
+            let file = options.open(path);
+            let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+            ensure!(
+                file.metadata()?.is_file(),
+                "{} is no regular file; give the name of one with: -o FILE",
+                path.display()
+            );
+            Ok(file)
         };
         let second = record::other_part(path);
         let opened = open(path).and_then(|first| {
