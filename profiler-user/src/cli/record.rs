@@ -27,11 +27,14 @@ use super::{
     wait::{Event, Waiter},
 };
 use crate::{
-    frame::Frame,
     frame::ProbeStatus,
+    frame::{Frame, Merge},
     record::{self, Bounds, Header, Recorder, Recording, WriteError},
     sys, units,
 };
+
+/// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
+const DRAIN_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RecordArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     target::check(root, &args.select.view())?;
@@ -120,10 +123,17 @@ fn begin(
     };
     kernel.drop_privileges()?;
     let show_progress = child.is_none() && io::stderr().is_terminal();
+    let clock = Clock::start(args.duration, Some(args.interval), show_progress);
+    let clock = if args.interval > DRAIN_EVERY {
+        clock.draining(DRAIN_EVERY)
+    } else {
+        clock
+    };
     let session = Session {
         measurement,
         recorder,
-        clock: Clock::start(args.duration, Some(args.interval), show_progress),
+        clock,
+        begun: Merge::default(),
         lost: BTreeMap::new(),
         saver: Saver {
             path: args.output.clone(),
@@ -164,6 +174,8 @@ struct Session {
     measurement: Box<dyn Measurement>,
     recorder: Shared,
     clock: Clock,
+    /// Parts of the window that were read before its end.
+    begun: Merge,
     lost: BTreeMap<String, u64>,
     saver: Saver,
 }
@@ -187,11 +199,13 @@ impl Session {
                 Event::Time if !self.clock.is_over() => {
                     if self.clock.interval_is_over() {
                         self.window()?;
+                    } else if self.clock.drain_is_over() {
+                        self.begun.add(self.measurement.window()?);
                     }
                 }
                 _ => {
                     let frame = self.measurement.finish()?;
-                    self.write(&frame)?;
+                    self.write(frame)?;
                     return Ok(event);
                 }
             }
@@ -213,14 +227,18 @@ impl Session {
     /// Ends a window and writes it.
     fn window(&mut self) -> anyhow::Result<()> {
         let frame = self.measurement.window()?;
-        self.write(&frame)
+        self.write(frame)
     }
 
-    fn write(&mut self, frame: &Frame) -> anyhow::Result<()> {
+    fn write(&mut self, mut frame: Frame) -> anyhow::Result<()> {
+        if self.begun.windows() > 0 {
+            self.begun.add(frame);
+            frame = std::mem::take(&mut self.begun).finish();
+        }
         for (class, count) in &frame.lost {
             *self.lost.entry(class.clone()).or_default() += count;
         }
-        match self.recorder.frame(frame) {
+        match self.recorder.frame(&frame) {
             Err(error @ WriteError::Io { .. }) => Err(error.into()),
             Err(error) => {
                 // One window is lost, and the next may fit again.
