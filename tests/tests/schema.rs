@@ -208,7 +208,7 @@ fn every_selection_is_sound() {
     other.wait().unwrap();
 }
 
-/// Those selected, and those that they talk to.
+/// Those selected, those that they talk to, and the courts of the requests that enter there.
 #[test]
 fn a_selection_shows_what_was_selected_and_its_neighbours() {
     let host = Host::take().unwrap();
@@ -220,7 +220,10 @@ fn a_selection_shows_what_was_selected_and_its_neighbours() {
     };
     let expected = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     assert_eq!(names(&["-n", "load"]), expected(&["load", "web"]));
-    assert_eq!(names(&["-n", "we?"]), expected(&["load", "web", "app"]));
+    assert_eq!(
+        names(&["-n", "we?"]),
+        expected(&["load", "web", "app", "store"])
+    );
     assert_eq!(names(&["-n", "none"]), expected(&[]));
 }
 

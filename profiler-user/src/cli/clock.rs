@@ -64,6 +64,14 @@ impl Clock {
         over
     }
 
+    /// The next reading comes after an eighth of the usual time.
+    pub(super) fn drain_sooner(&mut self) {
+        if let Some((every, last)) = &mut self.drain {
+            let sooner = last.checked_sub(*every / 8 * 7);
+            *last = sooner.unwrap_or(*last);
+        }
+    }
+
     fn end(&self) -> Option<Instant> {
         self.started.checked_add(self.limit?)
     }

@@ -141,13 +141,15 @@ impl Snapshots {
     }
 
     /// Reads the window so far. The kernel's maps then forget processes that are gone, which nothing does while a long
-    /// window lasts; the window goes on.
+    /// window lasts; the window goes on. Says how many flows moved since the last reading.
     ///
     /// # Errors
     /// The kernel's maps cannot be read.
-    pub fn drain(&mut self) -> anyhow::Result<()> {
-        self.begun.add(self.measurement.window()?);
-        Ok(())
+    pub fn drain(&mut self) -> anyhow::Result<usize> {
+        let frame = self.measurement.window()?;
+        let flows = frame.flows.len();
+        self.begun.add(frame);
+        Ok(flows)
     }
 
     /// Keeps the last minutes there, too.

@@ -30,7 +30,10 @@ use crate::{
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 /// How often the kernel's maps are read while one window lasts long, so that they do not fill with what is gone.
-const DRAIN_EVERY: Duration = Duration::from_secs(5);
+const DRAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Flows in one reading of which more are many: the kernel's map holds eight times as many.
+const MANY_FLOWS: usize = 512;
 
 pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     let view = args.select.view();
@@ -136,7 +139,10 @@ fn measure(
                 return Ok((event, Reader::Gone));
             }
         } else if clock.drain_is_over() {
-            results.snapshots.drain()?;
+            // A program whose processes are gone is forgotten two readings later: where many come and go, sooner.
+            if results.snapshots.drain()? > MANY_FLOWS {
+                clock.drain_sooner();
+            }
         }
         clock.show_progress(|elapsed| {
             let limit = clock.limit().map(humantime::format_duration);

@@ -367,6 +367,14 @@ impl Session {
         }
         wanted.extend(frame.cpu.iter().map(|cpu| cpu.image));
         wanted.extend(frame.disk.iter().map(|disk| disk.image));
+        // Some are born after the images were read, and busy before the rest was.
+        if wanted.iter().any(|id| !self.names.knows(*id)) {
+            let mut info = HashMap::new();
+            decode::images(&self.loaded.ebpf, |id, image| {
+                info.insert(id, image);
+            })?;
+            self.names.learn(&info);
+        }
         let mut listens: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
         decode::listeners(&self.loaded.ebpf, |key, image| {
             listens.entry(image).or_default().insert(key.port);

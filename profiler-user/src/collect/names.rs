@@ -94,6 +94,11 @@ impl Names {
         }
     }
 
+    /// Whether this image has a name.
+    pub(super) fn knows(&self, id: u32) -> bool {
+        id == IMAGE_KERNEL || self.known.contains_key(&id)
+    }
+
     /// The images that `wanted` names, with their live processes.
     pub(super) fn images(
         &mut self,
