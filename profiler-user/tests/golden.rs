@@ -10,9 +10,10 @@ use std::{
 };
 
 use courtside::{
+    event::{Connection, Disk, Event, KINDS, Off, Task, What},
     frame::{Frame, merge},
     model::{State, View, fold},
-    record::Recording,
+    record::{Header, Kind, Recording, Writer, encode_events},
 };
 use serde_json::{Value, json};
 
@@ -100,6 +101,114 @@ fn every_golden_recording_says_what_it_always_said() {
         // And the same again.
         assert_eq!(now.to_string(), said(&path).to_string());
     }
+}
+
+/// One event of each kind, with numbers small and large.
+fn one_of_each() -> Vec<Event> {
+    let disk = Disk {
+        request: 0xFFFF_8880_1234_5678,
+        bytes: 4096,
+        image: 7,
+        write: true,
+    };
+    let task = Task {
+        tgid: 42,
+        image: 7,
+        born_ns: 1_000_000,
+        off_ns: 2_000_000,
+        wake_ns: 3_000_000,
+        off: Off::Sleep,
+        prompted: true,
+        comm: *b"web\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    let connection = Connection {
+        number: 900,
+        local: *b"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x7F\0\0\x01",
+        remote: *b"\x20\x01\x0D\xB8\0\0\0\0\0\0\0\0\0\0\0\x01",
+        local_port: 8080,
+        remote_port: 65535,
+        netns: 4_026_531_840,
+        image: 7,
+        peer: 0x8000_0001,
+        port: 8080,
+        transport: 1,
+        role: 2,
+        midlife: true,
+    };
+    let whats = [
+        What::Task(Box::new(task)),
+        What::Connection(Box::new(connection)),
+        What::Switch {
+            off: Off::BlockIo,
+            next_tid: 43,
+        },
+        What::Wake {
+            tid: 42,
+            waited: true,
+        },
+        What::Receive {
+            connection: 900,
+            bytes: 100,
+            arrived_ns: 5_000_000_100,
+            known: true,
+            floor_ns: 150_000,
+            from_unprompted: true,
+        },
+        What::Send {
+            connection: 900,
+            bytes: u32::MAX,
+            began_ns: 5_000_000_500,
+            known: true,
+        },
+        What::Arrival { connection: 901 },
+        What::State {
+            connection: 900,
+            before: 1,
+            after: 7,
+        },
+        What::DiskStart(disk),
+        What::DiskEnd { disk, last: true },
+        What::Fork {
+            tid: 44,
+            tgid: 44,
+            image: 7,
+        },
+        What::Exec {
+            old_tid: 44,
+            image: 8,
+            comm: *b"app.py\0\0\0\0\0\0\0\0\0\0",
+        },
+        What::Exit,
+    ];
+    let event = |(n, what): (u64, What)| Event {
+        time_ns: 5_000_001_000 + n * n * 1000,
+        tid: 42 + n as u32 / 5,
+        cpu: n as u16 % 3,
+        what,
+    };
+    (0..).zip(whats).map(event).collect()
+}
+
+#[test]
+fn a_golden_batch_of_events_is_read_as_it_was_written() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/v1/events.rec");
+    let offset = 1_800_000_000_000_000_000;
+    if !path.exists() && env::var_os("COURTSIDE_GOLDEN").is_some_and(|wish| wish == "new") {
+        let mut writer = Writer::new(fs::File::create(&path).unwrap(), &Header::default()).unwrap();
+        let payload = encode_events(&one_of_each(), offset);
+        let start = offset as u64 + one_of_each()[0].time_ns;
+        writer
+            .record(Kind::EVENTS, start, 144_000, &payload)
+            .unwrap();
+        writer.finish().unwrap();
+    }
+    let recording = Recording::open(&path).unwrap();
+    let mut events = recording.events();
+    let read: Vec<Event> = events.by_ref().map(Result::unwrap).collect();
+    assert_eq!(read, one_of_each());
+    assert_eq!(events.unix_offset_ns(), offset);
+    let kinds: std::collections::BTreeSet<u8> = read.iter().map(Event::kind).collect();
+    assert_eq!(kinds.len(), KINDS.len());
 }
 
 #[test]
