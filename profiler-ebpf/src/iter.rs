@@ -54,7 +54,7 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     if state.born_ns == 0 {
         state.born_ns = now;
         state.prompted = 1;
-        if field!(task, task_on_cpu, u32) == 0 {
+        if field!(task, task_on_cpu, u8) == 0 {
             let run_state = field!(task, task_state, u32);
             state.off_ns = now;
             state.off_kind = if run_state == 0 {
@@ -68,7 +68,7 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
             };
         }
     }
-    let on = if field!(task, task_on_cpu, u32) != 0 {
+    let on = if field!(task, task_on_cpu, u8) != 0 {
         clock::last_switch_of(field!(task, task_cpu, u32))
     } else {
         0

@@ -9,6 +9,7 @@
 
 mod clock;
 mod disk;
+mod hooks_function;
 mod hooks_length;
 mod image;
 mod iter;

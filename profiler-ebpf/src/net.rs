@@ -162,6 +162,12 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
     clear(&mut task.ready_sk);
 
     clock::settle(task, clock::last_switch(now));
+    // The other end may be on this host and about to show itself: what it gets is booked when it has. Asked before the
+    // flow is looked up: the other end's answer may make it known in between.
+    let hold = socket.peer_sure == 0
+        && socket.peer_tries <= HOLD
+        && (socket.transport == TRANSPORT_TCP
+            || socket.peer == 0 && (arrived_here || field!(sk, sock_dport, u16) == 0));
     let Some(stats) = flow_of(socket) else {
         return 0;
     };
@@ -170,11 +176,6 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
     socket.sending_ns = 0;
     let early = socket.booked_early != 0;
     socket.booked_early = 0;
-    // The other end may be on this host and about to show itself: what it gets is booked when it has.
-    let hold = socket.peer_sure == 0
-        && socket.peer_tries <= HOLD
-        && (socket.transport == TRANSPORT_TCP
-            || socket.peer == 0 && (arrived_here || field!(sk, sock_dport, u16) == 0));
     let orphan = socket.orphan_ns;
     socket.orphan_ns = 0;
     if orphan > start {

@@ -53,8 +53,8 @@ offsets! {
     task_in_iowait_bit = "task_struct.in_iowait#bit", 0;
     /// Thread group leader.
     task_group_leader = "task_struct.group_leader", 8;
-    /// 1 while the task is on a CPU.
-    task_on_cpu = "task_struct.on_cpu", 4;
+    /// 1 while the task is on a CPU. An `int`, in newer kernels a byte; the lowest byte is enough.
+    task_on_cpu = "task_struct.on_cpu", 0;
     /// CPU it runs on.
     task_cpu = "task_struct.thread_info.cpu" | "task_struct.cpu", 4;
     /// Start time since boot.

@@ -94,7 +94,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     // On a CPU it is about to leave it, and the wait is over at once: no wake-up to remember.
-    let waited = field!(woken, task_on_cpu, u32) == 0;
+    let waited = field!(woken, task_on_cpu, u8) == 0;
     if ring::wanted() {
         ring::task(woken, task, now);
         ring::woken(now, woken, waited);

@@ -97,10 +97,15 @@ pub fn min_rtt_ns(sk: *const u8) -> u64 {
 
 /// match-proto: tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
 ///
-/// Fires for each piece of a send; the first one is the start of the call.
+/// Fires for each piece of a send.
 #[btf_tracepoint(function = "tcp_sendmsg_locked")]
 fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
-    let sk: *const u8 = ctx.arg(0);
+    sending(ctx.arg(0))
+}
+
+/// A send call is running; when that is first told is its start.
+#[inline(always)]
+pub fn sending(sk: *const u8) -> i32 {
     let Some(socket) = socket_state(sk) else {
         return 0;
     };

@@ -17,6 +17,7 @@ mod python;
 mod services;
 mod sh;
 mod test;
+mod vm;
 
 /// Build, demo, test and measure Courtside.
 #[derive(Parser)]
@@ -57,6 +58,15 @@ enum Task {
     },
     /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
     Test,
+    /// Boot other kernels in emulated machines, and check there that Courtside counts right
+    Vm {
+        /// Only these kernels, by name, e.g. 6.12
+        #[arg(long)]
+        kernel: Vec<String>,
+        /// Only the tests with this in their name
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -77,6 +87,7 @@ fn run() -> anyhow::Result<()> {
             ..
         } => bench::record::bench(),
         Task::Test => test::test(),
+        Task::Vm { kernel, only } => vm::vm(&kernel, only.as_deref()),
     }
 }
 

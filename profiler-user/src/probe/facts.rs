@@ -17,6 +17,10 @@ pub struct Facts {
     pub missing: BTreeMap<String, String>,
     /// Tracepoints that the kernel has, and how many arguments each passes.
     pub tracepoints: BTreeMap<String, usize>,
+    /// Functions that stand in for tracepoints, as far as the kernel has them, and how many arguments each takes.
+    pub functions: BTreeMap<String, usize>,
+    /// Programs can be put on functions, with typed arguments (fentry and fexit).
+    pub hooks_functions: bool,
     /// Kinds of iterator that the kernel has.
     pub iterators: Vec<String>,
     /// Programs can read another CPU's slot of a map (5.19).
@@ -42,6 +46,13 @@ impl Facts {
                 ))
             })
             .collect();
+        let functions = super::plan::SPECS
+            .iter()
+            .filter_map(|spec| {
+                let function = spec.hook.function()?;
+                Some((function.to_owned(), btf.func_args(function)?))
+            })
+            .collect();
         let iterators = ["task", "task_file"]
             .into_iter()
             .filter(|kind| btf.has_func(&format!("bpf_iter_{kind}")))
@@ -54,6 +65,9 @@ impl Facts {
                 .map(|field| (field.field.to_string(), field.reason.to_string()))
                 .collect(),
             tracepoints,
+            functions,
+            // What puts a trampoline into a function's first bytes; without it fentry programs cannot be attached.
+            hooks_functions: btf.has_func("register_ftrace_direct"),
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             has_object: !super::OBJECT.is_empty(),

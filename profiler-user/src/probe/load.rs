@@ -10,7 +10,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, Iter, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError},
 };
 use courtside_wire::Offsets;
 use zerocopy::IntoBytes;
@@ -137,8 +137,7 @@ pub fn load(
                     format!("{reason}; lost: {}", probe.serves),
                 ),
                 Ok(()) => match verify(&mut ebpf, probe, &btf) {
-                    Ok(()) if probe.fallback => (ProbeState::Degraded, probe.serves.to_owned()),
-                    Ok(()) => (ProbeState::Attached, String::new()),
+                    Ok(()) => attached(probe),
                     Err(error) => (
                         ProbeState::Failed,
                         format!("{}; lost: {}", chain(&error), probe.serves),
@@ -160,6 +159,15 @@ pub fn load(
     })
 }
 
+/// How a program is that could be loaded, and why it is this one.
+fn attached(probe: &Planned) -> (ProbeState, String) {
+    match &probe.stands_in {
+        None => (ProbeState::Attached, String::new()),
+        Some(it) if it.less.is_empty() => (ProbeState::Attached, it.why.clone()),
+        Some(it) => (ProbeState::Degraded, format!("{}: {}", it.why, it.less)),
+    }
+}
+
 fn verify(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramError> {
     let program = ebpf
         .program_mut(probe.program)
@@ -167,6 +175,14 @@ fn verify(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramErro
     match probe.hook {
         Hook::BtfTracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, btf)?;
+        }
+        Hook::Entry(name) => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(name, btf)?;
+        }
+        Hook::Exit(name) => {
+            let program: &mut FExit = program.try_into()?;
             program.load(name, btf)?;
         }
         Hook::Iterator(kind) => {
@@ -184,12 +200,21 @@ impl Loaded {
             if status.state == ProbeState::Failed {
                 continue;
             }
-            let program = self.ebpf.program_mut(&status.name);
-            let Some(Ok(program)) = program.map(<&mut BtfTracePoint>::try_from) else {
-                continue;
-            };
-            match program.attach().and_then(|link| program.take_link(link)) {
-                Ok(link) => self.links.push(Box::new(link)),
+            let link: Result<Box<dyn Any + Send>, ProgramError> =
+                match self.ebpf.program_mut(&status.name) {
+                    Some(Program::BtfTracePoint(program)) => program
+                        .attach()
+                        .and_then(|link| Ok(Box::new(program.take_link(link)?) as _)),
+                    Some(Program::FEntry(program)) => program
+                        .attach()
+                        .and_then(|link| Ok(Box::new(program.take_link(link)?) as _)),
+                    Some(Program::FExit(program)) => program
+                        .attach()
+                        .and_then(|link| Ok(Box::new(program.take_link(link)?) as _)),
+                    _ => continue,
+                };
+            match link {
+                Ok(link) => self.links.push(link),
                 Err(error) => {
                     status.state = ProbeState::Failed;
                     status.reason = chain(&error);

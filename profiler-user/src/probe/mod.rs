@@ -7,6 +7,7 @@ pub mod facts;
 pub mod load;
 pub mod plan;
 pub mod pmu;
+pub mod specs;
 
 /// The object with all programs, put in by the build; empty when the build had no eBPF toolchain.
 pub static OBJECT: &[u8] =

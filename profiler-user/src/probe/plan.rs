@@ -1,14 +1,19 @@
-//! What to attach on this kernel. Pure: facts × table → plan, with a reason for everything left out.
+//! What to attach on this kernel. Pure: facts × table → plan, with a reason for everything left out or replaced.
 //!
 //! In: [`Facts`]. Out: a [`Planned`] for each program. Must not know: aya.
 
 use super::facts::Facts;
+pub use super::specs::{SPECS, Spec};
 
 /// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// A tracepoint with typed arguments.
     BtfTracepoint(&'static str),
+    /// A function, when it is called.
+    Entry(&'static str),
+    /// A function, when it returns.
+    Exit(&'static str),
     /// An iterator that user space runs.
     Iterator(&'static str),
 }
@@ -19,7 +24,16 @@ impl Hook {
     pub fn tracepoint(self) -> Option<&'static str> {
         match self {
             Self::BtfTracepoint(name) => Some(name),
-            Self::Iterator(_) => None,
+            Self::Entry(_) | Self::Exit(_) | Self::Iterator(_) => None,
+        }
+    }
+
+    /// Name of the function, if it is one.
+    #[must_use]
+    pub fn function(self) -> Option<&'static str> {
+        match self {
+            Self::Entry(name) | Self::Exit(name) => Some(name),
+            Self::BtfTracepoint(_) | Self::Iterator(_) => None,
         }
     }
 }
@@ -28,197 +42,12 @@ impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::BtfTracepoint(name) => write!(f, "tp_btf:{name}"),
+            Self::Entry(name) => write!(f, "fentry:{name}"),
+            Self::Exit(name) => write!(f, "fexit:{name}"),
             Self::Iterator(name) => write!(f, "iter:{name}"),
         }
     }
 }
-
-/// A program and what it needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Spec {
-    /// Name of the program in the object, and the one users see.
-    pub program: &'static str,
-    /// Where it sits.
-    pub hook: Hook,
-    /// Least number of arguments that the tracepoint must pass.
-    pub arguments: usize,
-    /// Fields it reads.
-    pub fields: &'static [&'static str],
-    /// What is lost without it.
-    pub serves: &'static str,
-    /// Only attached when this other program cannot be.
-    pub instead_of: Option<&'static str>,
-}
-
-const TASK: &[&str] = &[
-    "task_pid",
-    "task_tgid",
-    "task_flags",
-    "task_group_leader",
-    "task_comm",
-];
-const SOCKET: &[&str] = &[
-    "task_pid",
-    "task_tgid",
-    "task_flags",
-    "sock_family",
-    "sock_state",
-    "sock_daddr",
-    "sock_rcv_saddr",
-    "sock_dport",
-    "sock_num",
-    "sock_v6_daddr",
-    "sock_v6_rcv_saddr",
-    "sock_net",
-    "sock_protocol",
-    "sock_type",
-    "sock_receive_queue_len",
-    "net_inum",
-    "tcp_rcv_nxt",
-    "tcp_copied_seq",
-    "tcp_rtt_min",
-    "unix_peer",
-    "unix_addr",
-    "sock_userlocks",
-];
-const REQUEST: &[&str] = &["request_cmd_flags", "request_data_len"];
-
-/// Every program.
-pub const SPECS: &[Spec] = &[
-    Spec {
-        program: "sched_switch",
-        hook: Hook::BtfTracepoint("sched_switch"),
-        arguments: 3,
-        fields: &[
-            "task_pid",
-            "task_state",
-            "task_in_iowait",
-            "task_in_iowait_bit",
-        ],
-        serves: "CPU, run queue, block and sleep time",
-        instead_of: None,
-    },
-    Spec {
-        program: "sched_waking",
-        hook: Hook::BtfTracepoint("sched_waking"),
-        arguments: 1,
-        fields: &["task_tgid", "task_on_cpu"],
-        serves: "run queue time, hand-over between threads",
-        instead_of: None,
-    },
-    Spec {
-        program: "sched_process_fork",
-        hook: Hook::BtfTracepoint("sched_process_fork"),
-        arguments: 2,
-        fields: TASK,
-        serves: "names of short-lived processes",
-        instead_of: None,
-    },
-    Spec {
-        program: "sched_process_exec",
-        hook: Hook::BtfTracepoint("sched_process_exec"),
-        arguments: 1,
-        fields: TASK,
-        serves: "names of new programs",
-        instead_of: None,
-    },
-    Spec {
-        program: "sched_process_exit",
-        hook: Hook::BtfTracepoint("sched_process_exit"),
-        arguments: 1,
-        fields: TASK,
-        serves: "forgetting processes that ended",
-        instead_of: None,
-    },
-    Spec {
-        program: "sock_send_length",
-        hook: Hook::BtfTracepoint("sock_send_length"),
-        arguments: 2,
-        fields: SOCKET,
-        serves: "sends, requests served, turnaround",
-        instead_of: None,
-    },
-    Spec {
-        program: "sock_recv_length",
-        hook: Hook::BtfTracepoint("sock_recv_length"),
-        arguments: 3,
-        fields: SOCKET,
-        serves: "receives, roundtrips",
-        instead_of: None,
-    },
-    Spec {
-        program: "sk_data_ready",
-        hook: Hook::BtfTracepoint("sk_data_ready"),
-        arguments: 1,
-        fields: SOCKET,
-        serves: "arrival times; without it the receive call's return is used",
-        instead_of: None,
-    },
-    Spec {
-        program: "tcp_sendmsg_locked",
-        hook: Hook::BtfTracepoint("tcp_sendmsg_locked"),
-        arguments: 1,
-        fields: &[],
-        serves: "start of TCP sends; without it their end is used",
-        instead_of: None,
-    },
-    Spec {
-        program: "inet_sock_set_state",
-        hook: Hook::BtfTracepoint("inet_sock_set_state"),
-        arguments: 3,
-        fields: &["sock_protocol", "sock_net", "net_inum", "sock_num"],
-        serves: "who connected and who accepted",
-        instead_of: None,
-    },
-    Spec {
-        program: "tcp_retransmit_skb",
-        hook: Hook::BtfTracepoint("tcp_retransmit_skb"),
-        arguments: 1,
-        fields: &[],
-        serves: "retransmits",
-        instead_of: None,
-    },
-    Spec {
-        program: "block_io_start",
-        hook: Hook::BtfTracepoint("block_io_start"),
-        arguments: 1,
-        fields: REQUEST,
-        serves: "which process caused block I/O",
-        instead_of: None,
-    },
-    Spec {
-        program: "block_rq_issue",
-        hook: Hook::BtfTracepoint("block_rq_issue"),
-        arguments: 1,
-        fields: REQUEST,
-        serves: "which process caused block I/O, unless a kernel thread issued it",
-        instead_of: Some("block_io_start"),
-    },
-    Spec {
-        program: "block_rq_complete",
-        hook: Hook::BtfTracepoint("block_rq_complete"),
-        arguments: 3,
-        fields: REQUEST,
-        serves: "bytes and latency of block I/O",
-        instead_of: None,
-    },
-    Spec {
-        program: "iter_tasks",
-        hook: Hook::Iterator("task"),
-        arguments: 0,
-        fields: TASK,
-        serves: "CPU time at the end of a window",
-        instead_of: None,
-    },
-    Spec {
-        program: "iter_sockets",
-        hook: Hook::Iterator("task_file"),
-        arguments: 0,
-        fields: SOCKET,
-        serves: "connections that stood before the attach",
-        instead_of: None,
-    },
-];
 
 /// A program, and whether it can be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,35 +58,61 @@ pub struct Planned {
     pub hook: Hook,
     /// `Ok` to attach; else why not.
     pub verdict: Result<(), String>,
-    /// It stands in for a better one.
-    pub fallback: bool,
+    /// What it stands in for: that program, why that one cannot be, and what is less good, empty if nothing is.
+    pub stands_in: Option<StandIn>,
     /// What is lost without it.
     pub serves: &'static str,
 }
 
-/// Decides for every program. Fallbacks that are not needed are left out.
+/// Why a program is attached instead of a better one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The program that cannot be attached.
+    pub of: &'static str,
+    /// Why not.
+    pub why: String,
+    /// What is less good; empty if nothing is.
+    pub less: &'static str,
+}
+
+/// Decides for every program. What is not needed is left out: stand-ins where the better program can be attached, and
+/// what others stand in for.
 #[must_use]
 pub fn plan(facts: &Facts) -> Vec<Planned> {
     let mut planned: Vec<Planned> = Vec::new();
     for spec in SPECS {
-        let mut fallback = false;
-        if let Some(better) = spec.instead_of {
-            if planned
-                .iter()
-                .any(|other| other.program == better && other.verdict.is_ok())
-            {
+        let mut stands_in = None;
+        if let Some(of) = spec.instead_of {
+            let better = planned.iter().find(|other| other.program == of);
+            let Some(Err(why)) = better.map(|better| better.verdict.clone()) else {
                 continue;
-            }
-            fallback = true;
+            };
+            let less = spec.less;
+            stands_in = Some(StandIn { of, why, less });
+        }
+        let verdict = verdict(spec, facts);
+        if spec.optional && verdict.is_err() {
+            continue;
         }
         planned.push(Planned {
             program: spec.program,
             hook: spec.hook,
-            verdict: verdict(spec, facts),
-            fallback,
+            verdict,
+            stands_in,
             serves: spec.serves,
         });
     }
+    let works = |program: &str, planned: &[Planned]| {
+        planned.iter().any(|other| {
+            other.verdict.is_ok() && other.stands_in.as_ref().is_some_and(|it| it.of == program)
+        })
+    };
+    let all = planned.clone();
+    planned.retain(|probe| match &probe.stands_in {
+        None => probe.verdict.is_ok() || !works(probe.program, &all),
+        // Where none of the stand-ins can be attached, what is missing is the better program.
+        Some(stands_in) => works(stands_in.of, &all),
+    });
     planned
 }
 
@@ -267,17 +122,24 @@ fn verdict(spec: &Spec, facts: &Facts) -> Result<(), String> {
             "this build has no eBPF object; build with: cargo xtask build --release".to_owned(),
         );
     }
+    let enough = |what: &str, has: Option<&usize>| match has {
+        None => Err(format!("this kernel has no {what}")),
+        Some(has) if *has < spec.arguments => Err(format!(
+            "{what} passes {has} arguments, not {}",
+            spec.arguments
+        )),
+        Some(_) => Ok(()),
+    };
     match spec.hook {
-        Hook::BtfTracepoint(name) => match facts.tracepoints.get(name) {
-            None => return Err(format!("this kernel has no tracepoint {name}")),
-            Some(arguments) if *arguments < spec.arguments => {
-                return Err(format!(
-                    "tracepoint {name} passes {arguments} arguments, not {}",
-                    spec.arguments
-                ));
+        Hook::BtfTracepoint(name) => {
+            enough(&format!("tracepoint {name}"), facts.tracepoints.get(name))?;
+        }
+        Hook::Entry(name) | Hook::Exit(name) => {
+            if !facts.hooks_functions {
+                return Err("this kernel lets no program onto its functions (fentry)".to_owned());
             }
-            Some(_) => {}
-        },
+            enough(&format!("function {name}"), facts.functions.get(name))?;
+        }
         Hook::Iterator(kind) => {
             if !facts.iterators.iter().any(|known| known == kind) {
                 return Err(format!("this kernel has no iterator over {kind}"));
@@ -310,6 +172,11 @@ mod tests {
                 .iter()
                 .filter_map(|spec| Some((spec.hook.tracepoint()?.to_owned(), spec.arguments)))
                 .collect(),
+            functions: SPECS
+                .iter()
+                .filter_map(|spec| Some((spec.hook.function()?.to_owned(), spec.arguments)))
+                .collect(),
+            hooks_functions: true,
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
             has_object: true,
@@ -322,7 +189,7 @@ mod tests {
         assert!(
             planned
                 .iter()
-                .all(|probe| probe.verdict.is_ok() && !probe.fallback)
+                .all(|probe| probe.verdict.is_ok() && probe.stands_in.is_none())
         );
         assert!(
             !planned
@@ -340,7 +207,18 @@ mod tests {
             .iter()
             .find(|probe| probe.program == "block_rq_issue")
             .expect("planned");
-        assert!(issue.fallback && issue.verdict.is_ok());
+        assert!(issue.verdict.is_ok());
+        let stands_in = issue.stands_in.as_ref().expect("a stand-in");
+        assert_eq!(stands_in.of, "block_io_start");
+        assert_eq!(
+            stands_in.why,
+            "this kernel has no tracepoint block_io_start"
+        );
+        assert!(
+            !planned
+                .iter()
+                .any(|probe| probe.program == "block_io_start")
+        );
     }
 
     #[test]
@@ -354,10 +232,52 @@ mod tests {
             .filter(|probe| probe.verdict.is_err())
             .map(|probe| probe.program)
             .collect();
-        assert_eq!(
-            failed,
-            ["block_io_start", "block_rq_issue", "block_rq_complete"]
+        assert_eq!(failed, ["block_io_start", "block_rq_complete"]);
+    }
+
+    /// Programs that see sends, where the kernel has no tracepoint for them.
+    fn sends(facts: &mut Facts) -> Vec<(&'static str, bool)> {
+        facts.tracepoints.remove("sock_send_length");
+        plan(facts)
+            .into_iter()
+            .filter(|probe| probe.serves.starts_with("sends"))
+            .map(|probe| (probe.program, probe.verdict.is_ok()))
+            .collect()
+    }
+
+    #[test]
+    fn functions_stand_in_for_the_tracepoint_where_programs_may_sit_on_them() {
+        let found = sends(&mut facts());
+        assert_eq!(found.len(), 6);
+        assert!(
+            found
+                .iter()
+                .all(|(name, works)| name.starts_with("fx_") && *works)
         );
+    }
+
+    #[test]
+    fn where_nothing_stands_in_it_is_the_tracepoint_that_is_missing() {
+        let mut facts = facts();
+        facts.hooks_functions = false;
+        assert_eq!(sends(&mut facts), [("sock_send_length", false)]);
+    }
+
+    #[test]
+    fn a_function_that_newer_kernels_do_without_is_not_missed() {
+        let mut facts = facts();
+        facts.functions.remove("inet_sendpage");
+        facts.functions.remove("unix_stream_sendpage");
+        assert!(sends(&mut facts).iter().all(|(_, works)| *works));
+    }
+
+    #[test]
+    fn what_stands_in_comes_after_what_it_stands_in_for() {
+        for (at, spec) in SPECS.iter().enumerate() {
+            if let Some(better) = spec.instead_of {
+                assert!(SPECS.iter().take(at).any(|other| other.program == better));
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Must not know: who uses the offsets. Every read is checked against the length: bad bytes are an error, never a panic.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -19,7 +19,7 @@ const POINTER_BYTES: u32 = 8;
 const DEPTH_MAX: u32 = 32;
 /// Most members looked at for one field, for the same reason.
 const MEMBERS_MAX: u32 = 1 << 20;
-/// What [`Btf::structs`] holds for a name that more than one struct has; 0 is the id of `void`.
+/// What an index holds for a name that more than one type has; 0 is the id of `void`.
 const AMBIGUOUS: u32 = 0;
 const TRACE_PREFIX: &str = "btf_trace_";
 
@@ -191,7 +191,8 @@ pub struct Btf {
     starts: Vec<u32>,
     structs: HashMap<Box<str>, u32>,
     traces: HashMap<Box<str>, u32>,
-    funcs: HashSet<Box<str>>,
+    /// Id of each function; [`AMBIGUOUS`] where several have one name.
+    funcs: HashMap<Box<str>, u32>,
 }
 
 impl Btf {
@@ -235,7 +236,7 @@ impl Btf {
             starts: Vec::new(),
             structs: HashMap::new(),
             traces: HashMap::new(),
-            funcs: HashSet::new(),
+            funcs: HashMap::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -287,7 +288,10 @@ impl Btf {
             }
             kind::FUNC => {
                 if let Some(name) = name(self) {
-                    self.funcs.insert(name);
+                    self.funcs
+                        .entry(name)
+                        .and_modify(|id| *id = AMBIGUOUS)
+                        .or_insert(id);
                 }
             }
             _ => {}
@@ -360,7 +364,15 @@ impl Btf {
     /// Whether the kernel has a function of this name (fentry and kprobes can ask for it).
     #[must_use]
     pub fn has_func(&self, name: &str) -> bool {
-        self.funcs.contains(name)
+        self.funcs.contains_key(name)
+    }
+
+    /// How many arguments a function takes; none if the kernel has no function of this name, or more than one.
+    #[must_use]
+    pub fn func_args(&self, name: &str) -> Option<usize> {
+        let func = self.type_of(*self.funcs.get(name)?)?;
+        let proto = self.resolve(func.size_or_type)?;
+        (proto.kind() == kind::FUNC_PROTO).then(|| proto.count())
     }
 
     fn read_type(&self, at: usize) -> Option<Type> {

@@ -116,7 +116,11 @@ fn untried(planned: &Planned) -> Probe {
 }
 
 fn without(program: &str) -> State {
-    if NEEDED.contains(&program) {
+    let stands_in_for = SPECS
+        .iter()
+        .find(|spec| spec.program == program)
+        .and_then(|spec| spec.instead_of);
+    if NEEDED.contains(&stands_in_for.unwrap_or(program)) {
         State::Missing
     } else {
         State::Degraded

@@ -1,0 +1,107 @@
+//! Hooks on the kernel's functions, where it has no tracepoints for the same: arguments are typed, as a tracepoint's.
+//!
+//! In: functions of the protocols, at entry and exit. Out: calls of `net` and `tcp`. Must not know: what they mean.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+
+use crate::{field, net, tcp};
+
+const IPPROTO_TCP: u16 = 6;
+
+/// The sock of a `struct socket`.
+#[inline(always)]
+fn sock_of(socket: *const u8) -> *const u8 {
+    field!(socket, socket_sk, *const u8)
+}
+
+/// An argument that is an `int`, as an unsigned value of its 32 bits.
+#[inline(always)]
+fn bits(argument: u64) -> u64 {
+    argument & 0xffff_ffff
+}
+
+/// match-proto: int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size)
+#[fentry(function = "tcp_sendmsg_locked")]
+fn fe_tcp_sendmsg(ctx: FEntryContext) -> i32 {
+    tcp::sending(ctx.arg(0))
+}
+
+/// match-proto: ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
+///
+/// What `sendfile` calls before 6.5, over IPv6 too.
+#[fentry(function = "inet_sendpage")]
+fn fe_inet_sendpage(ctx: FEntryContext) -> i32 {
+    let sk = sock_of(ctx.arg(0));
+    if field!(sk, sock_protocol, u16) == IPPROTO_TCP {
+        tcp::sending(sk);
+    }
+    0
+}
+
+/// match-proto: ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
+#[fexit(function = "inet_sendpage")]
+fn fx_inet_sendpage(ctx: FExitContext) -> i32 {
+    let sk = sock_of(ctx.arg(0));
+    // What has no such function of its own goes on to `sendmsg`, and is seen there.
+    if field!(sk, sock_protocol, u16) == IPPROTO_TCP {
+        net::sent(sk, ctx.arg::<u64>(5) as i32);
+    }
+    0
+}
+
+/// match-proto: ssize_t unix_stream_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
+#[fexit(function = "unix_stream_sendpage")]
+fn fx_unix_sendpage(ctx: FExitContext) -> i32 {
+    net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(5) as i32)
+}
+
+macro_rules! sends {
+    ($($program:ident = $function:literal;)*) => {
+        $(
+            #[doc = concat!("match-proto: int ", $function, "(struct socket *sock, struct msghdr *msg, size_t size)")]
+            #[fexit(function = $function)]
+            fn $program(ctx: FExitContext) -> i32 {
+                net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(3) as i32)
+            }
+        )*
+    };
+}
+
+macro_rules! receives {
+    ($($program:ident = $function:literal;)*) => {
+        $(
+            #[doc = concat!(
+                "match-proto: int ", $function, "(struct socket *sock, struct msghdr *msg, size_t size, int flags)"
+            )]
+            #[fexit(function = $function)]
+            fn $program(ctx: FExitContext) -> i32 {
+                net::received(sock_of(ctx.arg(0)), ctx.arg::<u64>(4) as i32, bits(ctx.arg(3)))
+            }
+        )*
+    };
+}
+
+// `unix_seqpacket_*` call `unix_dgram_*`.
+sends! {
+    fx_inet_sendmsg = "inet_sendmsg";
+    fx_inet6_sendmsg = "inet6_sendmsg";
+    fx_unix_stream_send = "unix_stream_sendmsg";
+    fx_unix_dgram_send = "unix_dgram_sendmsg";
+}
+receives! {
+    fx_inet_recvmsg = "inet_recvmsg";
+    fx_inet6_recvmsg = "inet6_recvmsg";
+    fx_unix_stream_recv = "unix_stream_recvmsg";
+    fx_unix_dgram_recv = "unix_dgram_recvmsg";
+}
+
+/// match-proto: void sock_def_readable(struct sock *sk)
+///
+/// What the tracepoint `sk_data_ready` sits in, but for sockets that the kernel itself reads.
+#[fentry(function = "sock_def_readable")]
+fn fe_sock_readable(ctx: FEntryContext) -> i32 {
+    net::arrived(ctx.arg(0))
+}

@@ -1,0 +1,298 @@
+//! The table of all kernel programs: where each sits, what it reads, and what it stands in for.
+//!
+//! In: nothing. Out: [`SPECS`]. Must not know: which of them a kernel can have (that is `plan`).
+
+use super::plan::Hook;
+
+/// A program and what it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Name of the program in the object, and the one users see.
+    pub program: &'static str,
+    /// Where it sits.
+    pub hook: Hook,
+    /// Least number of arguments that the tracepoint or function must have.
+    pub arguments: usize,
+    /// Fields it reads.
+    pub fields: &'static [&'static str],
+    /// What is lost without it.
+    pub serves: &'static str,
+    /// Only attached when this other program cannot be.
+    pub instead_of: Option<&'static str>,
+    /// What is less good than with that other program; empty if nothing is.
+    pub less: &'static str,
+    /// Kernels that lack its function have no need of it.
+    pub optional: bool,
+}
+
+impl Spec {
+    const fn new(
+        program: &'static str,
+        hook: Hook,
+        arguments: usize,
+        fields: &'static [&'static str],
+        serves: &'static str,
+    ) -> Self {
+        Self {
+            program,
+            hook,
+            arguments,
+            fields,
+            serves,
+            instead_of: None,
+            less: "",
+            optional: false,
+        }
+    }
+
+    const fn instead_of(self, better: &'static str, less: &'static str) -> Self {
+        Self {
+            instead_of: Some(better),
+            less,
+            ..self
+        }
+    }
+
+    const fn optional(self) -> Self {
+        Self {
+            optional: true,
+            ..self
+        }
+    }
+}
+
+const TASK: &[&str] = &[
+    "task_pid",
+    "task_tgid",
+    "task_flags",
+    "task_group_leader",
+    "task_comm",
+];
+const SOCKET: &[&str] = &[
+    "task_pid",
+    "task_tgid",
+    "task_flags",
+    "sock_family",
+    "sock_state",
+    "sock_daddr",
+    "sock_rcv_saddr",
+    "sock_dport",
+    "sock_num",
+    "sock_v6_daddr",
+    "sock_v6_rcv_saddr",
+    "sock_net",
+    "sock_protocol",
+    "sock_type",
+    "sock_receive_queue_len",
+    "net_inum",
+    "tcp_rcv_nxt",
+    "tcp_copied_seq",
+    "tcp_rtt_min",
+    "unix_peer",
+    "unix_addr",
+    "sock_userlocks",
+];
+const REQUEST: &[&str] = &["request_cmd_flags", "request_data_len"];
+
+const WALK: &[&str] = &[
+    "task_pid",
+    "task_tgid",
+    "task_flags",
+    "task_group_leader",
+    "task_comm",
+    "task_state",
+    "task_in_iowait",
+    "task_in_iowait_bit",
+    "task_on_cpu",
+    "task_cpu",
+    "task_start_boottime",
+];
+const CALL: &[&str] = &["socket_sk"];
+const SENDS: &str = "sends, requests served, turnaround";
+const RECEIVES: &str = "receives, roundtrips";
+const ARRIVALS: &str = "arrival times; without it the receive call's return is used";
+const SEND_START: &str = "start of TCP sends; without it their end is used";
+
+const fn sends(program: &'static str, function: &'static str) -> Spec {
+    Spec::new(program, Hook::Exit(function), 3, SOCKET, SENDS).instead_of("sock_send_length", "")
+}
+
+const fn receives(program: &'static str, function: &'static str) -> Spec {
+    Spec::new(program, Hook::Exit(function), 4, SOCKET, RECEIVES).instead_of("sock_recv_length", "")
+}
+
+/// Every program. What stands in for another one comes after it.
+pub const SPECS: &[Spec] = &[
+    Spec::new(
+        "sched_switch",
+        Hook::BtfTracepoint("sched_switch"),
+        3,
+        &[
+            "task_pid",
+            "task_state",
+            "task_in_iowait",
+            "task_in_iowait_bit",
+        ],
+        "CPU, run queue, block and sleep time",
+    ),
+    Spec::new(
+        "sched_waking",
+        Hook::BtfTracepoint("sched_waking"),
+        1,
+        &["task_tgid", "task_on_cpu"],
+        "run queue time, hand-over between threads",
+    ),
+    Spec::new(
+        "sched_process_fork",
+        Hook::BtfTracepoint("sched_process_fork"),
+        2,
+        TASK,
+        "names of short-lived processes",
+    ),
+    Spec::new(
+        "sched_process_exec",
+        Hook::BtfTracepoint("sched_process_exec"),
+        1,
+        TASK,
+        "names of new programs",
+    ),
+    Spec::new(
+        "sched_process_exit",
+        Hook::BtfTracepoint("sched_process_exit"),
+        1,
+        TASK,
+        "forgetting processes that ended",
+    ),
+    Spec::new(
+        "sock_send_length",
+        Hook::BtfTracepoint("sock_send_length"),
+        2,
+        SOCKET,
+        SENDS,
+    ),
+    sends("fx_inet_sendmsg", "inet_sendmsg"),
+    sends("fx_inet6_sendmsg", "inet6_sendmsg"),
+    sends("fx_unix_stream_send", "unix_stream_sendmsg"),
+    sends("fx_unix_dgram_send", "unix_dgram_sendmsg"),
+    Spec::new(
+        "fx_inet_sendpage",
+        Hook::Exit("inet_sendpage"),
+        5,
+        CALL,
+        SENDS,
+    )
+    .instead_of("sock_send_length", "")
+    .optional(),
+    Spec::new(
+        "fx_unix_sendpage",
+        Hook::Exit("unix_stream_sendpage"),
+        5,
+        CALL,
+        SENDS,
+    )
+    .instead_of("sock_send_length", "")
+    .optional(),
+    Spec::new(
+        "sock_recv_length",
+        Hook::BtfTracepoint("sock_recv_length"),
+        3,
+        SOCKET,
+        RECEIVES,
+    ),
+    receives("fx_inet_recvmsg", "inet_recvmsg"),
+    receives("fx_inet6_recvmsg", "inet6_recvmsg"),
+    receives("fx_unix_stream_recv", "unix_stream_recvmsg"),
+    receives("fx_unix_dgram_recv", "unix_dgram_recvmsg"),
+    Spec::new(
+        "sk_data_ready",
+        Hook::BtfTracepoint("sk_data_ready"),
+        1,
+        SOCKET,
+        ARRIVALS,
+    ),
+    Spec::new(
+        "fe_sock_readable",
+        Hook::Entry("sock_def_readable"),
+        1,
+        SOCKET,
+        ARRIVALS,
+    )
+    .instead_of("sk_data_ready", ""),
+    Spec::new(
+        "tcp_sendmsg_locked",
+        Hook::BtfTracepoint("tcp_sendmsg_locked"),
+        1,
+        &[],
+        SEND_START,
+    ),
+    Spec::new(
+        "fe_tcp_sendmsg",
+        Hook::Entry("tcp_sendmsg_locked"),
+        3,
+        &[],
+        SEND_START,
+    )
+    .instead_of("tcp_sendmsg_locked", ""),
+    Spec::new(
+        "fe_inet_sendpage",
+        Hook::Entry("inet_sendpage"),
+        5,
+        CALL,
+        SEND_START,
+    )
+    .instead_of("tcp_sendmsg_locked", "")
+    .optional(),
+    Spec::new(
+        "inet_sock_set_state",
+        Hook::BtfTracepoint("inet_sock_set_state"),
+        3,
+        &["sock_protocol", "sock_net", "net_inum", "sock_num"],
+        "who connected and who accepted",
+    ),
+    Spec::new(
+        "tcp_retransmit_skb",
+        Hook::BtfTracepoint("tcp_retransmit_skb"),
+        1,
+        &[],
+        "retransmits",
+    ),
+    Spec::new(
+        "block_io_start",
+        Hook::BtfTracepoint("block_io_start"),
+        1,
+        REQUEST,
+        "which process caused block I/O",
+    ),
+    Spec::new(
+        "block_rq_issue",
+        Hook::BtfTracepoint("block_rq_issue"),
+        1,
+        REQUEST,
+        "which process caused block I/O",
+    )
+    .instead_of(
+        "block_io_start",
+        "what a kernel thread issues for a process is charged to the kernel",
+    ),
+    Spec::new(
+        "block_rq_complete",
+        Hook::BtfTracepoint("block_rq_complete"),
+        3,
+        REQUEST,
+        "bytes and latency of block I/O",
+    ),
+    Spec::new(
+        "iter_tasks",
+        Hook::Iterator("task"),
+        0,
+        WALK,
+        "CPU time at the end of a window",
+    ),
+    Spec::new(
+        "iter_sockets",
+        Hook::Iterator("task_file"),
+        0,
+        SOCKET,
+        "connections that stood before the attach",
+    ),
+];

@@ -1,0 +1,92 @@
+//! Chain: load → web → app → store, and what each tier's time was made of.
+//!
+//! In: a built `courtside`. Out: the parts, measured and true. Must not know: how long the work takes on this machine.
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::harness::{Host, list, number};
+
+/// The tiers wait for a timer or a lock far longer than an emulated machine takes for a call.
+const WORK: [&str; 9] = [
+    "relay",
+    "--requests",
+    "20",
+    "--web",
+    "spin=20ms,sleep=15ms,calls=2",
+    "--app",
+    "spin=15ms,sleep=10ms,lock=20ms,calls=1",
+    "--store",
+    "spin=20ms,sleep=20ms",
+];
+/// Of the whole, in per cent, that may be booked on the other side of a boundary. Emulation without hardware help makes
+/// a call or a wake-up some twenty times as long as it is elsewhere, and that is what lies between the two clocks.
+const TOLERANCE_PERCENT: u64 = 5;
+
+/// Roundtrips are exact, and the parts of every tier's turnaround are what the tier says they were.
+///
+/// # Errors
+/// Names the tier and the part that differs.
+pub fn parts_are_true(host: &Host) -> anyhow::Result<Value> {
+    let measured = host.measure(&WORK)?;
+    let snapshot = &measured.snapshot;
+    ensure!(
+        snapshot.lost_counts().is_empty(),
+        "lost: {:?}",
+        snapshot.lost_counts()
+    );
+    let mut figures = Vec::new();
+    for (from, to, roundtrips) in [
+        ("load", "web", 20),
+        ("web", "app", 40),
+        ("app", "store", 40),
+    ] {
+        let edge = snapshot.edge(from, to)?;
+        for path in ["roundtrips", "service_ns/count"] {
+            let found = number(edge, path)?;
+            ensure!(
+                found == roundtrips,
+                "{from} → {to} {path}: {found}, truth {roundtrips}"
+            );
+        }
+    }
+    for tier in list(&measured.answer, "tiers") {
+        let name = tier["name"].as_str().unwrap_or_default();
+        let turnaround = &snapshot.component(name)?["turnaround"];
+        let truth = |fields: &[&str]| -> anyhow::Result<u64> {
+            let mut sum = 0;
+            for direction in ["to_next", "to_caller"] {
+                for field in fields {
+                    sum += number(&tier[direction], field)?;
+                }
+            }
+            Ok(sum)
+        };
+        let turns = number(tier, "requests")? + number(tier, "calls")?;
+        let counted = number(turnaround, "count")?;
+        ensure!(
+            counted == turns,
+            "{name}: {counted} turnarounds, truth {turns}"
+        );
+        let unprompted = number(turnaround, "unprompted_count")?;
+        ensure!(unprompted == 0, "{name}: {unprompted} sends unprompted");
+        let whole = truth(&["total_ns"])?;
+        let allowed = whole * TOLERANCE_PERCENT / 100;
+        for (part, fields) in [
+            ("on_cpu_ns", &["on_cpu_ns"] as &[&str]),
+            ("run_queue_ns", &["run_queue_ns"]),
+            ("sleep_ns", &["timer_ns", "lock_ns"]),
+            ("block_io_ns", &["disk_ns"]),
+            ("queued_ns", &[]),
+            ("total_ns", &["total_ns"]),
+        ] {
+            let (found, truth) = (number(turnaround, part)?, truth(fields)?);
+            figures.push(json!({ "tier": name, "part": part, "measured": found, "truth": truth }));
+            ensure!(
+                found.abs_diff(truth) <= allowed,
+                "{name} {part}: {found}, truth {truth}, allowed difference {allowed}; so far {figures:?}"
+            );
+        }
+    }
+    Ok(Value::Array(figures))
+}

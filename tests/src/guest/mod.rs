@@ -1,0 +1,159 @@
+//! Guest: what is tested inside a virtual machine, where there is nothing but static programs of ours.
+//!
+//! In: a kernel that has just booted. Out: a line for each test on the console. Must not know: which kernel it is;
+//! what may fail on which one is in tests/vm-ledger.toml.
+
+use std::{
+    env, fs,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::Host;
+
+mod attach;
+mod chain;
+mod system;
+mod traffic;
+
+/// Begins each line that is meant for whoever started the machine.
+pub const MARK: &str = "@courtside ";
+/// Begins the word of the kernel's command line that says which tests to run; all without it.
+const ONLY: &str = "courtside.only=";
+/// Longest that a machine may run: a test that hangs must not hang whoever waits for the machine.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// The test without which no other one can hold.
+const NEEDED: &str = "check";
+
+/// Does something that has a known answer; returns figures for the report.
+type Test = fn(&Host) -> anyhow::Result<Value>;
+
+/// Every test, and its name.
+const TESTS: &[(&str, Test)] = &[
+    ("check", attach::check),
+    ("ping-pong tcp4", |host| traffic::counted(host, "tcp4")),
+    ("ping-pong tcp6", |host| traffic::counted(host, "tcp6")),
+    ("ping-pong unix-stream", |host| {
+        traffic::counted(host, "unix-stream")
+    }),
+    ("ping-pong unix-dgram", |host| {
+        traffic::counted(host, "unix-dgram")
+    }),
+    ("ping-pong unix-seqpacket", |host| {
+        traffic::counted(host, "unix-seqpacket")
+    }),
+    ("ping-pong udp-connected", |host| {
+        traffic::counted(host, "udp-connected")
+    }),
+    ("ping-pong udp-unconnected", |host| {
+        traffic::counted(host, "udp-unconnected")
+    }),
+    ("every way of moving bytes", traffic::every_way),
+    ("relay", chain::parts_are_true),
+    ("standing connections", traffic::standing),
+    ("loss", traffic::loss_is_counted),
+    ("kill leaves nothing", attach::kill_leaves_nothing),
+];
+
+/// What the program is: the machine's init, or a helper that a test starts.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().collect();
+    if let [_, command, tgid] = arguments.as_slice()
+        && command == traffic::LET_GO
+    {
+        return match traffic::let_go(tgid) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("vm-init: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if std::process::id() != 1 {
+        eprintln!("vm-init: this is the first program of a virtual machine; run: cargo xtask vm");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = run() {
+        say(&json!({ "failed": format!("{error:#}") }));
+    }
+    system::power_off()
+}
+
+fn run() -> anyhow::Result<()> {
+    system::set_up()?;
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        say(&json!({ "failed": format!("not done in {PATIENCE:?}") }));
+        system::power_off()
+    });
+    say(&json!({ "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim() }));
+    let only = only(&fs::read_to_string("/proc/cmdline")?);
+    let mut log = system::KernelLog::open()?;
+    log.read()?;
+    for (name, test) in TESTS {
+        if only.as_ref().is_some_and(|only| !name.contains(only)) {
+            continue;
+        }
+        let start = Instant::now();
+        let result = Host::take().and_then(|host| test(&host));
+        let passed = result.is_ok();
+        let took_ms = start.elapsed().as_millis();
+        say(&match result {
+            Ok(figures) => {
+                json!({ "test": name, "ok": true, "took_ms": took_ms, "figures": figures })
+            }
+            Err(error) => {
+                json!({ "test": name, "ok": false, "took_ms": took_ms, "error": format!("{error:#}") })
+            }
+        });
+        if *name == NEEDED && !passed {
+            break;
+        }
+    }
+    let complaints = log.read()?;
+    say(&json!({
+        "test": "kernel log", "ok": complaints.is_empty(), "took_ms": 0, "error": complaints.join(" | "),
+    }));
+    say(&json!({ "done": true }));
+    Ok(())
+}
+
+/// The part of a test's name that was asked for; `_` stands for a space.
+fn only(command_line: &str) -> Option<String> {
+    command_line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(ONLY))
+        .map(|name| name.replace('_', " "))
+}
+
+fn say(line: &Value) {
+    println!("{MARK}{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_names_the_tests_to_run() {
+        assert_eq!(only("quiet panic=-1\n"), None);
+        let asked = only("quiet courtside.only=ping-pong_tcp panic=-1\n");
+        assert_eq!(asked.as_deref(), Some("ping-pong tcp"));
+    }
+
+    #[test]
+    fn no_two_tests_have_one_name() {
+        for (number, (name, _)) in TESTS.iter().enumerate() {
+            assert!(
+                TESTS
+                    .iter()
+                    .skip(number + 1)
+                    .all(|(other, _)| other != name)
+            );
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Machine: QEMU with emulation in software, from power-on to power-off.
+//!
+//! In: a kernel and an image. Out: what the machine said on its console. Must not know: what that means.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::kernels::{Arch, Kernel, dir};
+use crate::sh;
+
+/// Begins each line that is meant for us; as in `tests/src/guest`.
+const MARK: &str = "@courtside ";
+/// Longest that a machine may run.
+const PATIENCE: Duration = Duration::from_secs(960);
+
+/// Without `cmpxchg16b`: QEMU 7.2 leaves rubbish in the flags after it, a kernel that saves them traps, and dies.
+const CPU: &str = "max,-cx16";
+
+/// What a machine said.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// One for each test, in order.
+    pub results: Vec<Value>,
+    /// It came to its end.
+    pub done: bool,
+    /// Why it did not, if it said.
+    pub failed: Option<String>,
+}
+
+/// Boot, and listen until the power is off.
+pub fn boot(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Result<Told> {
+    let log = dir().join(format!("{}.log", kernel.name));
+    let mut command = qemu(kernel, image, only);
+    eprintln!("+ {} (console in {})", sh::shown(&command), log.display());
+    let mut machine = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start QEMU")?;
+    let console = machine.stdout.take().context("QEMU has no console")?;
+    let (sender, lines) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut console = BufReader::new(console);
+        let mut line = Vec::new();
+        while console
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|read| read > 0)
+        {
+            if sender
+                .send(String::from_utf8_lossy(&line).trim_end().to_owned())
+                .is_err()
+            {
+                return;
+            }
+            line.clear();
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let mut told = Told::default();
+    let mut text = String::new();
+    let mut file =
+        fs::File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+    loop {
+        match lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => {
+                hear(&line, &mut told);
+                text.push_str(&line);
+                text.push('\n');
+                writeln!(file, "{line}")?;
+            }
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if sh::stopped() || Instant::now() > deadline {
+            sh::stop(&mut machine);
+        }
+    }
+    let _ = reader.join();
+    let status = machine.wait()?;
+    if sh::stopped() {
+        bail!("stopped by a signal");
+    }
+    if !status.success() {
+        bail!("QEMU: {status}; see {}", log.display());
+    }
+    if !told.done && told.failed.is_none() {
+        let tail: Vec<&str> = text.lines().rev().take(15).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        told.failed = Some(format!(
+            "the machine stopped in between; it said last:\n{}",
+            tail.join("\n")
+        ));
+    }
+    Ok(told)
+}
+
+fn hear(line: &str, told: &mut Told) {
+    let Some(said) = line.split_once(MARK).map(|(_, said)| said) else {
+        return;
+    };
+    let Ok(said) = serde_json::from_str::<Value>(said) else {
+        told.failed = Some(format!("the machine said `{said}`"));
+        return;
+    };
+    if said["test"].is_string() {
+        let word = if said["ok"] == true { "ok" } else { "failed" };
+        eprintln!(
+            "  {word:<7} {} ({} ms)",
+            said["test"].as_str().unwrap_or_default(),
+            said["took_ms"]
+        );
+        told.results.push(said);
+    } else if said["done"] == true {
+        told.done = true;
+    } else if let Some(why) = said["failed"].as_str() {
+        told.failed = Some(why.to_owned());
+    }
+}
+
+fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command {
+    // Without hardware help: it is the same everywhere, and there may be none.
+    let (program, machine, console) = match kernel.arch {
+        Arch::X86_64 => (
+            "qemu-system-x86_64",
+            [
+                "-M",
+                "q35",
+                "-accel",
+                "tcg,thread=multi",
+                "-smp",
+                "2",
+                "-cpu",
+                CPU,
+            ],
+            "ttyS0",
+        ),
+    };
+    let mut command = sh::command(program);
+    let only = only.map_or_else(String::new, |only| {
+        format!(" courtside.only={}", only.replace(' ', "_"))
+    });
+    command
+        .args(machine)
+        .args(["-m", "1024", "-nographic", "-no-reboot", "-net", "none"])
+        .arg("-kernel")
+        .arg(kernel.file())
+        .arg("-initrd")
+        .arg(image)
+        .arg("-append")
+        .arg(format!("console={console} panic=-1 quiet loglevel=1{only}"));
+    command
+}

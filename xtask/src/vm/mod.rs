@@ -1,0 +1,67 @@
+//! `cargo xtask vm`: real kernels in emulated machines, and whether Courtside is right on each of them.
+//!
+//! In: the workspace, Debian's kernel packages, QEMU. Out: a verdict for each test on each kernel.
+//! Must not know: what a test does (that is `tests/src/guest`).
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{packages, sh};
+use kernels::{KERNELS, Kernel};
+use ledger::Ledger;
+
+mod image;
+mod kernels;
+mod ledger;
+mod machine;
+
+const PACKAGES: [&str; 1] = ["qemu-system-x86"];
+
+/// Boot the kernels that were asked for (all if none was), and run the tests whose name holds `only`.
+pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
+    let kernels = select(wanted)?;
+    packages::need("The machines", &PACKAGES)?;
+    let ledger = Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?;
+    let mut failed = Vec::new();
+    let mut lines = Vec::new();
+    for kernel in kernels {
+        let start = Instant::now();
+        let image = image::build(kernel.arch)?;
+        let release = kernel.fetch()?;
+        eprintln!("\nxtask: Linux {release}");
+        let told = machine::boot(kernel, &image, only)?;
+        let judged = ledger.judge(kernel.name, &told, only.is_none());
+        lines.push(format!(
+            "Linux {release}, {:.0} s",
+            start.elapsed().as_secs_f64()
+        ));
+        lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
+        if !judged.failed.is_empty() {
+            failed.push(format!("{}: {}", kernel.name, judged.failed.join(", ")));
+        }
+    }
+    eprintln!("\nxtask vm:\n{}", lines.join("\n"));
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join("; "));
+    }
+    Ok(())
+}
+
+fn select(wanted: &[String]) -> Result<Vec<&'static Kernel>> {
+    if wanted.is_empty() {
+        return Ok(KERNELS.iter().collect());
+    }
+    wanted
+        .iter()
+        .map(|name| {
+            KERNELS
+                .iter()
+                .find(|kernel| kernel.name == name)
+                .ok_or_else(|| {
+                    let names: Vec<_> = KERNELS.iter().map(|kernel| kernel.name).collect();
+                    anyhow::anyhow!("no kernel {name}; there are {}", names.join(", "))
+                })
+        })
+        .collect()
+}
