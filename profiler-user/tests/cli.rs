@@ -107,3 +107,32 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(status.status.code(), Some(0));
     assert_eq!(text(&status.stderr), "");
 }
+
+#[test]
+fn what_is_no_recording_is_status_1_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/v1/relay.rec");
+    let sound = std::fs::read(golden).unwrap();
+    let mut newer = sound.clone();
+    newer[8] = 7;
+    // CRC-32 of the head with version 7.
+    newer[12..16].copy_from_slice(&0x8DC9_F331u32.to_le_bytes());
+    for (bytes, says) in [
+        (&b""[..], "is empty"),
+        (b"{}", "is no recording; record one with: courtside record"),
+        (&newer, "has format 7"),
+        (&sound[..100], "holds no whole window"),
+    ] {
+        let file = dir.path().join("x.rec");
+        std::fs::write(&file, bytes).unwrap();
+        let output = courtside(&["replay", file.to_str().unwrap()]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+    let output = courtside(&["replay", golden, "--entry", "web", "-n", "web"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("web → app"));
+    assert_eq!(text(&output.stderr), "");
+}

@@ -107,7 +107,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     if args.measure.verbose {
         report_probes(measurement.probes(), true);
     }
-    let (ring, keep) = keep_last(args, root)?;
+    let (ring, keep) = keep_last(args, measurement.probes(), root)?;
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
     let variable = |name: &str| env::var(name).ok();
@@ -127,10 +127,14 @@ const KEEP_NS: u64 = 300 * 1_000_000_000;
 const KEEP_BYTES: usize = 16 << 20;
 
 /// What the last minutes are kept in and with.
-fn keep_last(args: &TopArgs, root: &Path) -> anyhow::Result<(Arc<Mutex<Ring>>, Keep)> {
+fn keep_last(
+    args: &TopArgs,
+    probes: &[ProbeStatus],
+    root: &Path,
+) -> anyhow::Result<(Arc<Mutex<Ring>>, Keep)> {
     let ring = Ring::new(KEEP_NS, KEEP_BYTES).context("cannot keep the last minutes in memory")?;
     let ring = Arc::new(Mutex::new(ring));
-    let header = record::header(&args.select, args.interval, &[], root);
+    let header = record::header(&args.select, args.interval, &[], probes, root);
     let keeper = Keeper::start(&args.output, root)?;
     let keep = Keep {
         ring: Arc::clone(&ring),

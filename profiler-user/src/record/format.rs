@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::frame::Host;
+use crate::frame::{Host, ProbeStatus};
 
 /// Version of the format. A reader refuses what is newer; docs/recording.md has the ledger.
 pub const VERSION: u32 = 1;
@@ -65,6 +65,9 @@ pub struct Header {
     /// Number of this part of the recording; a flight recorder writes several.
     #[serde(default)]
     pub part: u64,
+    /// Every program and how it was attached.
+    #[serde(default)]
+    pub probes: Vec<ProbeStatus>,
     /// How whoever recorded it wanted to see it.
     #[serde(default)]
     pub view: ViewWish,
