@@ -113,11 +113,15 @@ pub(super) struct Message {
     pub text: String,
     pub bad: bool,
     /// Windows it has been shown for.
-    age: u8,
+    age: u32,
+    /// How long they took, about.
+    seconds: f64,
 }
 
 /// Windows after which a message goes by itself.
-const MESSAGE_WINDOWS: u8 = 5;
+const MESSAGE_WINDOWS: u32 = 5;
+/// And what they must have taken: short windows go by before anything can be read.
+const MESSAGE_SECONDS: f64 = 3.0;
 
 /// Everything the dashboard remembers.
 #[derive(Clone, Debug)]
@@ -173,11 +177,14 @@ impl UiState {
     /// Takes the next window. `missed` windows before it were measured but never arrived here.
     pub fn observe(&mut self, snapshot: Arc<Snapshot>, missed: u64) {
         self.live.observe(snapshot, missed);
+        let speed = self.replay.as_ref().map_or(1.0, Replay::speed);
         if let Some(message) = &mut self.message {
             message.age += 1;
+            message.seconds += self.interval.as_secs_f64() / speed;
         }
-        self.message
-            .take_if(|message| message.age >= MESSAGE_WINDOWS);
+        self.message.take_if(|message| {
+            message.age >= MESSAGE_WINDOWS && message.seconds >= MESSAGE_SECONDS
+        });
     }
 
     /// Tells the size of the screen, by which page keys move.
@@ -198,6 +205,7 @@ impl UiState {
             text: text.into(),
             bad: false,
             age: 0,
+            seconds: 0.0,
         });
     }
 
