@@ -172,8 +172,8 @@ pub struct SendEvent {
     pub began_before_ns: u64,
     /// Bytes.
     pub bytes: u32,
-    /// Fills the record to eight bytes.
-    pub pad: u32,
+    /// What it was booked on.
+    pub key: FlowKey,
 }
 
 /// A receive call that gave something, at its end.
@@ -190,6 +190,10 @@ pub struct ReceiveEvent {
     pub bytes: u32,
     /// What is less than this after a send does not answer it, in nanoseconds.
     pub floor_ns: u32,
+    /// What it was booked on.
+    pub key: FlowKey,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
 }
 
 /// Data became readable.
@@ -265,8 +269,8 @@ const _: () = assert!(size_of::<TaskEvent>() == 72);
 const _: () = assert!(size_of::<ConnectionEvent>() == 80);
 const _: () = assert!(size_of::<SwitchEvent>() == 24);
 const _: () = assert!(size_of::<WakeEvent>() == 24);
-const _: () = assert!(size_of::<SendEvent>() == 40);
-const _: () = assert!(size_of::<ReceiveEvent>() == 40);
+const _: () = assert!(size_of::<SendEvent>() == 48);
+const _: () = assert!(size_of::<ReceiveEvent>() == 56);
 const _: () = assert!(size_of::<ArrivalEvent>() == 24);
 const _: () = assert!(size_of::<StateEvent>() == 32);
 const _: () = assert!(size_of::<DiskEvent>() == 32);

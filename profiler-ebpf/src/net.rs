@@ -222,6 +222,8 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
             bytes: length as u32,
             floor_ns: 0,
             flags: u8::from(start_known),
+            // SAFETY: a live map value.
+            key: unsafe { (*stats).key },
         };
         ring::sent(sk, socket, &what);
     }
@@ -295,6 +297,8 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
     };
 
     let (arrival, known) = take_arrival(sk, socket, length as u32, now);
+    // It may be announced on another CPU after this one has read its clock: it had arrived by then.
+    let arrival = if arrival < now { arrival } else { now };
 
     // The answer to a send call that has not returned yet, read by another thread.
     if socket.sending_ns != 0 && arrival > socket.sending_ns && socket.booked_early == 0 {
@@ -392,6 +396,8 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
                 u32::MAX
             },
             flags,
+            // SAFETY: as above.
+            key: unsafe { (*stats).key },
         };
         ring::received(sk, socket, &what);
     }

@@ -239,6 +239,7 @@ pub struct Transfer {
     pub bytes: u32,
     pub floor_ns: u32,
     pub flags: u8,
+    pub key: FlowKey,
 }
 
 /// The running task sent.
@@ -249,7 +250,7 @@ pub fn sent(sk: *const u8, socket: &mut SockState, what: &Transfer) {
         head: head(what.now, current_tid(), EVENT_SEND, what.flags),
         began_before_ns: what.before_ns,
         bytes: what.bytes,
-        pad: 0,
+        key: what.key,
     };
     put(EVENT_SEND, event);
 }
@@ -263,6 +264,8 @@ pub fn received(sk: *const u8, socket: &mut SockState, what: &Transfer) {
         arrived_before_ns: what.before_ns,
         bytes: what.bytes,
         floor_ns: what.floor_ns,
+        key: what.key,
+        pad: 0,
     };
     put(EVENT_RECEIVE, event);
 }

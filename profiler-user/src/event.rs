@@ -46,6 +46,8 @@ pub enum What {
         began_ns: u64,
         /// Whether the kernel shows it.
         known: bool,
+        /// What it was booked on.
+        flow: Flow,
     },
     /// A receive call ended.
     Receive {
@@ -61,6 +63,8 @@ pub enum What {
         floor_ns: u32,
         /// It was sent by a task that no message ever prompted (Unix sockets).
         from_unprompted: bool,
+        /// What it was booked on.
+        flow: Flow,
     },
     /// Data became readable.
     Arrival {
@@ -155,6 +159,15 @@ pub struct Connection {
     pub remote_port: u16,
     /// Inode of the network namespace; 0 unless it is a loopback address.
     pub netns: u32,
+    /// What its traffic is booked on.
+    pub flow: Flow,
+    /// Older than the attach, and no turn of it seen yet.
+    pub midlife: bool,
+}
+
+/// What traffic is booked on together, in the kernel's numbers: as a Frame's `Flow` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
     /// Program image of this end.
     pub image: u32,
     /// The other end: an image, a remote number with its highest bit set, or 0 if not known.
@@ -165,8 +178,6 @@ pub struct Connection {
     pub transport: u8,
     /// 0 not known, 1 initiator, 2 acceptor.
     pub role: u8,
-    /// Older than the attach, and no turn of it seen yet.
-    pub midlife: bool,
 }
 
 /// A block request.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use courtside::{
-    event::{Connection, Disk, Event, KINDS, Off, Task, What},
+    event::{Connection, Disk, Event, Flow, KINDS, Off, Task, What},
     frame::{Frame, merge},
     model::{State, View, fold},
     record::{Header, Kind, Recording, Writer, encode_events},
@@ -121,6 +121,13 @@ fn one_of_each() -> Vec<Event> {
         prompted: true,
         comm: *b"web\0\0\0\0\0\0\0\0\0\0\0\0\0",
     };
+    let flow = Flow {
+        image: 7,
+        peer: 0x8000_0001,
+        port: 8080,
+        transport: 1,
+        role: 2,
+    };
     let connection = Connection {
         number: 900,
         local: *b"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x7F\0\0\x01",
@@ -128,11 +135,7 @@ fn one_of_each() -> Vec<Event> {
         local_port: 8080,
         remote_port: 65535,
         netns: 4_026_531_840,
-        image: 7,
-        peer: 0x8000_0001,
-        port: 8080,
-        transport: 1,
-        role: 2,
+        flow,
         midlife: true,
     };
     let whats = [
@@ -153,12 +156,14 @@ fn one_of_each() -> Vec<Event> {
             known: true,
             floor_ns: 150_000,
             from_unprompted: true,
+            flow,
         },
         What::Send {
             connection: 900,
             bytes: u32::MAX,
             began_ns: 5_000_000_500,
             known: true,
+            flow,
         },
         What::Arrival { connection: 901 },
         What::State {

@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("probe", &["frame", "sys"]),
     ("collect", &["event", "frame", "probe", "sys"]),
     ("record", &["event", "frame"]),
-    ("model", &["frame", "units"]),
+    ("model", &["event", "frame", "units"]),
     ("export", &["event", "frame", "model", "units"]),
     ("tui", &["frame", "model", "units"]),
 ];

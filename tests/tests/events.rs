@@ -1,79 +1,42 @@
 //! Single events: each is recorded or counted as lost, and what is recorded is what happened.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{collections::BTreeMap, process::Command};
+use std::collections::BTreeMap;
 
-use courtside::{
-    event::{Event, KINDS, What},
-    frame::{Frame, merge},
-    record::Recording,
-};
-use courtside_tests::harness::{self, Host};
-use serde_json::Value;
+use courtside::event::{KINDS, What};
+use courtside_tests::harness::Host;
+use recorded::{Recorded, record};
 
-/// What a recording of a workload holds, all windows as one, and what the workload said.
-struct Recorded {
-    events: Vec<Event>,
-    frame: Frame,
-    answer: Value,
+mod recorded;
+
+/// Events in the file, by kind.
+fn in_file(recorded: &Recorded) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> =
+        KINDS.iter().map(|kind| ((*kind).to_owned(), 0)).collect();
+    for event in &recorded.events {
+        *counts.get_mut(KINDS[usize::from(event.kind())]).unwrap() += 1;
+    }
+    counts
 }
 
-/// Records a workload with its single events.
-fn record(host: &Host, limits: &str, arguments: &[&str]) -> Recorded {
-    let path = host.dir().join("events.rec");
-    let mut command = Command::new(harness::courtside().unwrap());
-    command
-        .env("COURTSIDE_MAP_LIMITS", limits)
-        .args(["record", "--events", "--force", "-o"])
-        .arg(&path)
-        .arg("--")
-        .arg(harness::workload().unwrap())
-        .args(arguments);
-    let output = harness::finish(command).unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let recording = Recording::open(&path).unwrap();
-    assert_eq!(recording.verify().unwrap(), []);
-    let answer = String::from_utf8(output.stdout).unwrap();
-    Recorded {
-        events: recording.events().map(Result::unwrap).collect(),
-        frame: merge(recording.frames().map(Result::unwrap)),
-        answer: serde_json::from_str(answer.lines().last().unwrap()).unwrap(),
-    }
-}
-
-impl Recorded {
-    fn recorded(&self) -> BTreeMap<String, u64> {
-        let mut counts: BTreeMap<String, u64> =
-            KINDS.iter().map(|kind| ((*kind).to_owned(), 0)).collect();
-        for event in &self.events {
-            *counts.get_mut(KINDS[usize::from(event.kind())]).unwrap() += 1;
-        }
-        counts
-    }
-
-    /// Bytes sent and received, and how often, by the process of this name in the workload's answer.
-    fn transfers(&self, end: &str) -> [u64; 4] {
-        let tgid = self.answer[end]["tgid"].as_u64().unwrap() as u32;
-        let mut seen = [0; 4];
-        for event in self.events.iter().filter(|event| event.tid == tgid) {
-            match event.what {
-                What::Send { bytes, .. } => {
-                    seen[0] += 1;
-                    seen[1] += u64::from(bytes);
-                }
-                What::Receive { bytes, .. } => {
-                    seen[2] += 1;
-                    seen[3] += u64::from(bytes);
-                }
-                _ => {}
+/// Sends and receives, and their bytes, of the process that the workload calls so.
+fn transfers(recorded: &Recorded, end: &str) -> [u64; 4] {
+    let tgid = recorded.answer[end]["tgid"].as_u64().unwrap() as u32;
+    let mut seen = [0; 4];
+    for event in recorded.events.iter().filter(|event| event.tid == tgid) {
+        match event.what {
+            What::Send { bytes, .. } => {
+                seen[0] += 1;
+                seen[1] += u64::from(bytes);
             }
+            What::Receive { bytes, .. } => {
+                seen[2] += 1;
+                seen[3] += u64::from(bytes);
+            }
+            _ => {}
         }
-        seen
     }
+    seen
 }
 
 fn ping_pong<'a>(messages: &'a str, transport: &'a str) -> [&'a str; 5] {
@@ -92,12 +55,12 @@ fn every_event_is_in_the_file() {
     for transport in ["tcp4", "tcp6", "unix-stream", "unix-dgram", "udp-connected"] {
         let recorded = record(&host, "", &ping_pong("2003", transport));
         assert_eq!(recorded.frame.lost["events"], 0, "{transport}");
-        assert_eq!(recorded.recorded(), recorded.frame.events, "{transport}");
+        assert_eq!(in_file(&recorded), recorded.frame.events, "{transport}");
         for end in ["client", "server"] {
             let answer = &recorded.answer[end];
             let said = ["sends", "bytes_sent", "receives", "bytes_received"]
                 .map(|field| answer[field].as_u64().unwrap());
-            assert_eq!(recorded.transfers(end), said, "{end} over {transport}");
+            assert_eq!(transfers(&recorded, end), said, "{end} over {transport}");
         }
     }
 }
@@ -111,7 +74,7 @@ fn what_finds_no_room_is_counted() {
     assert!(lost > 0);
     assert_eq!(recorded.events.len() as u64 + lost, happened);
     // Nothing is recorded that did not happen.
-    for (kind, count) in recorded.recorded() {
+    for (kind, count) in in_file(&recorded) {
         assert!(count <= recorded.frame.events[&kind], "{kind}");
     }
     assert!(recorded.frame.events["send"] >= 2 * 5003);

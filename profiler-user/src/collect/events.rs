@@ -16,18 +16,21 @@ use std::{
 };
 
 use aya::maps::{MapData, RingBuf};
-use courtside_wire::events::{
-    ArrivalEvent, CONNECTION_MIDLIFE, ConnectionEvent, DISK_LAST, DISK_WRITE, DiskEvent,
-    EVENT_ARRIVAL, EVENT_CONNECTION, EVENT_DISK_END, EVENT_DISK_START, EVENT_EXEC, EVENT_EXIT,
-    EVENT_FORK, EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK, EVENT_WAKE,
-    EventHead, ExecEvent, ForkEvent, RECEIVE_KNOWN, RECEIVE_UNPROMPTED, ReceiveEvent, SEND_KNOWN,
-    SWITCH_KIND, SendEvent, StateEvent, SwitchEvent, TASK_PROMPTED, TaskEvent, WAKE_WAITED,
-    WakeEvent,
+use courtside_wire::{
+    FlowKey,
+    events::{
+        ArrivalEvent, CONNECTION_MIDLIFE, ConnectionEvent, DISK_LAST, DISK_WRITE, DiskEvent,
+        EVENT_ARRIVAL, EVENT_CONNECTION, EVENT_DISK_END, EVENT_DISK_START, EVENT_EXEC, EVENT_EXIT,
+        EVENT_FORK, EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK, EVENT_WAKE,
+        EventHead, ExecEvent, ForkEvent, RECEIVE_KNOWN, RECEIVE_UNPROMPTED, ReceiveEvent,
+        SEND_KNOWN, SWITCH_KIND, SendEvent, StateEvent, SwitchEvent, TASK_PROMPTED, TaskEvent,
+        WAKE_WAITED, WakeEvent,
+    },
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{CollectError, Session};
-use crate::event::{Connection, Disk, Event, Off, Task, What};
+use crate::event::{Connection, Disk, Event, Flow, Off, Task, What};
 use crate::{frame::Frame, sys::privileges};
 
 /// Events of one batch, at most.
@@ -214,11 +217,7 @@ fn decode(bytes: &[u8]) -> io::Result<Event> {
                 local_port: event.local_port,
                 remote_port: event.remote_port,
                 netns: event.netns,
-                image: event.key.image,
-                peer: event.key.peer,
-                port: event.key.port,
-                transport: event.key.transport,
-                role: event.key.role,
+                flow: flow(event.key),
                 midlife: flag(CONNECTION_MIDLIFE),
             }))
         }
@@ -237,6 +236,7 @@ fn decode(bytes: &[u8]) -> io::Result<Event> {
                 bytes: event.bytes,
                 began_ns: head.time_ns.wrapping_sub(event.began_before_ns),
                 known: flag(SEND_KNOWN),
+                flow: flow(event.key),
             }
         }
         EVENT_RECEIVE => {
@@ -248,6 +248,7 @@ fn decode(bytes: &[u8]) -> io::Result<Event> {
                 known: flag(RECEIVE_KNOWN),
                 floor_ns: event.floor_ns,
                 from_unprompted: flag(RECEIVE_UNPROMPTED),
+                flow: flow(event.key),
             }
         }
         EVENT_ARRIVAL => What::Arrival {
@@ -303,6 +304,16 @@ fn decode(bytes: &[u8]) -> io::Result<Event> {
         cpu: head.cpu,
         what,
     })
+}
+
+fn flow(key: FlowKey) -> Flow {
+    Flow {
+        image: key.image,
+        peer: key.peer,
+        port: key.port,
+        transport: key.transport,
+        role: key.role,
+    }
 }
 
 fn off(kind: u32) -> io::Result<Off> {

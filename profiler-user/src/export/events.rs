@@ -99,7 +99,7 @@ impl Teller {
     /// Whose end of a connection it is.
     fn owner(&self, told: &Told) -> Option<Arc<Named>> {
         let connection = told.connection.as_ref()?;
-        self.named(connection.image)
+        self.named(connection.flow.image)
     }
 
     /// Tells the next event; `unix_offset_ns` makes wall-clock time of its time.
@@ -184,7 +184,7 @@ impl Teller {
                 self.tasks.insert(event.tid, task);
             }
             What::Connection(connection) => {
-                let peer = self.named(connection.peer);
+                let peer = self.named(connection.flow.peer);
                 let known = (Arc::new((**connection).clone()), peer);
                 self.connections.insert(connection.number, known);
             }

@@ -10,6 +10,7 @@ mod entries;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod fold;
+pub mod reference;
 mod schema;
 pub mod snapshot;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use integer_encoding::VarInt;
 
-use crate::event::{Connection, Disk, Event, Off, Task, What};
+use crate::event::{Connection, Disk, Event, Flow, Off, Task, What};
 
 /// Version of the columns, first in the payload.
 const VERSION: u64 = 1;
@@ -14,6 +14,8 @@ const VERSION: u64 = 1;
 pub const MAX_EVENTS: usize = 1 << 17;
 /// CPUs whose running task is remembered; of more, tasks are told in full.
 const CPUS: usize = 1024;
+/// Flows of a batch that are remembered.
+const FLOWS: usize = 256;
 
 /// The columns, in their order in the payload.
 #[derive(Clone, Copy)]
@@ -36,10 +38,13 @@ enum Column {
     Before,
     /// Floor: difference to the one before.
     Floor,
-    /// Everything of the rare kinds.
+    /// What a send or receive was booked on: how many flows of the batch came since this one last, 0 the same again;
+    /// one more than there are, a new one.
+    Flow,
+    /// Everything of the rare kinds, and each new flow.
     Rare,
 }
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 
 /// What the last event of each sort was: both sides keep it in the same way.
 struct Last {
@@ -48,6 +53,8 @@ struct Last {
     other: u32,
     connection: u64,
     floor_ns: u32,
+    /// Flows of the batch, the last one first.
+    flows: Vec<Flow>,
 }
 
 impl Last {
@@ -58,7 +65,13 @@ impl Last {
             other: 0,
             connection: 0,
             floor_ns: 0,
+            flows: Vec::new(),
         }
+    }
+
+    fn new_flow(&mut self, flow: Flow) {
+        self.flows.truncate(FLOWS - 1);
+        self.flows.insert(0, flow);
     }
 
     fn running(&mut self, cpu: u16) -> &mut u32 {
@@ -154,13 +167,10 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
                 u32::from(connection.local_port),
                 u32::from(connection.remote_port),
                 connection.netns,
-                connection.image,
-                connection.peer,
-                u32::from(connection.port),
             ] {
                 columns.number(Column::Rare, u64::from(number));
             }
-            columns.bytes(Column::Rare, &[connection.transport, connection.role]);
+            write_flow(columns, &connection.flow);
         }
         What::Switch { off, next_tid } => {
             flags = off_bits(*off);
@@ -176,7 +186,9 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
             bytes,
             began_ns,
             known,
+            flow,
         } => {
+            number_flow(columns, last, flow);
             flags = u8::from(*known);
             number_connection(columns, last, *connection);
             columns.number(Column::Bytes, u64::from(*bytes));
@@ -189,7 +201,9 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
             known,
             floor_ns,
             from_unprompted,
+            flow,
         } => {
+            number_flow(columns, last, flow);
             flags = u8::from(*known) | u8::from(*from_unprompted) << 1;
             number_connection(columns, last, *connection);
             columns.number(Column::Bytes, u64::from(*bytes));
@@ -242,6 +256,27 @@ fn number_other(columns: &mut Columns, last: &mut Last, tid: u32) {
 fn number_connection(columns: &mut Columns, last: &mut Last, connection: u64) {
     columns.step(Column::Connection, last.connection, connection);
     last.connection = connection;
+}
+
+/// Tells a flow by how long ago it was used: the last ones are the likely ones.
+fn number_flow(columns: &mut Columns, last: &mut Last, flow: &Flow) {
+    let known = last.flows.iter().position(|other| other == flow);
+    let at = known.unwrap_or(last.flows.len());
+    columns.number(Column::Flow, at as u64);
+    match known {
+        Some(at) => last.flows[..=at].rotate_right(1),
+        None => {
+            write_flow(columns, flow);
+            last.new_flow(*flow);
+        }
+    }
+}
+
+fn write_flow(columns: &mut Columns, flow: &Flow) {
+    for number in [flow.image, flow.peer, u32::from(flow.port)] {
+        columns.number(Column::Rare, u64::from(number));
+    }
+    columns.bytes(Column::Rare, &[flow.transport, flow.role]);
 }
 
 fn number_disk(columns: &mut Columns, disk: &Disk) -> u8 {
@@ -401,6 +436,7 @@ fn decode_one(columns: &mut Cursors<'_>, last: &mut Last) -> Result<Event, Wrong
             bytes: columns.small(Column::Bytes)?,
             began_ns: time_ns.wrapping_sub(columns.number(Column::Before)?),
             known: flags & 1 != 0,
+            flow: flow(columns, last)?,
         },
         5 => {
             let connection = connection(columns, last)?;
@@ -412,6 +448,7 @@ fn decode_one(columns: &mut Cursors<'_>, last: &mut Last) -> Result<Event, Wrong
                 known: flags & 1 != 0,
                 floor_ns: last.floor_ns,
                 from_unprompted: flags & 2 != 0,
+                flow: flow(columns, last)?,
             }
         }
         6 => What::Arrival {
@@ -470,12 +507,29 @@ fn decode_connection(
         local_port: columns.small(Column::Rare)?,
         remote_port: columns.small(Column::Rare)?,
         netns: columns.small(Column::Rare)?,
+        flow: read_flow(columns)?,
+        midlife: flags & 1 != 0,
+    })
+}
+
+fn flow(columns: &mut Cursors<'_>, last: &mut Last) -> Result<Flow, Wrong> {
+    let at: usize = columns.small(Column::Flow)?;
+    if at < last.flows.len() {
+        last.flows[..=at].rotate_right(1);
+    } else {
+        let new = read_flow(columns)?;
+        last.new_flow(new);
+    }
+    last.flows.first().copied().ok_or(SHORT)
+}
+
+fn read_flow(columns: &mut Cursors<'_>) -> Result<Flow, Wrong> {
+    Ok(Flow {
         image: columns.small(Column::Rare)?,
         peer: columns.small(Column::Rare)?,
         port: columns.small(Column::Rare)?,
         transport: columns.byte(Column::Rare)?,
         role: columns.byte(Column::Rare)?,
-        midlife: flags & 1 != 0,
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
     Header, Kind, ReadError, Recording, Writer,
     events::{MAX_EVENTS, decode, encode},
 };
-use crate::event::{Connection, Disk, Event, Off, Task, What};
+use crate::event::{Connection, Disk, Event, Flow, Off, Task, What};
 
 /// Any event, of every kind, with numbers of every size.
 pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
@@ -18,6 +18,14 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
         bytes: b as u32,
         image: c as u32,
         write: random.bool(),
+    };
+    // Some flows come again and again.
+    let flow = Flow {
+        image: random.u32(..4),
+        peer: random.u32(..4) << random.u32(..32),
+        port: a as u16 & 1,
+        transport: random.u8(1..4),
+        role: random.u8(..3),
     };
     let what = match random.u8(..13) {
         0 => What::Task(Box::new(Task {
@@ -37,11 +45,7 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
             local_port: b as u16,
             remote_port: c as u16,
             netns: a as u32,
-            image: b as u32,
-            peer: c as u32,
-            port: a as u16,
-            transport: random.u8(..),
-            role: random.u8(..),
+            flow,
             midlife: random.bool(),
         })),
         2 => What::Switch {
@@ -57,6 +61,7 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
             bytes: b as u32,
             began_ns: time_ns.wrapping_sub(c),
             known: random.bool(),
+            flow,
         },
         5 => What::Receive {
             connection: a,
@@ -65,6 +70,7 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
             known: random.bool(),
             floor_ns: a as u32,
             from_unprompted: random.bool(),
+            flow,
         },
         6 => What::Arrival { connection: a },
         7 => What::State {
@@ -155,7 +161,7 @@ fn bytes_that_are_no_batch_are_an_error() {
         let _ = decode(&noise);
     }
     // A promise of more than there is: nothing is allocated for it.
-    let promise = [1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 10];
+    let promise = [1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 11];
     assert!(decode(&promise).is_err());
 }
 

@@ -47,7 +47,7 @@ struct End {
 impl End {
     fn of(connection: &Connection) -> Self {
         Self {
-            transport: connection.transport,
+            transport: connection.flow.transport,
             netns: connection.netns,
             own: (connection.local, connection.local_port),
             other: (connection.remote, connection.remote_port),
@@ -238,7 +238,7 @@ impl Perfetto {
             .unwrap_or(told.time_unix_ns)
             .min(told.time_unix_ns);
         let mut flow_ids = Vec::new();
-        if connection.transport != UNIX && bytes > 0 {
+        if connection.flow.transport != UNIX && bytes > 0 {
             self.traced.flows += 1;
             flow_ids.push(self.traced.flows);
             let stream = self.traced.streams.entry(End::of(connection)).or_default();
@@ -300,7 +300,7 @@ impl Perfetto {
             }),
             ..packet(Some(told.time_unix_ns))
         });
-        if connection.transport == UNIX {
+        if connection.flow.transport == UNIX {
             self.packets.extend(said);
             return;
         }

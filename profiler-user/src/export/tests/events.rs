@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{Connection, Event, Off, Task, What};
+use crate::event::{Connection, Event, Flow, Off, Task, What};
 use crate::export::events::{Named, Teller, Told, Who};
 use crate::export::perfetto::proto::TracePacket;
 use crate::export::tables::events;
@@ -48,11 +48,13 @@ fn connection(number: u64) -> Event {
         number,
         local_port: ports[own],
         remote_port: ports[1 - own],
-        image: images[own],
-        peer: images[1 - own],
-        port: 80,
-        transport: 1,
-        role: number as u8,
+        flow: Flow {
+            image: images[own],
+            peer: images[1 - own],
+            port: 80,
+            transport: 1,
+            role: number as u8,
+        },
         ..Connection::default()
     };
     at(0, 10, What::Connection(Box::new(connection)))
@@ -64,6 +66,7 @@ fn send(time_ns: u64, began_ns: u64, connection: u64) -> Event {
         bytes: 100,
         began_ns,
         known: true,
+        flow: Flow::default(),
     };
     at(time_ns, connection as u32 * 10, send)
 }
@@ -76,6 +79,7 @@ fn receive(time_ns: u64, connection: u64, bytes: u32) -> Event {
         known: false,
         floor_ns: 0,
         from_unprompted: false,
+        flow: Flow::default(),
     };
     at(time_ns, connection as u32 * 10, receive)
 }

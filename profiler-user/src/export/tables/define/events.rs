@@ -105,7 +105,7 @@ pub(in super::super) fn events() -> Table {
             NAME,
             "tcp, udp or unix",
             EXACT,
-            event(|e| match e.connection.as_ref().map(|c| c.transport) {
+            event(|e| match e.connection.as_ref().map(|c| c.flow.transport) {
                 Some(1) => Text("tcp"),
                 Some(2) => Text("udp"),
                 Some(3) => Text("unix"),
@@ -118,7 +118,7 @@ pub(in super::super) fn events() -> Table {
             NUMBER,
             "the acceptor's port; 0 for Unix sockets",
             EXACT,
-            event(|e| count(e.connection.as_ref().map(|c| c.port.into()))),
+            event(|e| count(e.connection.as_ref().map(|c| c.flow.port.into()))),
         ),
         (
             "role",
@@ -126,7 +126,7 @@ pub(in super::super) fn events() -> Table {
             NAME,
             "initiator or acceptor: this end",
             EXACT,
-            event(|e| match e.connection.as_ref().map(|c| c.role) {
+            event(|e| match e.connection.as_ref().map(|c| c.flow.role) {
                 Some(1) => Text("initiator"),
                 Some(2) => Text("acceptor"),
                 _ => Null,
