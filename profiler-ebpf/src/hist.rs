@@ -14,6 +14,18 @@ pub const MAX_VALUE_POWER: u8 = 40;
 #[inline(always)]
 #[must_use]
 pub fn bucket_of(value_ns: u64) -> usize {
+    let index = index_of(value_ns);
+    if index < HIST_BUCKETS {
+        index
+    } else {
+        HIST_BUCKETS - 1
+    }
+}
+
+/// The same as [`bucket_of`], but for the bound that a verifier wants to see, and no value ever reaches.
+#[inline(always)]
+#[must_use]
+pub fn index_of(value_ns: u64) -> usize {
     if value_ns < 16 {
         return value_ns as usize;
     }
@@ -21,12 +33,7 @@ pub fn bucket_of(value_ns: u64) -> usize {
         return HIST_BUCKETS - 1;
     }
     let power = 63 - log2_helper(value_ns);
-    let index = 16 + (power - 4) * 8 + ((value_ns >> (power - 3)) & 7);
-    if index < HIST_BUCKETS as u64 {
-        index as usize
-    } else {
-        HIST_BUCKETS - 1
-    }
+    (16 + (power - 4) * 8 + ((value_ns >> (power - 3)) & 7)) as usize
 }
 
 /// Leading zeros by halving: the kernel's instruction set has no such instruction, and LLVM's expansion is longer.

@@ -108,3 +108,26 @@ pub fn current_task() -> *const u8 {
     // SAFETY: no arguments.
     unsafe { generated::bpf_get_current_task_btf() as *const u8 }
 }
+
+/// An index into the buckets of a histogram, bounded. Compared with an immediate: of a comparison with a register,
+/// verifiers before 6.8 follow the way that cannot be, with bounds that contradict each other, and refuse what comes.
+#[inline(always)]
+pub fn bounded_bucket(mut index: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: three instructions on one register.
+    unsafe {
+        core::arch::asm!(
+            "if {0} > {last} goto +1",
+            "goto +1",
+            "{0} = {last}",
+            inout(reg) index,
+            last = const courtside_wire::HIST_BUCKETS - 1,
+            options(pure, nomem, nostack)
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        index = index.min(courtside_wire::HIST_BUCKETS - 1);
+    }
+    index
+}

@@ -10,7 +10,7 @@ pub mod events;
 pub mod hist;
 pub mod offsets;
 
-pub use hist::{HIST_BUCKETS, bucket_of};
+pub use hist::{HIST_BUCKETS, bucket_of, index_of};
 pub use offsets::{ABSENT, Offsets};
 
 /// Transport of a connection.

@@ -5,14 +5,15 @@
 //! Must not know: hooks, names, windows.
 
 use courtside_wire::{
-    Dist, FlowStats, HIST_BUCKETS, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
-    TRANSPORT_UDP, TRANSPORT_UNIX, bucket_of,
+    Dist, FlowStats, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP,
+    TRANSPORT_UNIX,
     events::{RECEIVE_KNOWN, RECEIVE_UNPROMPTED},
+    index_of,
 };
 
 use crate::{
     clock, field, image,
-    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
+    kernel::{bounded_bucket, current_task, now_ns, pmu_turnaround_wanted, probe},
     maps::{add, add_one, flow_of, known_socket_state, settings, socket_state, task_state},
     offset, peer, pmu, ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
@@ -48,14 +49,11 @@ pub fn record(dist: *mut Dist, value_ns: u64, epoch: u32) {
 /// Adds one value to a distribution but for its sum; extremes start anew with each window.
 #[inline(always)]
 pub fn count(dist: *mut Dist, value_ns: u64, epoch: u32) {
-    let bucket = bucket_of(value_ns) & 511;
+    let bucket = bounded_bucket(index_of(value_ns));
     // SAFETY: a live map value. Extremes are plain stores: two CPUs may race, and then one extreme of one window
     // is lost; sums and counts are atomic and exact.
     unsafe {
-        if bucket < HIST_BUCKETS {
-            let count = (&raw mut (*dist).buckets).cast::<u32>().add(bucket);
-            add_one(count);
-        }
+        add_one((&raw mut (*dist).buckets).cast::<u32>().add(bucket));
         if (*dist).epoch != epoch {
             (*dist).epoch = epoch;
             (*dist).min_ns = value_ns;

@@ -37,14 +37,32 @@ pub struct Kernel {
     pub name: &'static str,
     pub suite: &'static str,
     pub arch: Arch,
+    /// Booted when no kernel is named.
+    pub usual: bool,
 }
 
-/// Every kernel, the nearest to today's first.
-pub const KERNELS: [Kernel; 1] = [Kernel {
-    name: "6.12",
-    suite: "trixie",
-    arch: Arch::X86_64,
-}];
+/// Every kernel, the nearest to today's first. On 6.1 tests fail by chance still (docs/journal, old kernels), which no
+/// ledger can hold.
+pub const KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "6.12",
+        suite: "trixie",
+        arch: Arch::X86_64,
+        usual: true,
+    },
+    Kernel {
+        name: "6.1",
+        suite: "bookworm",
+        arch: Arch::X86_64,
+        usual: false,
+    },
+    Kernel {
+        name: "7.2",
+        suite: "sid",
+        arch: Arch::X86_64,
+        usual: true,
+    },
+];
 
 /// Where everything for machines lies.
 pub fn dir() -> PathBuf {
