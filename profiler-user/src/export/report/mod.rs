@@ -5,7 +5,7 @@
 //!
 //! Text, numbers and tables are made here and readable without scripts; the pictures are drawn by the page itself from
 //! the data in it, with the libraries in `vendor`. Every name comes from outside and is escaped: by maud in the page,
-//! and by [`data::json`] in the data.
+//! and by `data::json` in the data.
 
 mod data;
 mod detail;
