@@ -16,9 +16,10 @@ use std::{
 };
 
 use courtside::{
-    frame::{Flow, Frame},
+    event::Event,
+    frame::{Flow, Frame, merge},
     model::{State, View, fold},
-    record::{Header, Kind, Recording, Ring, Writer},
+    record::{Header, Kind, Recording, Ring, Writer, encode_events},
 };
 use rustix::fs::{Advice, fadvise};
 use serde_json::json;
@@ -209,6 +210,46 @@ fn index_in_the_middle(path: &Path, from: u64) -> u64 {
     from + found.unwrap() as u64
 }
 
+/// What single events take, by a recording of this host.
+fn events(folder: &Path, recorded: &Path) -> serde_json::Value {
+    let recording = Recording::open(recorded).unwrap();
+    let events: Vec<Event> = recording.events().map(Result::unwrap).collect();
+    let whole = merge(recording.frames().map(Result::unwrap));
+    let stored: u64 = recording
+        .records()
+        .filter(|record| record.kind() == Kind::EVENTS)
+        .map(|record| record.stored_bytes())
+        .sum();
+    // The busiest tenth of a second says what these cores can make.
+    let busiest = events
+        .chunk_by(|a, b| a.time_ns / 100_000_000 == b.time_ns / 100_000_000)
+        .map(<[Event]>::len)
+        .max();
+    let (read, read_ns) = timed(|| recording.events().filter(Result::is_ok).count());
+    assert_eq!(read, events.len());
+    let path = folder.join("events.rec");
+    let mut writer = Writer::new(file(&path), &Header::default()).unwrap();
+    let (_, written_ns) = timed(|| {
+        for batch in events.chunks(1 << 16) {
+            let payload = encode_events(batch, 0);
+            let start = batch[0].time_ns;
+            writer.record(Kind::EVENTS, start, 0, &payload).unwrap();
+        }
+    });
+    fs::remove_file(&path).unwrap();
+    let each = |ns: u64| events.len() as f64 * 1e9 / ns as f64;
+    json!({
+        "events": events.len(),
+        "happened": whole.events.values().sum::<u64>(),
+        "lost": whole.lost["events"],
+        "busiest_a_second": busiest.unwrap_or(0) * 10,
+        "bytes_an_event": stored as f64 / events.len() as f64,
+        "user_ns_an_event": whole.cost.user_cpu_ns as f64 / events.len() as f64,
+        "written_a_second": each(written_ns),
+        "read_a_second": each(read_ns),
+    })
+}
+
 fn main() {
     let folder = env::args()
         .nth(1)
@@ -220,6 +261,7 @@ fn main() {
         "small": windows(&folder, &small),
         "large": windows(&folder, &large),
         "gigabyte": gigabyte(&folder, &small[1]),
+        "events": env::args().nth(2).map(|recorded| events(&folder, Path::new(&recorded))),
     });
     println!("{result}");
 }

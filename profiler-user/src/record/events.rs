@@ -327,6 +327,12 @@ impl<'a> Cursors<'a> {
             *column = rest;
             return Ok(u64::from(first));
         }
+        if let [first, second, rest @ ..] = *column
+            && second & 0x80 == 0
+        {
+            *column = rest;
+            return Ok(u64::from(first & 0x7f) | u64::from(*second) << 7);
+        }
         let (value, length) = u64::decode_var(column).ok_or(SHORT)?;
         *column = column.get(length..).unwrap_or_default();
         Ok(value)

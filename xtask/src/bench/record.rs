@@ -3,7 +3,10 @@
 //! In: the bench of the record module, which prints JSON. Out: docs/recording-cost.md.
 //! Must not know: what a recording is made of.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -16,6 +19,7 @@ pub fn bench() -> Result<()> {
     let machine = machine()?;
     let folder = sh::target_dir().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let events = record_events(&folder)?;
     let output = sh::output(
         sh::cargo()
             .args([
@@ -26,7 +30,8 @@ pub fn bench() -> Result<()> {
                 "record",
                 "--",
             ])
-            .arg(&folder),
+            .arg(&folder)
+            .args(events),
     )?;
     let last = output.lines().last().unwrap_or_default();
     let results: Value = serde_json::from_str(last).context("the bench printed no JSON")?;
@@ -36,6 +41,23 @@ pub fn bench() -> Result<()> {
     println!("{page}");
     eprintln!("xtask: written to docs/recording-cost.md");
     Ok(())
+}
+
+/// A recording of the busiest thing that two cores can do, where we may record and everything is built.
+fn record_events(folder: &Path) -> Result<Option<PathBuf>> {
+    let release = sh::target_dir().join("release");
+    let [courtside, workload] = ["courtside", "courtside-workload"].map(|name| release.join(name));
+    if !sh::is_root() || !courtside.exists() || !workload.exists() {
+        eprintln!("xtask: no single events without root and: cargo xtask build --release");
+        return Ok(None);
+    }
+    let path = folder.join("ping-pong.rec");
+    let mut record = sh::command(courtside);
+    record.args(["record", "--events", "--force", "-o"]);
+    record.arg(&path).arg("--").arg(workload);
+    record.args(["ping-pong", "--messages", "300000", "--transport", "tcp4"]);
+    sh::output(record.args(["--connections", "2"]))?;
+    Ok(Some(path))
 }
 
 fn page(machine: &Machine, results: &Value) -> String {
@@ -119,5 +141,28 @@ fn page(machine: &Machine, results: &Value) -> String {
         ms("/gigabyte/one_window_ns"),
         mb("/gigabyte/resident_bytes"),
     );
+    if results["events"].is_object() {
+        page += &format!(
+            "\n## Single events\n\n\
+             {} events of a ping-pong over TCP on two connections, as fast as these cores can, with all else that happened \
+             on the host.\n\n\
+             | | | target |\n|---|---|---|\n\
+             | most events in a tenth of a second, as a rate | {} a second | |\n\
+             | lost | {} | 0 |\n\
+             | bytes on disk, an event | {:.2} | 12 |\n\
+             | user time of Courtside, an event | {:.0} ns | |\n\
+             | of a core, 200 000 events a second | {:.1} % | 10 % |\n\
+             | put into columns, compressed and written, one core | {} a second | |\n\
+             | read, one core | {} a second | 10 million |\n",
+            count("/events/events"),
+            count("/events/busiest_a_second"),
+            count("/events/lost"),
+            number("/events/bytes_an_event"),
+            number("/events/user_ns_an_event"),
+            number("/events/user_ns_an_event") * 200_000.0 / 1e7,
+            count("/events/written_a_second"),
+            count("/events/read_a_second"),
+        );
+    }
     page
 }
