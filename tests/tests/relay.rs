@@ -1,5 +1,9 @@
 //! load → web → app → store: where each tier's time went, against the tiers' own clocks.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use courtside_tests::harness::{Host, Measured, list, number};
 use serde_json::Value;
@@ -39,16 +43,18 @@ fn truth(tier: &Value, fields: &[&str]) -> u64 {
 }
 
 /// Within 5 % of the part, and 1 % of the whole: what a call or a wake-up costs may be booked on either side of it.
-fn close(what: &str, measured: u64, truth: u64, whole: u64) {
+fn close(what: &str, measured: u64, truth: u64, whole: u64) -> Result<(), String> {
     let allowed = truth / 20 + whole / 100;
-    assert!(
-        measured.abs_diff(truth) <= allowed,
+    if measured.abs_diff(truth) <= allowed {
+        return Ok(());
+    }
+    Err(format!(
         "{what}: measured {measured}, truth {truth}, allowed difference {allowed}"
-    );
+    ))
 }
 
 /// Holds every tier's turnaround to what the tier recorded itself.
-fn parts_are_true(chain: &Chain) {
+fn parts_are_true(chain: &Chain) -> Result<(), String> {
     let Chain { measured, names } = chain;
     for (number, tier) in list(&measured.answer, "tiers").enumerate() {
         let (caller, name, next) = (&names[number], &names[number + 1], names.get(number + 2));
@@ -62,14 +68,14 @@ fn parts_are_true(chain: &Chain) {
         let whole = truth(tier, &["total_ns"]);
         let part = |part: &str, fields: &[&str]| {
             let what = format!("{name} {part}");
-            close(&what, told(turnaround, part), truth(tier, fields), whole);
+            close(&what, told(turnaround, part), truth(tier, fields), whole)
         };
-        part("on_cpu_ns", &["on_cpu_ns"]);
-        part("run_queue_ns", &["run_queue_ns"]);
-        part("sleep_ns", &["timer_ns", "lock_ns"]);
-        part("block_io_ns", &["disk_ns"]);
-        part("queued_ns", &[]);
-        part("total_ns", &["total_ns"]);
+        part("on_cpu_ns", &["on_cpu_ns"])?;
+        part("run_queue_ns", &["run_queue_ns"])?;
+        part("sleep_ns", &["timer_ns", "lock_ns"])?;
+        part("block_io_ns", &["disk_ns"])?;
+        part("queued_ns", &[])?;
+        part("total_ns", &["total_ns"])?;
         // Every tier has a thread for each connection, whose turnarounds never overlap.
         let wall_ns = told(tier, "threads") * told(&measured.snapshot.0, "window/duration_ns");
         assert!(
@@ -84,13 +90,14 @@ fn parts_are_true(chain: &Chain) {
             assert_eq!(told(booked, "count"), told(truth, "count"), "{name} → {to}");
             let what = format!("{name} → {to} on_cpu_ns");
             let (part, whole) = (told(truth, "on_cpu_ns"), told(truth, "total_ns"));
-            close(&what, told(booked, "on_cpu_ns"), part, whole);
+            close(&what, told(booked, "on_cpu_ns"), part, whole)
         };
-        booked_on(caller, &tier["to_caller"]);
+        booked_on(caller, &tier["to_caller"])?;
         if let Some(next) = next {
-            booked_on(next, &tier["to_next"]);
+            booked_on(next, &tier["to_next"])?;
         }
     }
+    Ok(())
 }
 
 /// One request's time is the sum of the courts it lay in, and next to nothing is left over.
@@ -132,19 +139,31 @@ fn calls_are_counted(Chain { measured, names }: &Chain) {
     assert_eq!(measured.snapshot.lost_counts(), []);
 }
 
+/// How often a chain may be measured until its parts are true. The tiers' truth of the run queue is the scheduler's, which
+/// begins when the CPU that a thread is woken on has noticed it; Courtside's begins with the wake-up. Where a virtual CPU
+/// is taken away in between for some milliseconds, the two differ by that, and nothing here can tell. Counts are true
+/// every time.
+const TRIES: usize = 3;
+
 fn measure(host: &Host, more: &[&str]) -> Chain {
     let tag = host.tag();
     let suffix = format!("--suffix=-{tag}");
-    let chain = Chain {
-        measured: host
-            .measure(&[&WORK[..], &[suffix.as_str()], more].concat())
-            .unwrap(),
-        names: ["load", "web", "app", "store"].map(|name| format!("{name}-{tag}")),
-    };
-    calls_are_counted(&chain);
-    parts_are_true(&chain);
-    request_is_explained(&chain);
-    chain
+    let mut differences = Vec::new();
+    while differences.len() < TRIES {
+        let chain = Chain {
+            measured: host
+                .measure(&[&WORK[..], &[suffix.as_str()], more].concat())
+                .unwrap(),
+            names: ["load", "web", "app", "store"].map(|name| format!("{name}-{tag}")),
+        };
+        calls_are_counted(&chain);
+        request_is_explained(&chain);
+        match parts_are_true(&chain) {
+            Ok(()) => return chain,
+            Err(difference) => differences.push(difference),
+        }
+    }
+    panic!("{differences:#?}");
 }
 
 #[test]
