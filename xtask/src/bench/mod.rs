@@ -5,6 +5,8 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -85,7 +87,13 @@ fn measure(built: &Built, rounds: u32) -> Result<Results> {
 
 /// Fail if somebody else traces this host.
 fn alone() -> Result<()> {
-    let others = programs::tracing()?;
+    // The kernel frees programs some time after their process has gone.
+    let patience = Instant::now() + Duration::from_secs(10);
+    let mut others = programs::tracing()?;
+    while !others.is_empty() && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(100));
+        others = programs::tracing()?;
+    }
     if !others.is_empty() {
         let names: Vec<_> = others.iter().map(String::as_str).collect();
         bail!(
