@@ -175,9 +175,9 @@ pub fn add_one(counter: *mut u32) {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
-/// State of a task, made if it has none. `task` must be a typed pointer.
+/// State of a task, made if it has none and there is memory for it. `task` must be a typed pointer.
 #[inline(always)]
-pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
+pub fn new_task_state(task: *const u8) -> Option<&'static mut TaskState> {
     // SAFETY: the verifier checks the pointer's type; the value lives as long as the program runs.
     let get = || unsafe {
         generated::bpf_task_storage_get(
@@ -190,16 +190,17 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
         .as_mut()
     };
     // Of two CPUs that make it at once, one is refused; then it is there.
-    match get() {
-        Some(state) => Some(state),
-        None => {
-            let state = get();
-            if state.is_none() {
-                lost(Lost::TaskState);
-            }
-            state
-        }
+    get().or_else(get)
+}
+
+/// State of a task, made if it has none; counts it as lost if there is no memory for it. `task` must be a typed pointer.
+#[inline(always)]
+pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
+    let state = new_task_state(task);
+    if state.is_none() {
+        lost(Lost::TaskState);
     }
+    state
 }
 
 /// State of a socket, made if it has none. `sk` must be a typed pointer.
@@ -216,16 +217,11 @@ pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
         .cast::<SockState>()
         .as_mut()
     };
-    match get() {
-        Some(state) => Some(state),
-        None => {
-            let state = get();
-            if state.is_none() {
-                lost(Lost::SocketState);
-            }
-            state
-        }
+    let state = get().or_else(get);
+    if state.is_none() {
+        lost(Lost::SocketState);
     }
+    state
 }
 
 /// State of a socket if it has any.
@@ -248,13 +244,7 @@ pub fn settings() -> Option<&'static Settings> {
 /// Counters of the flow that `socket` is part of, made if there are none.
 #[inline(always)]
 pub fn flow_of(socket: &mut SockState) -> Option<*mut FlowStats> {
-    let key = FlowKey {
-        image: socket.image,
-        peer: socket.peer,
-        port: socket.port,
-        transport: socket.transport,
-        role: socket.role,
-    };
+    let key = socket.flow_key();
     if let Some(stats) = FLOWS.get_ptr_mut(socket.flow_slot) {
         // SAFETY: a live map value; a key changes only while nobody has its slot.
         if unsafe { (*stats).key == key } {

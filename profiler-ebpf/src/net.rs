@@ -110,6 +110,11 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
         if let Some(socket) = known_socket_state(sk) {
             socket.sending_ns = 0;
         }
+        if pmu_turnaround_wanted()
+            && let Some(task) = task_state(current_task())
+        {
+            clear(&mut task.sending_counts[0]);
+        }
         return 0;
     }
     if !is_counted_family(sk) {

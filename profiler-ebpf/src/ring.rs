@@ -23,6 +23,7 @@ use courtside_wire::{
 };
 
 use crate::{
+    birth::Birth,
     field,
     kernel::probe,
     maps::{EndKey, lost},
@@ -138,20 +139,14 @@ fn tell_task(task: *const u8, state: &mut TaskState, now: u64) {
         comm: probe::<[u8; COMM_LEN]>(task as u64, offset!(task_comm)),
     };
     if put(EVENT_TASK, event) {
-        state.told = state.image | TOLD;
+        note_told(state);
     }
 }
 
 /// Tells a connection when it is seen first, and when what it is booked on has changed; returns its number.
 #[inline(always)]
 fn connection(sk: *const u8, socket: &mut SockState, now: u64) -> u64 {
-    let key = FlowKey {
-        image: socket.image,
-        peer: socket.peer,
-        port: socket.port,
-        transport: socket.transport,
-        role: socket.role,
-    };
+    let key = socket.flow_key();
     if socket.number == 0 || socket.told != key {
         tell_connection(sk, socket, &key, now);
     }
@@ -304,19 +299,23 @@ pub fn disk(kind: u8, flags: u8, request: u64, bytes: u32, image: u32) {
     put(kind, event);
 }
 
-/// A task was made.
+/// A task was made. `false` if that found no room.
 #[inline(always)]
-pub fn forked(now: u64, child: *const u8, state: &mut TaskState) {
+pub fn forked(now: u64, tid: u32, birth: &Birth) -> bool {
     let event = ForkEvent {
         head: head(now, current_tid(), EVENT_FORK, 0),
-        tid: field!(child, task_pid, u32),
-        tgid: state.tgid,
-        image: state.image,
+        tid,
+        tgid: birth.tgid,
+        image: birth.image,
         pad: 0,
     };
-    if put(EVENT_FORK, event) {
-        state.told = state.image | TOLD;
-    }
+    put(EVENT_FORK, event)
+}
+
+/// Notes that a task was told as it is.
+#[inline(always)]
+pub fn note_told(task: &mut TaskState) {
+    task.told = task.image | TOLD;
 }
 
 /// A task is another program now.
@@ -329,7 +328,7 @@ pub fn executed(now: u64, task: *const u8, old_tid: u32, state: &mut TaskState) 
         comm: probe::<[u8; COMM_LEN]>(task as u64, offset!(task_comm)),
     };
     if put(EVENT_EXEC, event) {
-        state.told = state.image | TOLD;
+        note_told(state);
     }
 }
 

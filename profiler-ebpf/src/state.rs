@@ -201,6 +201,20 @@ pub struct SockState {
     pub pad3: u32,
 }
 
+impl SockState {
+    /// The flow that its traffic is booked on now.
+    #[inline(always)]
+    pub fn flow_key(&self) -> FlowKey {
+        FlowKey {
+            image: self.image,
+            peer: self.peer,
+            port: self.port,
+            transport: self.transport,
+            role: self.role,
+        }
+    }
+}
+
 /// Zeroes a field. Two plain zeroes side by side would become a call that writes them byte by byte.
 #[inline(always)]
 pub fn clear(field: &mut u64) {

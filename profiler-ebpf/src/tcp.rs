@@ -142,8 +142,8 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
             socket.awaiting = 0;
             clear(&mut socket.arrival_ns);
             socket.seen_born = 1;
-            socket.tgid = task.tgid;
             socket.image = image::image_of(current, task);
+            socket.tgid = task.tgid;
         }
     } else if before == SYN_SENT && after == ESTABLISHED {
         // Only now the addresses are complete; the other end cannot have read anything yet.
