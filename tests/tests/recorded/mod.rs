@@ -20,8 +20,8 @@ pub struct Recorded {
     pub answer: Value,
 }
 
-/// Records a workload with its single events.
-pub fn record(host: &Host, limits: &str, arguments: &[&str]) -> Recorded {
+/// Records a command that ends with what a workload said, with its single events.
+pub fn record(host: &Host, limits: &str, measured: &[&str]) -> Recorded {
     let path = host.dir().join("events.rec");
     let mut command = Command::new(harness::courtside().unwrap());
     command
@@ -29,8 +29,7 @@ pub fn record(host: &Host, limits: &str, arguments: &[&str]) -> Recorded {
         .args(["record", "--events", "--force", "-o"])
         .arg(&path)
         .arg("--")
-        .arg(harness::workload().unwrap())
-        .args(arguments);
+        .args(measured);
     let output = harness::finish(command).unwrap();
     assert!(
         output.status.success(),
