@@ -133,6 +133,42 @@ impl Host {
     /// # Errors
     /// When either fails, or the snapshot breaks a law.
     pub fn stat(&self, options: &[&str], command: &mut Command) -> anyhow::Result<Measured> {
+        let (text, stdout) = self.printed(options, command)?;
+        let snapshot = Snapshot(serde_json::from_str(&text)?);
+        sound::check(&snapshot, &schema("snapshot")?)?;
+        Ok(Measured {
+            snapshot,
+            answer: stdout
+                .lines()
+                .last()
+                .and_then(|line| serde_json::from_str(line).ok())
+                .unwrap_or_default(),
+            stdout,
+        })
+    }
+
+    /// The same with a snapshot each `interval`; and all that the command printed.
+    ///
+    /// # Errors
+    /// When either fails, or a snapshot breaks a law.
+    pub fn windows(
+        &self,
+        interval: &str,
+        command: &mut Command,
+    ) -> anyhow::Result<(Vec<Snapshot>, String)> {
+        let (text, stdout) = self.printed(&["-i", interval], command)?;
+        let schema = schema("snapshot")?;
+        let mut windows = Vec::new();
+        for window in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+            let snapshot = Snapshot(window?);
+            sound::check(&snapshot, &schema)?;
+            windows.push(snapshot);
+        }
+        Ok((windows, stdout))
+    }
+
+    /// What `courtside stat -F json` with `options` wrote while it ran `command`, and what that printed.
+    fn printed(&self, options: &[&str], command: &mut Command) -> anyhow::Result<(String, String)> {
         let path = self.dir().join("snapshot.json");
         let mut stat = Command::new(courtside()?);
         stat.args(["stat", "-F", "json", "-o"])
@@ -152,18 +188,7 @@ impl Host {
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
-        let text = fs::read_to_string(&path)?;
-        let snapshot = Snapshot(serde_json::from_str(&text)?);
-        sound::check(&snapshot, &schema("snapshot")?)?;
-        Ok(Measured {
-            snapshot,
-            answer: stdout
-                .lines()
-                .last()
-                .and_then(|line| serde_json::from_str(line).ok())
-                .unwrap_or_default(),
-            stdout,
-        })
+        Ok((fs::read_to_string(&path)?, stdout))
     }
 
     /// Runs a workload under `courtside stat`.
