@@ -6,7 +6,7 @@
 use courtside_wire::{COMM_LEN, IMAGE_FIRST, IMAGE_KERNEL, ImageInfo, Lost, PEER_REMOTE};
 
 use crate::{
-    birth, field,
+    field,
     kernel::{now_ns, probe},
     maps::{COUNTERS, IMAGES, PROCESSES, lost},
     offset,
@@ -54,9 +54,6 @@ pub fn image_of(task: *const u8, state: &mut TaskState) -> u32 {
 
 #[inline(never)]
 fn first_look(task: *const u8, state: &mut TaskState) -> u32 {
-    if state.born_ns == 0 && birth::late(field!(task, task_pid, u32), state) {
-        return state.image;
-    }
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;
     if field!(task, task_flags, u32) & KERNEL_THREAD != 0 {

@@ -27,6 +27,10 @@ pub static SWITCH_PASSES_STATE: u32 = 0;
 #[unsafe(no_mangle)]
 pub static READS_OTHER_CPUS: u32 = 0;
 
+/// 1 where a task's state is found wherever there is any (6.2).
+#[unsafe(no_mangle)]
+pub static FINDS_TASK_STATE: u32 = 0;
+
 /// One offset as a constant.
 #[macro_export]
 macro_rules! offset {
@@ -76,6 +80,14 @@ pub fn switch_passes_state() -> bool {
 pub fn can_read_other_cpus() -> bool {
     // SAFETY: a read of our own read-only global.
     unsafe { read_volatile(addr_of!(READS_OTHER_CPUS)) != 0 }
+}
+
+/// Whether the kernel finds a task's state wherever there is any. Before 6.2 it does not while it is at work on the
+/// state of another task, or the same, on this CPU.
+#[inline(always)]
+pub fn finds_task_state() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(FINDS_TASK_STATE)) != 0 }
 }
 
 /// Reads kernel memory that the verifier cannot type; zero when it faults.

@@ -8,7 +8,6 @@
 #![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "atomic additions, see maps::add")]
 
-mod birth;
 mod clock;
 mod disk;
 mod hooks_function;
@@ -22,6 +21,7 @@ mod peer;
 mod pmu;
 mod ring;
 mod sched;
+mod spare;
 mod state;
 mod tcp;
 mod turnaround;

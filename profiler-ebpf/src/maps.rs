@@ -17,7 +17,12 @@ use courtside_wire::{
     SelfCheck, Settings,
 };
 
-use crate::state::{SockState, TaskState};
+use crate::{
+    field,
+    kernel::finds_task_state,
+    spare,
+    state::{SockState, TaskState},
+};
 
 /// `BPF_F_NO_PREALLOC`
 const NO_PREALLOC: u32 = 1;
@@ -175,9 +180,9 @@ pub fn add_one(counter: *mut u32) {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, 1) };
 }
 
-/// State of a task, made if it has none and there is memory for it. `task` must be a typed pointer.
+/// State of a task, made if it has none. `task` must be a typed pointer.
 #[inline(always)]
-pub fn new_task_state(task: *const u8) -> Option<&'static mut TaskState> {
+pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
     // SAFETY: the verifier checks the pointer's type; the value lives as long as the program runs.
     let get = || unsafe {
         generated::bpf_task_storage_get(
@@ -190,17 +195,19 @@ pub fn new_task_state(task: *const u8) -> Option<&'static mut TaskState> {
         .as_mut()
     };
     // Of two CPUs that make it at once, one is refused; then it is there.
-    get().or_else(get)
-}
-
-/// State of a task, made if it has none; counts it as lost if there is no memory for it. `task` must be a typed pointer.
-#[inline(always)]
-pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
-    let state = new_task_state(task);
-    if state.is_none() {
-        lost(Lost::TaskState);
+    match get().or_else(get) {
+        Some(state) => {
+            if state.born_ns == 0 && finds_task_state() {
+                spare::give_back(field!(task, task_pid, u32), state);
+            }
+            Some(state)
+        }
+        None if finds_task_state() => spare::take(field!(task, task_pid, u32)),
+        None => {
+            lost(Lost::TaskState);
+            None
+        }
     }
-    state
 }
 
 /// State of a socket, made if it has none. `sk` must be a typed pointer.

@@ -23,7 +23,6 @@ use courtside_wire::{
 };
 
 use crate::{
-    birth::Birth,
     field,
     kernel::probe,
     maps::{EndKey, lost},
@@ -139,7 +138,7 @@ fn tell_task(task: *const u8, state: &mut TaskState, now: u64) {
         comm: probe::<[u8; COMM_LEN]>(task as u64, offset!(task_comm)),
     };
     if put(EVENT_TASK, event) {
-        note_told(state);
+        state.told = state.image | TOLD;
     }
 }
 
@@ -299,23 +298,19 @@ pub fn disk(kind: u8, flags: u8, request: u64, bytes: u32, image: u32) {
     put(kind, event);
 }
 
-/// A task was made. `false` if that found no room.
+/// A task was made.
 #[inline(always)]
-pub fn forked(now: u64, tid: u32, birth: &Birth) -> bool {
+pub fn forked(now: u64, child: *const u8, state: &mut TaskState) {
     let event = ForkEvent {
         head: head(now, current_tid(), EVENT_FORK, 0),
-        tid,
-        tgid: birth.tgid,
-        image: birth.image,
+        tid: field!(child, task_pid, u32),
+        tgid: state.tgid,
+        image: state.image,
         pad: 0,
     };
-    put(EVENT_FORK, event)
-}
-
-/// Notes that a task was told as it is.
-#[inline(always)]
-pub fn note_told(task: &mut TaskState) {
-    task.told = task.image | TOLD;
+    if put(EVENT_FORK, event) {
+        state.told = state.image | TOLD;
+    }
 }
 
 /// A task is another program now.
@@ -328,7 +323,7 @@ pub fn executed(now: u64, task: *const u8, old_tid: u32, state: &mut TaskState) 
         comm: probe::<[u8; COMM_LEN]>(task as u64, offset!(task_comm)),
     };
     if put(EVENT_EXEC, event) {
-        note_told(state);
+        state.told = state.image | TOLD;
     }
 }
 

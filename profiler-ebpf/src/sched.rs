@@ -7,11 +7,10 @@ use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointConte
 use aya_log_ebpf::debug;
 
 use crate::{
-    birth::{self, Birth},
     clock, field, image,
     kernel::{current_task, now_ns, pmu_wanted, switch_passes_state},
-    maps::{PROCESSES, new_task_state, task_state},
-    offset, pmu, ring,
+    maps::{PROCESSES, task_state},
+    offset, pmu, ring, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
 };
 
@@ -48,11 +47,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(prev) else {
         return 0;
     };
-    if task.born_ns == 0 && !birth::late(field!(prev, task_pid, u32), task) {
+    clock::settle(task, on);
+    if task.born_ns == 0 {
         task.born_ns = now;
         task.prompted = 1;
     }
-    clock::settle(task, on);
     if pmu_wanted() {
         pmu::charge(Some(task));
     }
@@ -70,6 +69,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         if state & DEAD != 0 {
             // The last switch of this task: nothing after it will be counted.
             clock::flush(task, now, 0);
+            if task.spare != 0 {
+                spare::leave(field!(prev, task_pid, u32));
+            }
         }
     }
     if ring::wanted() {
@@ -134,25 +136,22 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let Some(of_parent) = task_state(parent) else {
         return 0;
     };
-    let tid = field!(child, task_pid, u32);
-    let birth = Birth {
-        born_ns: now,
-        image: image::image_of(parent, of_parent),
-        tgid: field!(child, task_tgid, u32),
-        prompted: of_parent.prompted,
-        pad: 0,
-    };
-    if birth.tgid == tid && birth.image != courtside_wire::IMAGE_KERNEL {
-        image::inherit(tid, birth.image);
-    }
-    let told = ring::wanted() && ring::forked(now, tid, &birth);
-    let Some(task) = new_task_state(child) else {
-        birth.keep(tid);
+    let image = image::image_of(parent, of_parent);
+    let prompted = of_parent.prompted;
+    let Some(task) = task_state(child) else {
         return 0;
     };
-    birth.begin(task);
-    if told {
-        ring::note_told(task);
+    task.born_ns = now;
+    task.off_ns = now;
+    task.off_kind = OFF_RUN_QUEUE;
+    task.image = image;
+    task.prompted = prompted;
+    task.tgid = field!(child, task_tgid, u32);
+    if task.tgid == field!(child, task_pid, u32) && image != courtside_wire::IMAGE_KERNEL {
+        image::inherit(task.tgid, image);
+    }
+    if ring::wanted() {
+        ring::forked(now, child, task);
     }
     0
 }

@@ -25,6 +25,8 @@ pub struct Facts {
     pub iterators: Vec<String>,
     /// Programs can read another CPU's slot of a map (5.19).
     pub reads_other_cpus: bool,
+    /// A task's state is found wherever there is any; before 6.2 not while this CPU is at work on another's.
+    pub finds_task_state: bool,
     /// Whether this build carries the programs.
     pub has_object: bool,
 }
@@ -70,6 +72,7 @@ impl Facts {
             hooks_functions: btf.has_func("register_ftrace_direct"),
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
+            finds_task_state: btf.has_func("bpf_task_storage_get_recur"),
             has_object: !super::OBJECT.is_empty(),
         })
     }

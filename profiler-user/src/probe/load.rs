@@ -105,6 +105,7 @@ pub fn load(
             .is_some_and(|arguments| *arguments >= 4),
     );
     let reads_other_cpus = u32::from(facts.reads_other_cpus);
+    let finds_task_state = u32::from(facts.finds_task_state);
     // The programs speak only when somebody listens.
     let log_level = log::max_level() as u8;
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
@@ -126,6 +127,7 @@ pub fn load(
         .override_global("FEATURE_EVENTS", &events, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
+        .override_global("FINDS_TASK_STATE", &finds_task_state, true)
         .load(super::OBJECT)
         .map_err(|error| LoadError::Maps(Box::new(error)))?;
     let statuses = planned

@@ -179,6 +179,7 @@ mod tests {
             hooks_functions: true,
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
+            finds_task_state: true,
             has_object: true,
         }
     }
