@@ -36,23 +36,6 @@ pub const EVENT_EXIT: u8 = 12;
 /// Number of kinds.
 pub const EVENT_KINDS: usize = 13;
 
-/// Names of the kinds, index as in `EVENT_*`.
-pub const EVENT_NAMES: [&str; EVENT_KINDS] = [
-    "task",
-    "connection",
-    "switch",
-    "wake",
-    "send",
-    "receive",
-    "arrival",
-    "state",
-    "disk_start",
-    "disk_end",
-    "fork",
-    "exec",
-    "exit",
-];
-
 /// [`EVENT_SWITCH`]: why the task leaves, one of 0 (another runs), 1 (block layer), 2 (any other wait).
 pub const SWITCH_KIND: u8 = 3;
 /// [`EVENT_WAKE`]: the task was off the CPU.

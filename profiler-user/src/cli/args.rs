@@ -149,23 +149,9 @@ pub struct TopArgs {
     /// End after this time [default: when q is pressed]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
-    /// Folder for snapshots exported with the key e
-    #[arg(
-        short,
-        long,
-        value_name = "FOLDER",
-        default_value = ".",
-        help_heading = "Output"
-    )]
-    pub output: PathBuf,
-    /// When to use colours; NO_COLOR is heeded
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
-    pub color: ColorChoice,
+    /// The dashboard.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 /// Arguments of `stat`.
@@ -245,6 +231,28 @@ pub struct SelectArgs {
     /// Count roundtrips per request that enters here [default: components nobody observed calls]
     #[arg(long, value_name = "NAME[:PORT]")]
     pub entry: Vec<EntryWish>,
+}
+
+/// How the dashboard looks, and where what is exported from it goes.
+#[derive(Debug, Args)]
+pub struct ScreenArgs {
+    /// Folder for snapshots exported with the key e
+    #[arg(
+        short,
+        long,
+        value_name = "FOLDER",
+        default_value = ".",
+        help_heading = "Output"
+    )]
+    pub output: PathBuf,
+    /// When to use colours; NO_COLOR is heeded
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Output"
+    )]
+    pub color: ColorChoice,
 }
 
 /// How to measure.

@@ -24,8 +24,7 @@ pub mod top;
 mod wait;
 
 use std::{
-    env,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -110,13 +109,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let (ring, keep) = keep_last(args, measurement.probes(), root)?;
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
-    let variable = |name: &str| env::var(name).ok();
-    let options = top::Options {
-        color: output::wants_color(args.color, io::stdout().is_terminal(), variable),
-        ascii: top::ascii_locale(variable),
-        duration: args.duration,
-        export_dir: args.output.clone(),
-    };
+    let options = top::Options::new(&args.screen, args.duration);
     let snapshots = Box::new(Snapshots::new(measurement, view).with_ring(ring));
     top::run(snapshots, args.interval, &options, Some(keep))?;
     Ok(0)
@@ -135,7 +128,7 @@ fn keep_last(
     let ring = Ring::new(KEEP_NS, KEEP_BYTES).context("cannot keep the last minutes in memory")?;
     let ring = Arc::new(Mutex::new(ring));
     let header = record::header(&args.select, args.interval, &[], probes, root);
-    let keeper = Keeper::start(&args.output, root)?;
+    let keeper = Keeper::start(&args.screen.output, root)?;
     let keep = Keep {
         ring: Arc::clone(&ring),
         header,

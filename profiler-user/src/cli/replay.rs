@@ -3,18 +3,12 @@
 //! In: a recording. Out: as `top`, or as `stat`. Must not know: how a recording is read, what a window means.
 
 use std::{
-    env,
     io::{self, IsTerminal},
     time::Duration,
 };
 
 use super::{
-    args::ReplayArgs,
-    output::{self, Output},
-    player::Player,
-    recorded::Recorded,
-    stat::Unused,
-    top,
+    args::ReplayArgs, output::Output, player::Player, recorded::Recorded, stat::Unused, top,
 };
 use crate::{
     export::table,
@@ -27,13 +21,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
     if !io::stdout().is_terminal() {
         return whole(args, &recorded);
     }
-    let variable = |name: &str| env::var(name).ok();
-    let options = top::Options {
-        color: output::wants_color(args.color, true, variable),
-        ascii: top::ascii_locale(variable),
-        duration: None,
-        export_dir: args.output.clone(),
-    };
+    let options = top::Options::new(&args.screen, None);
     let recording = recorded.recording();
     let first = recording.windows().next();
     let start_s = first.map_or(0, |window| window.start_unix_ns / 1_000_000_000);
@@ -49,7 +37,7 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
 
 /// Prints all windows as one.
 fn whole(args: &ReplayArgs, recorded: &Recorded) -> anyhow::Result<u8> {
-    let mut output = Output::open("-".as_ref(), args.color)?;
+    let mut output = Output::open("-".as_ref(), args.screen.color)?;
     let snapshot = recorded.whole()?;
     output.write(&table::render(&snapshot, output.style()))?;
     let mut unused = Unused::new(&args.select.entry);

@@ -4,6 +4,7 @@
 //! panic and every signal that can be caught. Must not know: what is drawn, where snapshots come from.
 
 use std::{
+    env,
     fs::File,
     io::{self, IsTerminal as _, Write as _, stdout},
     panic,
@@ -35,8 +36,10 @@ use tokio::{
 };
 
 use super::{
+    args::ScreenArgs,
     keeper::{Keeper, stamp},
     live::{Live, Source},
+    output,
     player::Player,
 };
 use crate::{
@@ -56,6 +59,20 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Folder that `e` writes snapshots to.
     pub export_dir: PathBuf,
+}
+
+impl Options {
+    /// As asked for, on this terminal.
+    #[must_use]
+    pub fn new(screen: &ScreenArgs, duration: Option<Duration>) -> Self {
+        let variable = |name: &str| env::var(name).ok();
+        Self {
+            color: output::wants_color(screen.color, io::stdout().is_terminal(), variable),
+            ascii: ascii_locale(variable),
+            duration,
+            export_dir: screen.output.clone(),
+        }
+    }
 }
 
 /// Whether the locale of these environment variables is one without UTF-8.

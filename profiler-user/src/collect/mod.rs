@@ -5,6 +5,7 @@
 mod decode;
 mod events;
 mod names;
+mod prune;
 mod selfcheck;
 mod window;
 
@@ -17,15 +18,15 @@ use std::{
 };
 
 use courtside_wire::{
-    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_KERNEL, LOST_CLASSES, LOST_NAMES, Lost,
-    PEER_REMOTE, Settings,
-    events::{EVENT_KINDS, EVENT_NAMES},
+    CpuStats, DiskStats, FlowKey, FlowStats, LOST_CLASSES, LOST_NAMES, Lost, PEER_REMOTE, Settings,
+    events::EVENT_KINDS,
 };
 
 pub use events::Sink;
 
 pub use crate::probe::Wishes;
 use crate::{
+    event::KINDS,
     frame::{Cost, Frame, Host, Pmu, PmuState, ProbeStatus, ProgramCost},
     probe::{
         facts::Facts,
@@ -35,12 +36,6 @@ use crate::{
     },
     sys,
 };
-
-/// Flows and remote ends of which more make a map crowded: half of what it holds.
-const CROWDED_FLOWS: usize = 2048;
-const CROWDED_REMOTES: usize = 4096;
-/// Time without traffic after which a crowded map gives a flow up.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// Why measuring could not start.
 #[derive(Debug, thiserror::Error)]
@@ -331,10 +326,7 @@ impl Session {
         }
         if self.drain.is_some() {
             totals.events = decode::event_counts(ebpf)?;
-            for (name, (now, before)) in EVENT_NAMES
-                .iter()
-                .zip(totals.events.iter().zip(before.events))
-            {
+            for (name, (now, before)) in KINDS.iter().zip(totals.events.iter().zip(before.events)) {
                 let happened = now.saturating_sub(before);
                 frame.events.insert((*name).to_owned(), happened);
             }
@@ -434,74 +426,6 @@ impl Session {
                 "more events than counters; values are scaled".clone_into(&mut frame.pmu.reason);
             }
         }
-    }
-
-    /// Removes images that had no process at the ends of two windows and did nothing in the second, and their flows;
-    /// and, where a map is half full, flows that nothing moved on for a while, and remote ends without a flow.
-    fn prune(
-        &mut self,
-        info: &HashMap<u32, courtside_wire::ImageInfo>,
-        processes: &BTreeMap<u32, BTreeSet<u32>>,
-        busy: &BTreeSet<u32>,
-        idle_flows: &[FlowKey],
-    ) -> Result<(), CollectError> {
-        let gone: BTreeSet<u32> = info
-            .keys()
-            .filter(|id| **id != IMAGE_KERNEL && !processes.contains_key(id))
-            .copied()
-            .collect();
-        let done: BTreeSet<u32> = gone
-            .intersection(&self.gone)
-            .filter(|id| !busy.contains(id))
-            .copied()
-            .collect();
-        let crowded = self.before.flows.len() > CROWDED_FLOWS;
-        let now = Instant::now();
-        let is_old = |key: &FlowKey| {
-            let idle = self.moved.get(key).map(|at| now.duration_since(*at));
-            idle.is_none_or(|idle| idle > IDLE)
-        };
-        let flows: Vec<FlowKey> = idle_flows
-            .iter()
-            .filter(|key| {
-                done.contains(&key.image) || done.contains(&key.peer) || crowded && is_old(key)
-            })
-            .copied()
-            .collect();
-        let freed = std::mem::take(&mut self.freed);
-        decode::empty_flow_slots(&mut self.loaded.ebpf, &freed)?;
-        decode::free_flow_slots(&mut self.loaded.ebpf, &freed)?;
-        if !done.is_empty() || !flows.is_empty() {
-            let images: Vec<u32> = done.iter().copied().collect();
-            decode::forget(&mut self.loaded.ebpf, &images)?;
-            self.freed = decode::forget_flows(&mut self.loaded.ebpf, &flows)?;
-            for id in &done {
-                self.before.cpu.remove(id);
-                self.before.disks.remove(id);
-            }
-            for key in &flows {
-                self.before.flows.remove(key);
-                self.moved.remove(key);
-            }
-        }
-        self.gone = gone;
-        self.prune_remotes()
-    }
-
-    fn prune_remotes(&mut self) -> Result<(), CollectError> {
-        let used: BTreeSet<u32> = self.before.flows.keys().map(|key| key.peer).collect();
-        let mut all = 0;
-        let mut unused = Vec::new();
-        decode::remotes(&self.loaded.ebpf, |key, id| {
-            all += 1;
-            if !used.contains(&id) {
-                unused.push(key);
-            }
-        })?;
-        if all > CROWDED_REMOTES {
-            decode::forget_remotes(&mut self.loaded.ebpf, &unused)?;
-        }
-        Ok(())
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use super::{Grouping, MeasureArgs, SelectArgs, time};
+use super::{Grouping, MeasureArgs, ScreenArgs, SelectArgs, time};
 use crate::record::{Bounds, MIN_SIZE_BYTES, ViewWish};
 
 /// Examples of `record`.
@@ -92,23 +92,9 @@ pub struct ReplayArgs {
     /// Which components.
     #[command(flatten)]
     pub select: SelectArgs,
-    /// Folder for snapshots exported with the key e
-    #[arg(
-        short,
-        long,
-        value_name = "FOLDER",
-        default_value = ".",
-        help_heading = "Output"
-    )]
-    pub output: PathBuf,
-    /// When to use colours; NO_COLOR is heeded
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
-    pub color: ColorChoice,
+    /// The dashboard.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 impl SelectArgs {
