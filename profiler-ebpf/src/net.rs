@@ -174,11 +174,16 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
     let Some(stats) = flow_of(socket) else {
         return 0;
     };
-    let unanswered = turnaround::unanswered(socket);
     // From here to the end of the booking below is all that another thread's receive can fall into.
     socket.sending_ns = 0;
     let early = socket.booked_early != 0;
     socket.booked_early = 0;
+    let unanswered = if early {
+        // The next request may have come meanwhile.
+        socket.early_unanswered_ns
+    } else {
+        turnaround::unanswered(socket)
+    };
     let orphan = socket.orphan_ns;
     socket.orphan_ns = 0;
     if orphan > start {
@@ -309,6 +314,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
             let start = socket.sending_ns;
             turn_out(socket, stats, start, epoch, false, true);
         }
+        socket.early_unanswered_ns = turnaround::unanswered(socket);
         socket.booked_early = 1;
         socket.awaiting = 1;
         socket.sent_ns = socket.sending_ns;

@@ -188,6 +188,8 @@ pub struct SockState {
     pub sent_after_ns: u64,
     /// Arrival of the first byte of the last received message.
     pub received_ns: u64,
+    /// Arrival of the request that the send booked early answers, 0 if none.
+    pub early_unanswered_ns: u64,
     /// Unix and UDP: arrival of a reply whose send call has not been seen yet, 0 if none.
     pub orphan_ns: u64,
 
