@@ -94,7 +94,8 @@ pub static REMOTES: HashMap<RemoteKey, u32> = HashMap::with_max_entries(8192, NO
 /// Image that listens on a port. A hint: eviction is harmless, and a port that the kernel chose is left behind.
 #[map]
 pub static LISTENERS: LruHashMap<ListenKey, u32> = LruHashMap::with_max_entries(8192, 0);
-/// Image of each end of a connection, so that the other end can find it. A rendezvous only: eviction is harmless.
+/// Image of each end of a connection, and of who used a UDP port last (addresses 0), so that the other end can find it.
+/// A rendezvous only: eviction is harmless.
 #[map]
 pub static ENDS: LruHashMap<EndKey, u32> = LruHashMap::with_max_entries(32768, 0);
 /// Block requests under way, by the address of the request.

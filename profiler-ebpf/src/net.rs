@@ -5,8 +5,8 @@
 //! Must not know: hooks, names, windows.
 
 use courtside_wire::{
-    Dist, FlowStats, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP,
-    TRANSPORT_UNIX,
+    Dist, FlowStats, IMAGE_KERNEL, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
+    TRANSPORT_UDP, TRANSPORT_UNIX,
     events::{RECEIVE_KNOWN, RECEIVE_UNPROMPTED},
     index_of,
 };
@@ -529,21 +529,38 @@ pub fn arrived(sk: *const u8) -> i32 {
     }
     let current = current_task();
     if field!(current, task_pid, u32) == 0 {
+        delivered_for_another(sk, socket);
         return 0;
     }
     let Some(task) = task_state(current) else {
         return 0;
     };
     let sender = image::image_of(current, task);
+    if sender == IMAGE_KERNEL && socket.transport == TRANSPORT_UDP {
+        delivered_for_another(sk, socket);
+        return 0;
+    }
     if socket.transport == TRANSPORT_UNIX {
         socket.sender_unprompted = u8::from(task.prompted == 0);
     }
-    if sender != courtside_wire::IMAGE_KERNEL {
+    if sender != IMAGE_KERNEL {
         socket.peer = sender;
         socket.peer_sure = 1;
     }
     note_ready(sk, socket, task, now);
     0
+}
+
+/// The kernel was too busy to deliver a datagram within the call that sent it. That call has ended by now, as a rule,
+/// and its process is known by its port.
+#[inline(never)]
+fn delivered_for_another(sk: *const u8, socket: &mut SockState) {
+    let last: u64 = probe(sk as u64, offset!(sock_receive_queue_last));
+    let sender = peer::user_of_port(socket.netns, source_port(last));
+    if sender != 0 {
+        socket.peer = sender;
+        socket.peer_sure = 1;
+    }
 }
 
 /// Notes where the running send of `task` made data readable.
@@ -574,10 +591,15 @@ fn came_over_loopback(sk: *const u8, socket: &mut SockState) -> bool {
         return false;
     }
     if socket.port == 0 && socket.role == ROLE_INITIATOR {
-        let head: u64 = probe(last, offset!(skb_head));
-        let transport: u16 = probe(last, offset!(skb_transport_header));
-        // The source port is the first field of a UDP header.
-        socket.port = u16::from_be(probe(head + u64::from(transport), 0));
+        socket.port = source_port(last);
     }
     true
+}
+
+/// Port that a UDP datagram came from: the first field of its header.
+#[inline(always)]
+fn source_port(skb: u64) -> u16 {
+    let head: u64 = probe(skb, offset!(skb_head));
+    let transport: u16 = probe(skb, offset!(skb_transport_header));
+    u16::from_be(probe(head + u64::from(transport), 0))
 }

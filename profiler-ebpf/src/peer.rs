@@ -166,6 +166,13 @@ fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
     inet_key(sk, state.netns, &mut key);
     state.local_port = key.local_port;
     if state.transport == TRANSPORT_UDP {
+        if moved
+            && ENDS
+                .insert(udp_key(state.netns, key.local_port), image, 0)
+                .is_err()
+        {
+            lost(Lost::Ends);
+        }
         if state.port == 0 && state.role != ROLE_UNKNOWN {
             state.port = if state.role == ROLE_ACCEPTOR {
                 key.local_port
@@ -192,6 +199,28 @@ fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
         state.peer_sure = 1;
     } else if state.peer == 0 {
         state.peer = tcp_guess(state, &key);
+    }
+}
+
+/// Where the user of a UDP port is noted.
+#[inline(always)]
+fn udp_key(netns: u32, port: u16) -> EndKey {
+    EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: port,
+        remote_port: 0,
+        netns,
+    }
+}
+
+/// Who used a UDP port last; 0 if nobody was seen.
+#[inline(never)]
+pub fn user_of_port(netns: u32, port: u16) -> u32 {
+    match ENDS.get_ptr(udp_key(netns, port)) {
+        // SAFETY: a live map value.
+        Some(image) => unsafe { *image },
+        None => 0,
     }
 }
 
