@@ -113,7 +113,7 @@ fn requests_handed_over_through_a_queue_are_served_by_the_thread_that_replies() 
         close(
             "queued",
             told(turnaround, "queued_ns"),
-            told(truth, "handover_sum_ns"),
+            told(truth, "queued_sum_ns"),
             count,
             100_000,
         );

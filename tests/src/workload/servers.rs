@@ -82,8 +82,8 @@ struct Done {
     served: u64,
     /// Where the time between replies went, in the threads that replied.
     spent: Spent,
-    /// Pool: from reading a request to the moment a worker took it.
-    handover_sum_ns: u64,
+    /// Pool: time that requests, read already, were in nobody's hands.
+    queued_sum_ns: u64,
     /// From reading a request to before the send of its reply.
     service_sum_ns: u64,
 }
@@ -201,7 +201,7 @@ impl Server {
             let mut done = Done::default();
             while let Some((number, read_ns)) = queue.take() {
                 let taken_ns = monotonic_ns();
-                done.handover_sum_ns += taken_ns - read_ns;
+                done.queued_sum_ns += worker.queued_ns(read_ns)?;
                 worker.work(&self.serving.work())?;
                 let mut line = replies
                     .get(number)
@@ -230,7 +230,7 @@ impl Server {
                 let done = joined(worker.join())?;
                 all.served += done.served;
                 all.spent.add(&done.spent);
-                all.handover_sum_ns += done.handover_sum_ns;
+                all.queued_sum_ns += done.queued_sum_ns;
                 all.service_sum_ns += done.service_sum_ns;
             }
             Ok(all)

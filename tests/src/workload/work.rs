@@ -184,6 +184,21 @@ impl Worker {
         Ok(())
     }
 
+    /// How long a message that was read at `read_ns`, and that this thread takes now, was in nobody's hands: until the
+    /// last send of this thread began, or, if it waited for a message already, until it was awake again.
+    ///
+    /// # Errors
+    /// When a clock cannot be read.
+    pub fn queued_ns(&self, read_ns: u64) -> anyhow::Result<u64> {
+        let (sent, _) = self.sent;
+        if read_ns < sent.wall_ns {
+            return Ok(sent.wall_ns - read_ns);
+        }
+        let now = self.clocks.read()?;
+        let without_cpu_ns = (now - sent).run_queue_ns;
+        Ok((now.wall_ns - read_ns).saturating_sub(without_cpu_ns))
+    }
+
     /// Runs `send`, which answers a message that was sent at `prompt_ns`, and returns where the time since then went.
     ///
     /// # Errors
