@@ -10,6 +10,7 @@ use aya_ebpf::{
 use crate::{field, net, tcp};
 
 const IPPROTO_TCP: u16 = 6;
+const SOCK_SEQPACKET: u16 = 5;
 
 /// The sock of a `struct socket`.
 #[inline(always)]
@@ -58,13 +59,36 @@ fn fx_unix_sendpage(ctx: FExitContext) -> i32 {
     net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(5) as i32)
 }
 
+/// A send by a protocol for which nobody else tells it.
+#[inline(always)]
+fn sent(ctx: &FExitContext) -> i32 {
+    net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(3) as i32)
+}
+
+/// A receive by a protocol for which nobody else tells it.
+#[inline(always)]
+fn received(ctx: &FExitContext) -> i32 {
+    net::received(
+        sock_of(ctx.arg(0)),
+        ctx.arg::<u64>(4) as i32,
+        bits(ctx.arg(3)),
+    )
+}
+
+/// Whether a datagram call is one of `unix_seqpacket_*`. Those call `unix_dgram_*`, but compilers put that call's body
+/// in place: seen it is on some kernels and not on others, so it is always told by their own programs.
+#[inline(always)]
+fn is_seqpacket(ctx: &FExitContext) -> bool {
+    field!(sock_of(ctx.arg(0)), sock_type, u16) == SOCK_SEQPACKET
+}
+
 macro_rules! sends {
     ($($program:ident = $function:literal;)*) => {
         $(
             #[doc = concat!("match-proto: int ", $function, "(struct socket *sock, struct msghdr *msg, size_t size)")]
             #[fexit(function = $function)]
             fn $program(ctx: FExitContext) -> i32 {
-                net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(3) as i32)
+                sent(&ctx)
             }
         )*
     };
@@ -78,24 +102,39 @@ macro_rules! receives {
             )]
             #[fexit(function = $function)]
             fn $program(ctx: FExitContext) -> i32 {
-                net::received(sock_of(ctx.arg(0)), ctx.arg::<u64>(4) as i32, bits(ctx.arg(3)))
+                received(&ctx)
             }
         )*
     };
 }
 
-// `unix_seqpacket_*` call `unix_dgram_*`.
 sends! {
     fx_inet_sendmsg = "inet_sendmsg";
     fx_inet6_sendmsg = "inet6_sendmsg";
     fx_unix_stream_send = "unix_stream_sendmsg";
-    fx_unix_dgram_send = "unix_dgram_sendmsg";
+    fx_unix_packet_send = "unix_seqpacket_sendmsg";
 }
 receives! {
     fx_inet_recvmsg = "inet_recvmsg";
     fx_inet6_recvmsg = "inet6_recvmsg";
     fx_unix_stream_recv = "unix_stream_recvmsg";
-    fx_unix_dgram_recv = "unix_dgram_recvmsg";
+    fx_unix_packet_recv = "unix_seqpacket_recvmsg";
+}
+
+/// match-proto: int unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
+#[fexit(function = "unix_dgram_sendmsg")]
+fn fx_unix_dgram_send(ctx: FExitContext) -> i32 {
+    if is_seqpacket(&ctx) { 0 } else { sent(&ctx) }
+}
+
+/// match-proto: int unix_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)
+#[fexit(function = "unix_dgram_recvmsg")]
+fn fx_unix_dgram_recv(ctx: FExitContext) -> i32 {
+    if is_seqpacket(&ctx) {
+        0
+    } else {
+        received(&ctx)
+    }
 }
 
 /// match-proto: void sock_def_readable(struct sock *sk)

@@ -8,9 +8,9 @@ use courtside_wire::{Lost, SelfCheck};
 
 use crate::{
     clock, field, image,
-    kernel::{now_ns, probe},
+    kernel::{finds_task_state, now_ns, probe},
     maps::{SELF_CHECK, lost, settings, socket_state, task_state},
-    offset, peer, ring,
+    offset, peer, ring, sched, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
     tcp,
 };
@@ -46,10 +46,18 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     if task.is_null() {
         return 0;
     }
+    // First, so that a check that fails says that fields are wrong, and not that there was no room for state.
+    check_task(task);
     let now = now_ns();
     let Some(state) = task_state(task) else {
         return 0;
     };
+    if !finds_task_state() && state.born_ns == 0 && field!(task, task_state, u32) & sched::DEAD != 0
+    {
+        // Its state went at its last switch, and has just been made again.
+        spare::leave(task as u64);
+        return 0;
+    }
     image::image_of(task, state);
     if state.born_ns == 0 {
         state.born_ns = now;
@@ -77,7 +85,6 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     if ring::wanted() {
         ring::task(task, state, now);
     }
-    check_task(task);
     0
 }
 

@@ -18,7 +18,6 @@ use courtside_wire::{
 };
 
 use crate::{
-    field,
     kernel::finds_task_state,
     spare,
     state::{SockState, TaskState},
@@ -160,9 +159,15 @@ impl EndKey {
 /// Counts one loss.
 #[inline(never)]
 pub fn lost(class: Lost) {
+    lost_several(class, 1);
+}
+
+/// Counts several losses of one class.
+#[inline(always)]
+pub fn lost_several(class: Lost, several: u64) {
     if let Some(count) = LOST.get_ptr_mut(class as u32) {
         // SAFETY: a slot of this CPU.
-        unsafe { *count += 1 };
+        unsafe { *count += several };
     }
 }
 
@@ -184,6 +189,9 @@ pub fn add_one(counter: *mut u32) {
 /// State of a task, made if it has none. `task` must be a typed pointer.
 #[inline(always)]
 pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
+    if !finds_task_state() {
+        return spare::of(task);
+    }
     // SAFETY: the verifier checks the pointer's type; the value lives as long as the program runs.
     let get = || unsafe {
         generated::bpf_task_storage_get(
@@ -198,16 +206,12 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
     // Of two CPUs that make it at once, one is refused; then it is there.
     match get().or_else(get) {
         Some(state) => {
-            if state.born_ns == 0 && finds_task_state() {
-                spare::give_back(field!(task, task_pid, u32), state);
+            if state.born_ns == 0 {
+                spare::give_back(task as u64, state);
             }
             Some(state)
         }
-        None if finds_task_state() => spare::take(field!(task, task_pid, u32)),
-        None => {
-            lost(Lost::TaskState);
-            None
-        }
+        None => spare::take(task as u64),
     }
 }
 

@@ -5,8 +5,8 @@
 //! Must not know: hooks, names, windows.
 
 use courtside_wire::{
-    Dist, FlowStats, IMAGE_KERNEL, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
-    TRANSPORT_UDP, TRANSPORT_UNIX,
+    Dist, FlowStats, IMAGE_KERNEL, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN,
+    TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
     events::{RECEIVE_KNOWN, RECEIVE_UNPROMPTED},
     index_of,
 };
@@ -14,7 +14,9 @@ use courtside_wire::{
 use crate::{
     clock, field, image,
     kernel::{bounded_bucket, current_task, now_ns, pmu_turnaround_wanted, probe},
-    maps::{add, add_one, flow_of, known_socket_state, settings, socket_state, task_state},
+    maps::{
+        add, add_one, flow_of, known_socket_state, lost_several, settings, socket_state, task_state,
+    },
     offset, peer, pmu, ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TaskState, clear},
     tcp, turnaround,
@@ -172,6 +174,7 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
         && (socket.transport == TRANSPORT_TCP
             || socket.peer == 0 && (arrived_here || field!(sk, sock_dport, u16) == 0));
     let Some(stats) = flow_of(socket) else {
+        lose_held(socket);
         return 0;
     };
     // From here to the end of the booking below is all that another thread's receive can fall into.
@@ -258,13 +261,28 @@ fn release(socket: &mut SockState, stats: *mut FlowStats) {
     }
 }
 
+/// What waits has nowhere to go, since there is no room for the flow that it is part of now. The transfer that found that
+/// out is counted already.
+#[inline(never)]
+fn lose_held(socket: &mut SockState) {
+    lost_several(Lost::Flows, u64::from(socket.held_sends));
+    socket.held_messages = 0;
+    socket.held_sends = 0;
+    socket.held_bytes = 0;
+}
+
 /// Books what still waits when a connection ends.
 #[inline(never)]
 pub fn settle(socket: &mut SockState) {
-    if socket.held_sends != 0
-        && let Some(stats) = flow_of(socket)
-    {
+    if socket.held_sends == 0 {
+        return;
+    }
+    if let Some(stats) = flow_of(socket) {
         release(socket, stats);
+    } else {
+        // One of them is counted already.
+        socket.held_sends -= 1;
+        lose_held(socket);
     }
 }
 
@@ -301,6 +319,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
     peer::meet(sk, socket, task.tgid, image);
     clock::settle(task, clock::last_switch(now));
     let Some(stats) = flow_of(socket) else {
+        lose_held(socket);
         return 0;
     };
 

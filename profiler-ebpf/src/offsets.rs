@@ -81,8 +81,10 @@ offsets! {
     sock_protocol = "sock.sk_protocol", 0;
     /// `SOCK_STREAM` and friends.
     sock_type = "sock.sk_type", 2;
-    /// What the process fixed itself, e.g. the local port. A whole byte, or the low bits of one.
+    /// What the process fixed itself, e.g. the local port. A whole byte, or some bits of one.
     sock_userlocks = "sock.sk_userlocks", 0;
+    /// The lowest of those bits, 0 to 7.
+    sock_userlocks_shift = "sock.sk_userlocks#shift", 0;
     /// Datagrams or segments waiting.
     sock_receive_queue_len = "sock.sk_receive_queue.qlen", 4;
     /// The last datagram waiting.

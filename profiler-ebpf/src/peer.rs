@@ -93,7 +93,8 @@ fn scanning() -> bool {
 #[inline(always)]
 fn standing_role(sk: *const u8, state: &SockState) -> u8 {
     if state.transport == TRANSPORT_UDP {
-        if field!(sk, sock_userlocks, u8) & BIND_PORT != 0 {
+        let locks = field!(sk, sock_userlocks, u8) >> (offset!(sock_userlocks_shift) & 7);
+        if locks & BIND_PORT != 0 {
             return ROLE_ACCEPTOR;
         }
         return ROLE_INITIATOR;

@@ -8,7 +8,7 @@ use aya_log_ebpf::debug;
 
 use crate::{
     clock, field, image,
-    kernel::{current_task, now_ns, pmu_wanted, switch_passes_state},
+    kernel::{current_task, finds_task_state, now_ns, pmu_wanted, switch_passes_state},
     maps::{PROCESSES, task_state},
     offset, pmu, ring, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
@@ -17,7 +17,7 @@ use crate::{
 /// `TASK_UNINTERRUPTIBLE`
 const UNINTERRUPTIBLE: u32 = 2;
 /// `TASK_DEAD`
-const DEAD: u32 = 0x80;
+pub const DEAD: u32 = 0x80;
 
 /// match-proto: sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 ///
@@ -70,7 +70,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             // The last switch of this task: nothing after it will be counted.
             clock::flush(task, now, 0);
             if task.spare != 0 {
-                spare::leave(field!(prev, task_pid, u32));
+                spare::leave(prev as u64);
             }
         }
     }
@@ -141,6 +141,9 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(child) else {
         return 0;
     };
+    if !finds_task_state() {
+        spare::renew(task);
+    }
     task.born_ns = now;
     task.off_ns = now;
     task.off_kind = OFF_RUN_QUEUE;

@@ -1,9 +1,13 @@
-//! Room for the state of tasks for which the kernel has none: allocated beforehand, and used until there is.
+//! Room for the state of tasks, allocated beforehand, where the kernel cannot keep it with the task.
 //!
-//! The kernel allocates a task's state without waiting, and may refuse at any time. Of 100 000 new processes, one was
-//! refused once, and lost its run queue and its name.
+//! - The kernel allocates a task's state without waiting, and may refuse at any time: of 100 000 new processes, one was
+//!   refused once, and lost its run queue and its name. Such a task has its state here until there is memory.
+//! - Before 6.2 the kernel does not even find the state that is there, while it is at work on another task's on the same
+//!   CPU; and a program on a function is interrupted by others. On such kernels all tasks have their state here, always
+//!   (`kernel::finds_task_state`; user space makes the map large enough). A look-up in a hash map is never refused.
 //!
-//! In: thread ids. Out: state. Must not know: hooks, sockets.
+//! In: tasks; their address is the key, since a thread that calls exec takes over the id of the first one. Out: state.
+//! Must not know: hooks, sockets.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -16,9 +20,9 @@ use courtside_wire::Lost;
 
 use crate::{maps::lost, state::TaskState};
 
-/// State by thread id.
+/// State by address of the task.
 #[map]
-static SPARES: HashMap<u32, TaskState> = HashMap::with_max_entries(128, 0);
+static SPARES: HashMap<u64, TaskState> = HashMap::with_max_entries(128, 0);
 /// Zeroes to begin with.
 #[map]
 static NO_STATE: Array<TaskState> = Array::with_max_entries(1, 0);
@@ -26,13 +30,23 @@ static NO_STATE: Array<TaskState> = Array::with_max_entries(1, 0);
 const WORDS: usize = size_of::<TaskState>() / 8;
 const _: () = assert!(size_of::<TaskState>() == WORDS * 8);
 
+/// State of a task that has it here, made if it has none.
+#[inline(always)]
+pub fn of(task: *const u8) -> Option<&'static mut TaskState> {
+    match SPARES.get_ptr_mut(task as u64) {
+        // SAFETY: a live map value. It is another task's only after this one's last switch.
+        Some(state) => Some(unsafe { &mut *state }),
+        None => take(task as u64),
+    }
+}
+
 /// State of a task that the kernel has no room for.
 #[inline(never)]
-pub fn take(tid: u32) -> Option<&'static mut TaskState> {
+pub fn take(task: u64) -> Option<&'static mut TaskState> {
     if let Some(zeroes) = NO_STATE.get(0) {
-        let _ = SPARES.insert(tid, zeroes, u64::from(BPF_NOEXIST));
+        let _ = SPARES.insert(task, zeroes, u64::from(BPF_NOEXIST));
     }
-    let Some(spare) = SPARES.get_ptr_mut(tid) else {
+    let Some(spare) = SPARES.get_ptr_mut(task) else {
         lost(Lost::TaskState);
         return None;
     };
@@ -45,8 +59,8 @@ pub fn take(tid: u32) -> Option<&'static mut TaskState> {
 
 /// Moves what a task has here to where it belongs. `state` has just been made.
 #[inline(never)]
-pub fn give_back(tid: u32, state: &mut TaskState) {
-    let Some(spare) = SPARES.get_ptr(tid) else {
+pub fn give_back(task: u64, state: &mut TaskState) {
+    let Some(spare) = SPARES.get_ptr(task) else {
         return;
     };
     let to: *mut u64 = core::ptr::from_mut(state).cast();
@@ -55,11 +69,26 @@ pub fn give_back(tid: u32, state: &mut TaskState) {
         unsafe { write_volatile(to.add(word), read_volatile(spare.cast::<u64>().add(word))) };
     }
     state.spare = 0;
-    leave(tid);
+    leave(task);
+}
+
+/// Makes the state of a task that is being born as good as new. The walk over tasks may have found it before, or an
+/// earlier one at the same address after its end.
+#[inline(never)]
+pub fn renew(state: &mut TaskState) {
+    if state.born_ns == 0 {
+        return;
+    }
+    let to: *mut u64 = core::ptr::from_mut(state).cast();
+    for word in 0..WORDS {
+        // SAFETY: within the record. Volatile, as above.
+        unsafe { write_volatile(to.add(word), 0) };
+    }
+    state.spare = 1;
 }
 
 /// Forgets a task.
 #[inline(always)]
-pub fn leave(tid: u32) {
-    let _ = SPARES.remove(tid);
+pub fn leave(task: u64) {
+    let _ = SPARES.remove(task);
 }

@@ -65,7 +65,7 @@ pub struct TaskState {
     /// Waits so far; index into `episodes` modulo its length.
     pub episode_count: u32,
     pub episodes: [Episode; EPISODES],
-    /// 1: the kernel has no room for this state, see `spare.rs`.
+    /// 1: the kernel does not keep this state, see `spare.rs`.
     pub spare: u64,
     pub voluntary: u64,
     pub involuntary: u64,

@@ -47,6 +47,10 @@ pub enum LoadError {
     },
 }
 
+/// Threads that can have state at once, where the kernel does not keep it with them: as many as there can be by default
+/// on a host of up to 32 CPUs. It is allocated when the programs are loaded, some 25 MB.
+const TASKS_MAX: u32 = 32_768;
+
 /// Where hardware counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PmuUse {
@@ -113,6 +117,9 @@ pub fn load(
     let mut loader = EbpfLoader::new();
     if ring_bytes != 0 {
         loader.map_max_entries("EVENTS", ring_bytes);
+    }
+    if !facts.finds_task_state {
+        loader.map_max_entries("SPARES", TASKS_MAX);
     }
     for (map, entries) in &limits {
         loader.map_max_entries(map, *entries);

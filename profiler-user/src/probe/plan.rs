@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn functions_stand_in_for_the_tracepoint_where_programs_may_sit_on_them() {
         let found = sends(&mut facts());
-        assert_eq!(found.len(), 6);
+        assert_eq!(found.len(), 7);
         assert!(
             found
                 .iter()

@@ -91,6 +91,7 @@ const SOCKET: &[&str] = &[
     "unix_peer",
     "unix_addr",
     "sock_userlocks",
+    "sock_userlocks_shift",
 ];
 const REQUEST: &[&str] = &["request_cmd_flags", "request_data_len"];
 
@@ -174,6 +175,7 @@ pub const SPECS: &[Spec] = &[
     sends("fx_inet6_sendmsg", "inet6_sendmsg"),
     sends("fx_unix_stream_send", "unix_stream_sendmsg"),
     sends("fx_unix_dgram_send", "unix_dgram_sendmsg"),
+    sends("fx_unix_packet_send", "unix_seqpacket_sendmsg"),
     Spec::new(
         "fx_inet_sendpage",
         Hook::Exit("inet_sendpage"),
@@ -203,6 +205,7 @@ pub const SPECS: &[Spec] = &[
     receives("fx_inet6_recvmsg", "inet6_recvmsg"),
     receives("fx_unix_stream_recv", "unix_stream_recvmsg"),
     receives("fx_unix_dgram_recv", "unix_dgram_recvmsg"),
+    receives("fx_unix_packet_recv", "unix_seqpacket_recvmsg"),
     Spec::new(
         "sk_data_ready",
         Hook::BtfTracepoint("sk_data_ready"),

@@ -544,6 +544,10 @@ fn offset(btf: &Btf, path: &str, size_bytes: u32) -> Result<u32, FieldError> {
             .bit_in_byte
             .ok_or_else(|| FieldError::NotABitField(path.to_owned()));
     }
+    if let Some(path) = path.strip_suffix("#shift") {
+        // A field of whole bytes has nothing below it.
+        return Ok(btf.field(path)?.bit_in_byte.unwrap_or(0));
+    }
     let field = btf.field(path)?;
     if size_bytes != 0 && field.size_bytes != size_bytes {
         return Err(FieldError::Size {

@@ -105,8 +105,10 @@ fn play(host: &Host, arguments: &[&str]) -> anyhow::Result<()> {
     let measured = host.measure(&[&all[..], arguments].concat())?;
     exact(&measured, &tag).with_context(|| {
         format!(
-            "{arguments:?}\n{}\n{}",
-            measured.answer, measured.snapshot.0["edges"]
+            "{arguments:?}\n{}\n{}\nlost {:?}",
+            measured.answer,
+            measured.snapshot.0["edges"],
+            measured.snapshot.lost_counts()
         )
     })
 }

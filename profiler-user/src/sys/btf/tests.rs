@@ -266,6 +266,26 @@ fn offsets_are_checked_for_size_and_take_the_first_alternative_that_exists() {
 }
 
 #[test]
+fn a_field_that_shares_its_byte_has_a_shift_and_a_whole_one_none() {
+    // (offset and width of `sk_userlocks`, its byte, its shift)
+    for (place, expected) in [(12 | 4 << 24, (1, 4)), (16, (2, 0))] {
+        let mut b = Blob::new();
+        let u8_ = b.int("u8", 1);
+        b.composite(
+            "sock",
+            kind::STRUCT | FLAG,
+            8,
+            &[("sk_userlocks", u8_, place)],
+        );
+        let (offsets, _) = resolve_offsets(&b.parse());
+        assert_eq!(
+            (offsets.sock_userlocks, offsets.sock_userlocks_shift),
+            expected
+        );
+    }
+}
+
+#[test]
 fn cut_short_at_any_byte_it_errs_or_answers_but_never_panics() {
     let whole = everything().bytes();
     for end in 0..whole.len() {
