@@ -295,10 +295,13 @@ pub enum Lost {
     Ends = 7,
     /// Single events not recorded: the ring was full.
     Events = 8,
+    /// Runs of a program that the kernel skipped, since the program was at work on that CPU already. User space learns it
+    /// from the kernel's own count.
+    Skipped = 9,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 9;
+pub const LOST_CLASSES: usize = 10;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -311,6 +314,7 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "remotes",
     "connection_ends",
     "events",
+    "skipped",
 ];
 
 /// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.

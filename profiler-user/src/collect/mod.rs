@@ -2,6 +2,7 @@
 //!
 //! In: attached programs. Out: Frames. Must not know: components, entries, how anything is shown.
 
+mod cost;
 mod decode;
 mod events;
 mod names;
@@ -11,7 +12,6 @@ mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -89,7 +89,7 @@ struct Totals {
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
     events: [u64; EVENT_KINDS],
-    programs: HashMap<String, (u64, u64)>,
+    programs: HashMap<String, cost::Runs>,
     user_cpu_ns: u64,
 }
 
@@ -182,7 +182,7 @@ impl Session {
         } else {
             None
         };
-        let map_bytes = map_bytes(&loaded);
+        let map_bytes = cost::map_bytes(&loaded);
         let log = if log::log_enabled!(target: "courtside_bpf", log::Level::Debug) {
             aya_log::EbpfLogger::init(&mut loaded.ebpf).ok()
         } else {
@@ -318,7 +318,10 @@ impl Session {
             .sort_by_key(|flow| (flow.image, flow.peer, flow.port, flow.transport, flow.role));
         frame.cpu.sort_by_key(|cpu| cpu.image);
         frame.disk.sort_by_key(|disk| disk.image);
+        self.account(&mut frame, &mut totals);
         totals.lost = decode::lost(ebpf)?;
+        totals.lost[Lost::Skipped as usize] =
+            totals.programs.values().map(|runs| runs.skipped).sum();
         for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
             frame
                 .lost
@@ -332,7 +335,6 @@ impl Session {
             }
         }
         self.name_everything(&mut frame, &processes)?;
-        self.account(&mut frame, &mut totals);
         self.before = totals;
         self.moved.extend(moved.into_iter().map(|key| (key, ended)));
         self.prune(&info, &processes, &busy, &idle_flows)?;
@@ -395,15 +397,15 @@ impl Session {
         };
         for (name, program) in self.loaded.ebpf.programs() {
             let Ok(fd) = program.fd() else { continue };
-            let (runs, run_time_ns) = run_time(fd.as_fd().as_raw_fd());
+            let now = cost::runs(fd.as_fd().as_raw_fd());
             let before = self.before.programs.get(name).copied().unwrap_or_default();
             let measured = self.run_time.is_some();
             frame.cost.programs.push(ProgramCost {
                 name: name.to_owned(),
-                runs: measured.then(|| runs.saturating_sub(before.0)),
-                run_time_ns: measured.then(|| run_time_ns.saturating_sub(before.1)),
+                runs: measured.then(|| now.runs.saturating_sub(before.runs)),
+                run_time_ns: measured.then(|| now.run_time_ns.saturating_sub(before.run_time_ns)),
             });
-            totals.programs.insert(name.to_owned(), (runs, run_time_ns));
+            totals.programs.insert(name.to_owned(), now);
         }
         frame.cost.programs.sort_by(|a, b| a.name.cmp(&b.name));
         frame.pmu = self.pmu.clone();
@@ -515,44 +517,4 @@ fn tracing_note(loaded: &mut Loaded, error: &std::io::Error) {
 fn unix_ns(ended: SystemTime, duration: Duration) -> u64 {
     let now = ended.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.saturating_sub(duration).as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Runs and run time of a program, from its descriptor's `fdinfo`.
-fn run_time(fd: i32) -> (u64, u64) {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-    (field(&text, "run_cnt:"), field(&text, "run_time_ns:"))
-}
-
-/// Kernel memory of all maps, from their descriptors' `fdinfo`.
-fn map_bytes(loaded: &Loaded) -> u64 {
-    let mut bytes = 0;
-    for (_, map) in loaded.ebpf.maps() {
-        if let Some(fd) = map_fd(map) {
-            let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-            bytes += field(&text, "memlock:");
-        }
-    }
-    bytes
-}
-
-fn map_fd(map: &aya::maps::Map) -> Option<i32> {
-    use aya::maps::Map;
-    match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::PerfEventArray(data)
-        | Map::Queue(data)
-        | Map::RingBuf(data)
-        | Map::SkStorage(data)
-        | Map::Unsupported(data) => Some(data.fd().as_fd().as_raw_fd()),
-        _ => None,
-    }
-}
-
-fn field(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-        .unwrap_or(0)
 }

@@ -24,7 +24,7 @@ const QUIETER: &str = "measure for a shorter time, or while fewer programs and p
 const MEMORY: &str = "free memory, then measure again";
 
 /// Every class of loss.
-pub const LOSSES: [Loss; 9] = [
+pub const LOSSES: [Loss; 10] = [
     Loss {
         class: "flows",
         counts: true,
@@ -78,6 +78,12 @@ pub const LOSSES: [Loss; 9] = [
         counts: false,
         meaning: "single events not recorded: they came faster than they could be written",
         mend: "record to a faster disk, or without --events",
+    },
+    Loss {
+        class: "skipped",
+        counts: true,
+        meaning: "kernel events not seen: the kernel skips a program that is at work on the same CPU already",
+        mend: "measure on a kernel that does not interrupt programs on tracepoints (before 7.0)",
     },
 ];
 
