@@ -29,7 +29,12 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
             args.format.example()
         ));
     }
-    let recorded = Recorded::open(&args.file, args.window.as_ref(), &args.select)?;
+    let recorded = Recorded::open(
+        &args.file,
+        args.window.as_ref(),
+        &args.select,
+        args.interval,
+    )?;
     let mut unused = Unused::new(&args.select.entry);
     match args.format {
         ExportFormat::Json => {
@@ -299,7 +304,7 @@ mod tests {
         let requests: Vec<u64> = (1..=400).collect();
         let (file, _) = recording(folder.path(), &requests);
         let args = crate::cli::args::SelectArgs::default();
-        let recorded = Recorded::open(&file, None, &args).unwrap();
+        let recorded = Recorded::open(&file, None, &args, None).unwrap();
         let mut points = Vec::new();
         let take = |piece: &Snapshot| points.push(piece.entries[0].requests);
         let whole = recorded.whole_and_pieces(150, take).unwrap();

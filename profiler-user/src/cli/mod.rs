@@ -14,6 +14,7 @@ mod player;
 mod record;
 pub mod recorded;
 mod recorder;
+mod recut;
 mod replay;
 mod report;
 mod schema;

@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn player(path: &Path) -> (Player, UiState) {
-        let recorded = Recorded::open(path, None, &SelectArgs::default()).unwrap();
+        let recorded = Recorded::open(path, None, &SelectArgs::default(), None).unwrap();
         let windows = recorded.recording().windows().len();
         let theme = Theme {
             color: false,

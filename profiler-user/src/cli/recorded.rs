@@ -9,11 +9,15 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 
-use super::args::SelectArgs;
+use super::{
+    args::{SelectArgs, nanoseconds},
+    recut::recut,
+};
 use crate::{
     export::events::{Named, Teller, Told, Who},
     frame::{Frame, Merge},
@@ -52,16 +56,20 @@ impl FromStr for Range {
 pub(super) struct Recorded {
     path: PathBuf,
     recording: Recording,
+    /// Where the single events are, if these windows were made of them.
+    uncut: Option<Recording>,
     range: RangeInclusive<usize>,
     view: View,
 }
 
 impl Recorded {
-    /// Opens a recording. Where nothing is selected it is seen as whoever recorded it wanted to.
+    /// Opens a recording, in windows of another length if one is given. Where nothing is selected it is seen as whoever
+    /// recorded it wanted to.
     pub(super) fn open(
         path: &Path,
         range: Option<&Range>,
         select: &SelectArgs,
+        interval: Option<Duration>,
     ) -> anyhow::Result<Self> {
         select.view().selection.check()?;
         let recording = Recording::open(path)?;
@@ -69,6 +77,17 @@ impl Recorded {
         for fault in recording.faults() {
             say(path, &format!("{fault}; the rest is read"));
         }
+        let cut = match interval {
+            Some(interval) if recording.windows().len() > 0 => {
+                recut(path, &recording, nanoseconds(interval))
+                    .with_context(|| format!("cutting {} into other windows", path.display()))?
+            }
+            _ => None,
+        };
+        let (recording, uncut) = match cut {
+            Some(cut) => (cut, Some(recording)),
+            None => (recording, None),
+        };
         let Some(last) = recording.windows().len().checked_sub(1) else {
             bail!(
                 "{} holds no whole window: recording ended too soon; record again with: courtside record -o FILE",
@@ -85,6 +104,7 @@ impl Recorded {
         Ok(Self {
             path: path.to_owned(),
             recording,
+            uncut,
             range,
             view,
         })
@@ -138,7 +158,11 @@ impl Recorded {
 
     /// Whether single events were recorded.
     pub(super) fn has_events(&self) -> bool {
-        self.recording.has_events()
+        self.with_events().has_events()
+    }
+
+    fn with_events(&self) -> &Recording {
+        self.uncut.as_ref().unwrap_or(&self.recording)
     }
 
     /// Hands on each single event in the time of the windows, with the number of its window. Damage is told.
@@ -154,7 +178,7 @@ impl Recorded {
             windows[*self.range.start()].start_unix_ns..windows[*self.range.end()].end_unix_ns();
         let mut teller = Teller::new(self.who());
         // What happened before tells who does what later.
-        let mut events = self.recording.events_between(0, time.end);
+        let mut events = self.with_events().events_between(0, time.end);
         while let Some(event) = events.next() {
             match event {
                 Ok(event) => {
@@ -250,7 +274,7 @@ impl Recorded {
     }
 }
 
-fn say(path: &Path, what: &str) {
+pub(super) fn say(path: &Path, what: &str) {
     // Remarks that nobody can read are no reason to stop.
     let _ = writeln!(io::stderr(), "courtside: {}: {what}", path.display());
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
-    let recorded = Recorded::open(&args.file, None, &args.select)?;
+    let recorded = Recorded::open(&args.file, None, &args.select, args.interval)?;
     if !io::stdout().is_terminal() {
         return whole(args, &recorded);
     }

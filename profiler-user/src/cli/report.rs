@@ -9,7 +9,7 @@ use super::{args::ReportArgs, output::Output, recorded::Recorded, stat::Unused};
 use crate::export::report::{MAX_POINTS, Report};
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
-    let recorded = Recorded::open(&args.file, args.window.as_ref(), &args.select)?;
+    let recorded = Recorded::open(&args.file, args.window.as_ref(), &args.select, None)?;
     let mut output = Output::open(&args.output, ColorChoice::Never)?;
     let mut unused = Unused::new(&args.select.entry);
     let mut report = Report::default();

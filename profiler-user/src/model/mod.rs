@@ -3,6 +3,7 @@
 //! In: a [`crate::frame::Frame`] and a [`View`] of it. Out: a [`Snapshot`], the same for the same input.
 //! Must not know: the kernel, the file system, the clock, how anything is shown.
 
+mod books;
 mod components;
 pub mod dist;
 mod edges;
@@ -10,6 +11,7 @@ mod entries;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod fold;
+pub mod recut;
 pub mod reference;
 mod schema;
 pub mod snapshot;

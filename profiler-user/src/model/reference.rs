@@ -1,13 +1,17 @@
 //! Roundtrips, requests served, turnarounds and their parts, from single events: the rules of ARCHITECTURE.md once more,
-//! written to be read, not to be fast. What the kernel programs add up is held against it.
+//! written to be read, not to be fast. What the kernel programs add up is held against it, and windows of another length
+//! are made with it.
 //!
-//! In: single events. Out: what each flow ought to have. Must not know: how the kernel programs do it.
+//! In: single events. Out: what each flow ought to have, step by step or in all. Must not know: how the kernel programs
+//! do it, windows.
 //!
 //! It differs from them in its means: a send takes its place where it began, not where it was told; the history of a
 //! task's waits is kept whole, not as totals and the last few; nothing is shared between CPUs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+pub use super::books::Counts;
+use super::books::{Booked, Books, add_parts};
 use crate::{
     event::{Event, Flow, Off, Task as Told, What},
     frame::PartsRaw,
@@ -18,37 +22,7 @@ const UNIX: u8 = 3;
 const INITIATOR: u8 = 1;
 const ACCEPTOR: u8 = 2;
 const SYN_SENT: u8 = 2;
-
-/// What a flow ought to have; fields as in [`crate::frame::Flow`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Messages sent. The kernel books those from before the other end was known when it is, on the peer of then.
-    pub messages_sent: u64,
-    /// Messages received.
-    pub messages_received: u64,
-    /// Bytes sent; as above.
-    pub bytes_sent: u64,
-    /// Bytes received.
-    pub bytes_received: u64,
-    /// Initiator: roundtrips. Acceptor: requests served.
-    pub answered: u64,
-    /// Sum of their latencies or service times.
-    pub answered_ns: u64,
-    /// First turns of connections older than the attach.
-    pub midlife_turns: u64,
-    /// Receives that answer nothing: too soon after a send, or nobody prompted their sender.
-    pub below_floor: u64,
-    /// Turnarounds.
-    pub turnarounds: u64,
-    /// Their parts.
-    pub parts: PartsRaw,
-    /// Sends that no message prompted.
-    pub unprompted: u64,
-    /// Sum of the gaps before those.
-    pub unprompted_ns: u64,
-    /// Turnarounds that began in another thread.
-    pub handovers: u64,
-}
+const CLOSED: u8 = 7;
 
 /// A wait: off the CPU, runnable again, on the CPU.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +53,11 @@ struct Task {
     holds: Option<(u64, u64)>,
     /// A message that a thread of the same process held when it woke this one: its arrival, and the wake-up.
     handed: Option<Handed>,
+    /// What waits since the prompt that are not kept any more add up to.
+    folded: PartsRaw,
+    /// Connections with a request that it read and has not answered: one, and the last one besides.
+    open: Vec<u64>,
+    ended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +70,18 @@ struct Handed {
 impl Task {
     /// How much of each wait lies in an interval; `read_ns` parts the sleep into queued and sleep.
     fn parts(&self, from_ns: u64, to_ns: u64, read_ns: u64) -> PartsRaw {
+        let mut parts = Self::waited(&self.waits, from_ns, to_ns, read_ns);
+        add_parts(&mut parts, &self.folded);
+        let off = parts.run_queue_ns + parts.block_io_ns + parts.queued_ns + parts.sleep_ns;
+        parts.on_cpu_ns = (to_ns - from_ns).saturating_sub(off);
+        parts
+    }
+
+    fn waited(waits: &[Wait], from_ns: u64, to_ns: u64, read_ns: u64) -> PartsRaw {
         let mut parts = PartsRaw::default();
         let within =
             |from: u64, to: u64, start: u64, end: u64| to.min(end).saturating_sub(from.max(start));
-        for wait in &self.waits {
+        for wait in waits {
             let runnable = within(wait.wake_ns, wait.on_ns, from_ns, to_ns);
             let waited = within(wait.off_ns, wait.wake_ns, from_ns, to_ns);
             parts.run_queue_ns += runnable;
@@ -106,15 +93,41 @@ impl Task {
                 parts.sleep_ns += waited - unread;
             }
         }
-        let off = parts.run_queue_ns + parts.block_io_ns + parts.queued_ns + parts.sleep_ns;
-        parts.on_cpu_ns = (to_ns - from_ns).saturating_sub(off);
         parts
+    }
+
+    /// When the turnaround that a message prompted began.
+    fn turnaround_start_ns(&self, arrived_ns: u64) -> u64 {
+        // What arrived before the task was born, nobody had till then.
+        arrived_ns.max(self.sent_ns).max(self.born_ns)
+    }
+
+    /// Keeps no more than so many waits. What the older ones mean to the turnaround that goes on is known already; only
+    /// of a hand-over that comes later it is not.
+    fn forget(&mut self, keep: usize) {
+        if self.waits.len() <= keep {
+            return;
+        }
+        let old = self.waits.len() - keep / 2;
+        if let Some((arrived_ns, read_ns)) = self.prompt {
+            let from_ns = self.turnaround_start_ns(arrived_ns);
+            let parts = Self::waited(&self.waits[..old], from_ns, u64::MAX, read_ns);
+            add_parts(&mut self.folded, &parts);
+        }
+        self.waits.drain(..old);
     }
 
     fn leaves(&mut self, time_ns: u64, off: Off) {
         self.waiting = Some((time_ns, off));
         if off != Off::RunQueue {
             self.voluntary += 1;
+        }
+    }
+
+    fn opens(&mut self, connection: u64) {
+        if !self.open.contains(&connection) {
+            self.open.truncate(1);
+            self.open.push(connection);
         }
     }
 
@@ -145,6 +158,7 @@ struct Connection {
     received_ns: u64,
     /// A message sent that the other end has not answered.
     awaiting: Option<Sent>,
+    closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,25 +169,14 @@ struct Sent {
 }
 
 /// One step of the calculation: a send is two, one where it began and one where its thread was done with it.
-#[derive(Clone, Copy, Debug)]
-enum Step<'a> {
-    Begins(&'a Event),
-    Happens(&'a Event),
+#[derive(Clone, Debug)]
+struct Step {
+    time_ns: u64,
+    event: Event,
+    begins: bool,
 }
 
-impl Step<'_> {
-    fn time_ns(&self) -> u64 {
-        match self {
-            Self::Begins(event) => match event.what {
-                What::Send { began_ns, .. } => began_ns,
-                _ => event.time_ns,
-            },
-            Self::Happens(event) => event.time_ns,
-        }
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Model {
     tasks: HashMap<u32, Task>,
     /// When each CPU switched last.
@@ -181,40 +184,130 @@ struct Model {
     connections: HashMap<u64, Connection>,
     /// The unanswered request that each send found when it began, by its thread.
     found: HashMap<u32, Option<u64>>,
-    counts: BTreeMap<Flow, Counts>,
+    /// Waits of a task that are kept.
+    keep_waits: usize,
+    /// What ended, and when.
+    gone: VecDeque<(u64, Gone)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    Task(u32),
+    Connection(u64),
+}
+
+/// The calculation, step by step.
+#[derive(Debug)]
+pub(super) struct Calculation {
+    model: Model,
+    /// In the order of time.
+    steps: VecDeque<Step>,
+    newest_ns: u64,
+}
+
+/// How long a step waits for sends that began before it and have not ended. One that lasts longer takes its place late.
+const PATIENCE_NS: u64 = 1_000_000_000;
+/// Steps that wait, at most.
+const PATIENCE: usize = 1 << 18;
+/// What ended this long ago does nothing any more.
+const GONE_NS: u64 = 10_000_000_000;
+/// Waits of a task that are kept where memory is bounded.
+const KEEP_WAITS: usize = 256;
+
+impl Default for Calculation {
+    fn default() -> Self {
+        Self::keeping(KEEP_WAITS)
+    }
+}
+
+impl Calculation {
+    fn keeping(keep_waits: usize) -> Self {
+        Self {
+            model: Model {
+                tasks: HashMap::new(),
+                switched: HashMap::new(),
+                connections: HashMap::new(),
+                found: HashMap::new(),
+                keep_waits,
+                gone: VecDeque::new(),
+            },
+            steps: VecDeque::new(),
+            newest_ns: 0,
+        }
+    }
+
+    /// Takes the next event; they come in the order of time and begin at the attach.
+    pub(super) fn add(&mut self, event: Event) {
+        match &event.what {
+            What::Connection(told) => {
+                let connection = self.model.connections.entry(told.number);
+                connection.or_insert_with(|| Connection {
+                    midlife: told.midlife,
+                    ..Connection::default()
+                });
+            }
+            What::Send { began_ns, .. } => {
+                let at = self.steps.partition_point(|step| step.time_ns <= *began_ns);
+                let begins = Step {
+                    time_ns: *began_ns,
+                    event: event.clone(),
+                    begins: true,
+                };
+                self.steps.insert(at, begins);
+            }
+            _ => {}
+        }
+        self.newest_ns = self.newest_ns.max(event.time_ns);
+        let at = self
+            .steps
+            .partition_point(|step| step.time_ns <= event.time_ns);
+        let happens = Step {
+            time_ns: event.time_ns,
+            event,
+            begins: false,
+        };
+        self.steps.insert(at, happens);
+    }
+
+    /// When the next step happens; `None` if there is none, or something that came first may still be told. At the end
+    /// nothing can.
+    #[must_use]
+    pub(super) fn next_ns(&self, at_end: bool) -> Option<u64> {
+        let first = self.steps.front()?.time_ns;
+        let waited = self.newest_ns.saturating_sub(first) > PATIENCE_NS;
+        (at_end || waited || self.steps.len() > PATIENCE).then_some(first)
+    }
+
+    /// Takes the next step; returns what happened, if it is not the beginning of a send.
+    pub(super) fn step(&mut self, books: &mut impl Books) -> Option<Event> {
+        let step = self.steps.pop_front()?;
+        if step.begins {
+            self.model.send_begins(&step.event, books);
+            return None;
+        }
+        self.model.happens(&step.event, books);
+        Some(step.event)
+    }
 }
 
 /// What each flow ought to have after these events, which are in the order of time and begin at the attach.
 #[must_use]
 pub fn reference(events: &[Event]) -> BTreeMap<Flow, Counts> {
-    let mut steps = Vec::with_capacity(events.len());
-    let mut model = Model::default();
+    let mut calculation = Calculation::keeping(usize::MAX);
+    let mut counts = BTreeMap::new();
     for event in events {
-        if let What::Connection(told) = &event.what {
-            let connection = model.connections.entry(told.number);
-            connection.or_insert_with(|| Connection {
-                midlife: told.midlife,
-                ..Connection::default()
-            });
-        }
-        if matches!(event.what, What::Send { .. }) {
-            steps.push(Step::Begins(event));
-        }
-        steps.push(Step::Happens(event));
+        calculation.add(event.clone());
     }
-    steps.sort_by_key(Step::time_ns);
-    for step in steps {
-        match step {
-            Step::Begins(event) => model.send_begins(event),
-            Step::Happens(event) => model.happens(event),
-        }
+    while calculation.next_ns(true).is_some() {
+        calculation.step(&mut counts);
     }
-    model.counts
+    counts
 }
 
 impl Model {
-    fn happens(&mut self, event: &Event) {
+    fn happens(&mut self, event: &Event, books: &mut impl Books) {
         let now = event.time_ns;
+        self.forget(now);
         match &event.what {
             What::Task(told) => self.told(event.tid, told),
             What::Switch { off, next_tid } => {
@@ -224,17 +317,25 @@ impl Model {
                 }
                 self.switched.insert(event.cpu, now);
                 if *next_tid != 0 {
-                    self.task(*next_tid).comes(now);
+                    let keep = self.keep_waits;
+                    let task = self.task(*next_tid);
+                    task.comes(now);
+                    task.forget(keep);
                 }
             }
             What::Wake { tid, waited } => self.wakes(event.tid, *tid, *waited, now),
-            What::Send { began_ns, flow, .. } => {
+            What::Send {
+                began_ns,
+                flow,
+                connection,
+                ..
+            } => {
                 self.runs(event);
-                self.sent(event.tid, *began_ns, *flow);
+                self.sent(event.tid, *began_ns, *flow, *connection, books);
             }
             What::Receive { arrived_ns, .. } => {
                 self.runs(event);
-                self.receive(event);
+                self.receive(event, books);
                 let task = self.task(event.tid);
                 task.prompted = true;
                 task.holds = Some((*arrived_ns, task.voluntary));
@@ -245,6 +346,7 @@ impl Model {
             } if *after == SYN_SENT => {
                 // The same socket may have been connected before.
                 let connection = self.connections.entry(*connection).or_default();
+                connection.closed = false;
                 connection.last_was_send = None;
                 connection.pending = None;
                 connection.awaiting = None;
@@ -267,6 +369,19 @@ impl Model {
                     self.tasks.insert(event.tid, task);
                 }
                 self.task(event.tid).prompted = false;
+            }
+            What::State {
+                connection, after, ..
+            } if *after == CLOSED => {
+                let number = *connection;
+                if let Some(connection) = self.connections.get_mut(&number) {
+                    connection.closed = true;
+                    self.gone.push_back((now, Gone::Connection(number)));
+                }
+            }
+            What::Exit => {
+                self.task(event.tid).ended = true;
+                self.gone.push_back((now, Gone::Task(event.tid)));
             }
             _ => {}
         }
@@ -326,9 +441,9 @@ impl Model {
     }
 
     /// What a send means to its connection.
-    fn send_begins(&mut self, event: &Event) {
+    fn send_begins(&mut self, event: &Event, books: &mut impl Books) {
         let What::Send {
-            connection,
+            connection: number,
             bytes,
             began_ns,
             known,
@@ -337,26 +452,29 @@ impl Model {
         else {
             return;
         };
-        let prompted = self.task(event.tid).prompted;
-        let connection = self.connections.entry(connection).or_default();
-        let counts = self.counts.entry(flow).or_default();
-        counts.bytes_sent += u64::from(bytes);
+        let task = self.task(event.tid);
+        let (prompted, is_ambiguous) = (task.prompted, task.open.len() > 1);
+        let connection = self.connections.entry(number).or_default();
         let unanswered = connection.pending.filter(|_| flow.role == ACCEPTOR);
         self.found.insert(event.tid, unanswered);
-        if connection.last_was_send != Some(true) {
-            counts.messages_sent += 1;
+        let turns = connection.last_was_send != Some(true);
+        let sent = Booked::Sent {
+            bytes,
+            message: turns,
+        };
+        books.book(number, flow, sent);
+        if turns {
+            if flow.role == INITIATOR && is_ambiguous {
+                books.book(number, flow, Booked::Ambiguous);
+            }
             let first_turn = connection.midlife && connection.last_was_send == Some(false);
             connection.midlife &= !first_turn;
             // On a Unix socket, whoever was never prompted answers nothing.
             if let Some(arrived_ns) = unanswered
                 && (flow.transport != UNIX || prompted)
             {
-                if first_turn {
-                    counts.midlife_turns += 1;
-                } else {
-                    counts.answered += 1;
-                    counts.answered_ns += began_ns.saturating_sub(arrived_ns);
-                }
+                let service_ns = began_ns.saturating_sub(arrived_ns);
+                books.book(number, flow, answered(first_turn, service_ns));
             }
             connection.last_was_send = Some(true);
         }
@@ -373,9 +491,9 @@ impl Model {
     }
 
     /// What a receive means to its connection.
-    fn receive(&mut self, event: &Event) {
+    fn receive(&mut self, event: &Event, books: &mut impl Books) {
         let What::Receive {
-            connection,
+            connection: number,
             bytes,
             arrived_ns,
             known,
@@ -386,13 +504,13 @@ impl Model {
         else {
             return;
         };
-        let connection = self.connections.entry(connection).or_default();
-        let counts = self.counts.entry(flow).or_default();
-        counts.bytes_received += u64::from(bytes);
+        let connection = self.connections.entry(number).or_default();
+        books.book(number, flow, Booked::Received { bytes });
         let turns = connection.last_was_send != Some(false);
         let first_turn = turns && connection.midlife && connection.last_was_send == Some(true);
         if turns {
-            counts.messages_received += 1;
+            let queued_ns = event.time_ns.saturating_sub(arrived_ns);
+            books.book(number, flow, Booked::Message { queued_ns, known });
             connection.received_ns = arrived_ns;
             connection.last_was_send = Some(false);
             connection.midlife &= !first_turn;
@@ -402,39 +520,36 @@ impl Model {
             let too_early = arrived_ns < sent.after_ns && (flow.transport == TCP || !known);
             let latency_ns = arrived_ns.saturating_sub(sent.began_ns);
             if too_early || latency_ns < u64::from(floor_ns) || from_unprompted {
-                counts.below_floor += 1;
+                books.book(number, flow, Booked::BelowFloor);
             } else {
                 connection.awaiting = None;
-                if first_turn {
-                    counts.midlife_turns += 1;
-                } else {
-                    counts.answered += 1;
-                    counts.answered_ns += latency_ns;
-                }
+                books.book(number, flow, answered(first_turn, latency_ns));
             }
         }
         if connection.pending.is_none() {
             connection.pending = Some(arrived_ns);
             connection.received_ns = arrived_ns;
+            if flow.role == ACCEPTOR {
+                self.task(event.tid).opens(number);
+            }
         }
     }
 
     /// What a send means to its thread: the end of a turnaround, or of a gap that nothing prompted.
-    fn sent(&mut self, tid: u32, sent_ns: u64, flow: Flow) {
+    fn sent(&mut self, tid: u32, sent_ns: u64, flow: Flow, number: u64, books: &mut impl Books) {
         let unanswered = self.found.remove(&tid).flatten();
         let task = self.tasks.entry(tid).or_default();
-        let counts = self.counts.entry(flow).or_default();
+        let mut book = |what| books.book(number, flow, what);
         let handed = task.handed.filter(|handed| handed.arrived_ns != 0);
         let handover_ns = unanswered.or(handed.map(|handed| handed.arrived_ns));
         if let Some((arrived_ns, read_ns)) = task.prompt {
-            // What arrived before the task was born, nobody had till then.
             let unborn_ns = task.born_ns.saturating_sub(arrived_ns);
-            let from_ns = arrived_ns.max(task.sent_ns).max(task.born_ns).min(sent_ns);
+            let from_ns = task.turnaround_start_ns(arrived_ns).min(sent_ns);
             let mut parts = task.parts(from_ns, sent_ns, read_ns);
             parts.queued_ns += if sent_ns > from_ns { unborn_ns } else { 0 };
-            counts.book(&parts);
+            book(Booked::Turnaround(parts));
         } else if let Some(arrived_ns) = handover_ns.filter(|arrived_ns| *arrived_ns < sent_ns) {
-            counts.handovers += 1;
+            book(Booked::Handover);
             // It took over when it was woken for it; else it had been busy with something else, or was not there yet.
             let wake_ns = task.handed.map_or(0, |handed| handed.wake_ns);
             let candidates = [wake_ns, task.sent_ns, task.born_ns];
@@ -442,29 +557,50 @@ impl Model {
             let taken_ns = taken_ns.unwrap_or(arrived_ns).min(sent_ns);
             let mut parts = task.parts(taken_ns, sent_ns, 0);
             parts.queued_ns += taken_ns - arrived_ns;
-            counts.book(&parts);
+            book(Booked::Turnaround(parts));
         } else {
-            counts.unprompted += 1;
-            if task.sent_ns != 0 {
-                counts.unprompted_ns += sent_ns.saturating_sub(task.sent_ns);
-            }
+            let gap_ns = match task.sent_ns {
+                0 => 0,
+                before => sent_ns.saturating_sub(before),
+            };
+            book(Booked::Unprompted(gap_ns));
         }
         task.sent_ns = task.sent_ns.max(sent_ns);
         task.prompt = None;
         task.holds = None;
         task.handed = None;
+        task.folded = PartsRaw::default();
+        task.open.retain(|open| *open != number);
         let since = task.sent_ns;
         task.waits.retain(|wait| wait.on_ns > since);
     }
+
+    /// Forgets what is gone for good; a task that ended still has to leave its CPU.
+    fn forget(&mut self, now: u64) {
+        while let Some((_, gone)) = self
+            .gone
+            .pop_front_if(|(since_ns, _)| now.saturating_sub(*since_ns) > GONE_NS)
+        {
+            match gone {
+                Gone::Task(tid) => {
+                    if self.tasks.get(&tid).is_some_and(|task| task.ended) {
+                        self.tasks.remove(&tid);
+                    }
+                }
+                Gone::Connection(number) => {
+                    if self.connections.get(&number).is_some_and(|c| c.closed) {
+                        self.connections.remove(&number);
+                    }
+                }
+            }
+        }
+    }
 }
 
-impl Counts {
-    fn book(&mut self, parts: &PartsRaw) {
-        self.turnarounds += 1;
-        self.parts.on_cpu_ns += parts.on_cpu_ns;
-        self.parts.run_queue_ns += parts.run_queue_ns;
-        self.parts.block_io_ns += parts.block_io_ns;
-        self.parts.sleep_ns += parts.sleep_ns;
-        self.parts.queued_ns += parts.queued_ns;
+fn answered(first_turn: bool, ns: u64) -> Booked {
+    if first_turn {
+        Booked::MidlifeTurn
+    } else {
+        Booked::Answered(ns)
     }
 }

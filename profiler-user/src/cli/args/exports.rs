@@ -2,11 +2,11 @@
 //!
 //! In: nothing. Out: the parsed arguments. Must not know: what is done with them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{super::recorded::Range, SelectArgs};
+use super::{super::recorded::Range, SelectArgs, time};
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
@@ -61,6 +61,9 @@ pub struct ExportArgs {
     /// Only this window, or the windows from N to M; they are numbered from 0
     #[arg(long, value_name = "N|N..M", help_heading = "Output")]
     pub window: Option<Range>,
+    /// In windows of this length: a multiple of the recorded ones, or any if it holds single events [default: as recorded]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Output")]
+    pub interval: Option<Duration>,
     /// Which components.
     #[command(flatten)]
     pub select: SelectArgs,

@@ -32,6 +32,7 @@ Examples:
   courtside replay x.rec                     the dashboard; t and T step, J jumps, ? tells more
   courtside replay x.rec --entry web:8080    from another point of view than it was recorded with
   courtside replay x.rec -n '*'              all of it, whatever was selected when it was recorded
+  courtside replay x.rec -i 10ms             in other windows, made from its single events
   courtside replay x.rec | less              the whole recording as one table";
 
 /// Arguments of `record`.
@@ -92,6 +93,9 @@ pub struct ReplayArgs {
     /// Which components.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// In windows of this length: a multiple of the recorded ones, or any if it holds single events [default: as recorded]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Output")]
+    pub interval: Option<Duration>,
     /// The dashboard.
     #[command(flatten)]
     pub screen: ScreenArgs,
