@@ -168,13 +168,32 @@ impl Edges {
         let ends = ends(&frame.flows);
         let peers = resolve(frame, directory, &ends);
         let mut sums: BTreeMap<EdgeKey, EdgeSum> = BTreeMap::new();
+        // Who calls a port without being known to have reached anybody there.
+        let astray: BTreeSet<_> = frame
+            .flows
+            .iter()
+            .zip(&ends)
+            .zip(&peers)
+            .filter(|&(_, &peer)| directory.unresolved(peer))
+            .filter_map(|((flow, end), _)| match end {
+                Some((End::Initiator, port)) => {
+                    Some((directory.of(flow.image), flow.transport, *port))
+                }
+                _ => None,
+            })
+            .collect();
         for ((flow, end), &peer) in frame.flows.iter().zip(ends).zip(&peers) {
             let Some((end, port)) = end else { continue };
             let own = directory.of(flow.image);
             let key = key(end, own, peer, flow.transport, port);
             // An edge is traffic: a gap before a send whose bytes are booked elsewhere is none.
             if flow.bytes_sent | flow.bytes_received | flow.retransmits > 0 {
-                sums.entry(key).or_default().add(flow, end);
+                let sum = sums.entry(key).or_default();
+                sum.add(flow, end);
+                // An initiator on this host is measured, too, and may have done nothing in this window: what it sent in
+                // the one before is not to be counted again where it is read.
+                sum.booked |=
+                    !directory.remote(peer) && !astray.contains(&(peer, flow.transport, port));
             }
         }
         Self { sums, peers }

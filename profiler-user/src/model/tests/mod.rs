@@ -338,6 +338,21 @@ fn ends_that_could_be_several_are_not_guessed() {
 }
 
 #[test]
+fn what_was_sent_in_the_window_before_is_not_counted_again_where_it_is_read() {
+    let mut frame = chain(10);
+    // web → app, as web tells it: it waits.
+    frame.flows.remove(2);
+    let snapshot = folded(&frame);
+    let edge = edge(&snapshot, "program:web", "program:app");
+    assert!(!edge.acceptor_only);
+    assert_eq!(
+        (edge.messages_sent, edge.bytes_sent, edge.roundtrips),
+        (0, 0, 0)
+    );
+    assert!(edge.service_ns.as_ref().unwrap().count > 0);
+}
+
+#[test]
 fn an_unknown_role_counts_messages_but_no_roundtrips() {
     let mut frame = chain(10);
     frame.flows[4].role = Role::Unknown;
