@@ -2,7 +2,10 @@
 //!
 //! In: snapshots, one after another. Out: pieces of files. Must not know: where they go.
 //!
-//! Null is an empty field, a list is its numbers with blanks between them.
+//! Null is an empty field, a list is its numbers with blanks between them. A text that a spreadsheet would take for a
+//! formula has an apostrophe before it: whoever names a process decides what is in a cell.
+
+use std::borrow::Cow;
 
 use super::events::Told;
 use super::tables::{Row, Table, Value, events, tables};
@@ -103,7 +106,7 @@ fn header(writer: &mut Writer, table: &Table) -> Result<(), Error> {
 
 fn write(writer: &mut Writer, table: &Table, row: Row<'_>) -> Result<(), Error> {
     for column in &table.columns {
-        writer.write_field(text(&column.value(row)))?;
+        writer.write_field(text(&column.value(row)).as_bytes())?;
     }
     Ok(writer.write_record(None::<&[u8]>)?)
 }
@@ -118,17 +121,25 @@ fn piece(table: &Table, writer: Writer) -> Result<Option<Piece>, Error> {
     }))
 }
 
-fn text(value: &Value<'_>) -> String {
-    match value {
-        Value::Null => String::new(),
+fn text<'a>(value: &Value<'a>) -> Cow<'a, str> {
+    Cow::Owned(match value {
+        Value::Null => return Cow::Borrowed(""),
         Value::Count(n) => n.to_string(),
         // The shortest text that reads back as the same number.
         Value::Real(x) => x.to_string(),
         Value::Flag(yes) => yes.to_string(),
-        Value::Text(text) => (*text).to_owned(),
+        Value::Text(text) if is_formula(text) => format!("'{text}"),
+        Value::Text(text) => return Cow::Borrowed(text),
         Value::Counts(list) => {
             let numbers: Vec<String> = list.iter().map(ToString::to_string).collect();
             numbers.join(" ")
         }
-    }
+    })
+}
+
+/// Whether a spreadsheet may run it: what OWASP lists under CSV injection, in its wide forms, too. An apostrophe in front
+/// is put before such a text, and so before one that has it already: taking one away gives the name back.
+fn is_formula(text: &str) -> bool {
+    let bare = text.trim_start_matches('\'');
+    bare.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'])
 }

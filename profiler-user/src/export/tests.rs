@@ -152,6 +152,49 @@ fn read_parquet(bytes: Vec<u8>) -> Rows {
 }
 
 #[test]
+fn no_spreadsheet_runs_what_a_process_is_called() {
+    let mut window = windows().remove(0);
+    let names = [
+        "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", "'=1", "x=1", "a-b", "'x", "",
+    ];
+    let written = [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@SUM(A1)",
+        "'\t=1",
+        "'\r=1",
+        "'＝1",
+        "''=1",
+        "x=1",
+        "a-b",
+        "'x",
+        "",
+    ];
+    let mut component = window.components[0].clone();
+    component.processes.clear();
+    window.components = names
+        .iter()
+        .map(|name| {
+            let mut component = component.clone();
+            (*name).clone_into(&mut component.name);
+            component
+        })
+        .collect();
+    // Numbers below zero stay numbers.
+    window.entries[0].other_ns = -1234.5;
+    let files = as_csv(&[window]);
+    let column = |table: &str, name: &str| -> Vec<String> {
+        let mut reader = ::csv::Reader::from_reader(files[table].as_slice());
+        let at = reader.headers().unwrap().iter().position(|h| h == name);
+        let records = reader.records().map(|record| record.unwrap());
+        records.map(|r| r[at.unwrap()].to_owned()).collect()
+    };
+    assert_eq!(column("components.csv", "name"), written);
+    assert_eq!(column("entries.csv", "other_ns")[0], "-1234.5");
+}
+
+#[test]
 fn csv_reads_back_as_the_same_snapshots() {
     let windows = windows();
     let files = as_csv(&windows);
