@@ -2,17 +2,23 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use courtside::{
+    event::What,
+    record::{Kind, Recording},
+};
 use courtside_tests::{
     harness::{
         Host, Running, Snapshot, courtside, eventually, finish, list, number, schema, workload,
     },
     sound,
 };
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::{
     mount::{MountFlags, UnmountFlags, mount, unmount},
     process::Signal,
@@ -181,4 +187,109 @@ fn a_full_disk_ends_recording_with_a_clear_error_and_a_sound_file() {
     let output = finish(command).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(host.dir().join("done").exists());
+}
+
+/// That a recording was ended, and everything in it is whole.
+fn is_whole(file: &Path) {
+    let recording = Recording::open(file).unwrap();
+    assert!(recording.is_finished());
+    assert_eq!(recording.verify().unwrap(), []);
+    assert!(recording.windows().len() > 3);
+    assert!(recording.events().map(Result::unwrap).count() > 0);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_a_recording_as_ctrl_c_does() {
+    let host = Host::take().unwrap();
+    let file = host.dir().join("x.rec");
+    let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+    let mut command = CommandBuilder::new(courtside().unwrap());
+    command.args(["record", "--events", "-i", "50ms", "-o"]);
+    command.arg(&file);
+    let mut child = pair.slave.spawn_command(command).unwrap();
+    drop(pair.slave);
+    let length = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
+    eventually("some windows", || length() > 40_000).unwrap();
+    // The kernel hangs up on whoever has it for its terminal.
+    drop(pair.master);
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status:?}");
+    is_whole(&file);
+}
+
+#[test]
+fn a_hang_up_ends_a_recording_unless_it_is_to_be_ignored() {
+    let host = Host::take().unwrap();
+    let [file, other] = ["x.rec", "ignoring.rec"].map(|name| host.dir().join(name));
+    let length = |file: &Path| fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let mut running = Running::start(&mut record(&file, &["--events", "-i", "50ms"])).unwrap();
+    eventually("some windows", || length(&file) > 40_000).unwrap();
+    running.signal(Signal::HUP).unwrap();
+    assert!(running.wait().unwrap().success());
+    is_whole(&file);
+
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    ignoring.arg(courtside().unwrap());
+    ignoring.args(["record", "--events", "-i", "50ms", "-o"]);
+    ignoring.arg(&other);
+    let mut running = Running::start(&mut ignoring).unwrap();
+    eventually("some windows", || length(&other) > 40_000).unwrap();
+    running.signal(Signal::HUP).unwrap();
+    let before = length(&other);
+    eventually("more windows", || length(&other) > before + 40_000).unwrap();
+    running.signal(Signal::INT).unwrap();
+    assert!(running.wait().unwrap().success());
+    is_whole(&other);
+}
+
+/// Of the events that name a task that runs, or a connection, how many there are; each was told before.
+fn told(recording: &Recording) -> usize {
+    let (mut tasks, mut connections) = (HashSet::new(), HashSet::new());
+    let mut count = 0;
+    for event in recording.events().map(Result::unwrap) {
+        match &event.what {
+            What::Task(_) => drop(tasks.insert(event.tid)),
+            What::Connection(told) => drop(connections.insert(told.number)),
+            What::Fork { tid, .. } => drop(tasks.insert(*tid)),
+            What::Exec { .. } => drop(tasks.insert(event.tid)),
+            What::Switch { .. } if event.tid != 0 => {
+                assert!(tasks.contains(&event.tid), "{event:?}");
+            }
+            What::Send { connection, .. } | What::Receive { connection, .. } => {
+                assert!(tasks.contains(&event.tid), "{event:?}");
+                assert!(connections.contains(connection), "{event:?}");
+                count += 1;
+            }
+            What::Arrival { connection } | What::State { connection, .. } => {
+                assert!(connections.contains(connection), "{event:?}");
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+#[test]
+fn one_part_of_a_flight_recorder_is_enough_to_know_who_did_what() {
+    let host = Host::take().unwrap();
+    let file = host.dir().join("x.rec");
+    let limit = ["--events", "-i", "50ms", "--size-limit", "1MiB", "--"];
+    let mut command = record(&file, &limit);
+    command.arg(workload().unwrap());
+    // One pair of ends for all of it: what is told at first is soon given up.
+    command.args(["ping-pong", "--messages", "150000"]);
+    let output = finish(command).unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let other = host.dir().join("x.rec.2");
+    for (part, alone) in [(&file, "first.rec"), (&other, "second.rec")] {
+        let alone = host.dir().join(alone);
+        fs::copy(part, &alone).unwrap();
+        let recording = Recording::open(&alone).unwrap();
+        assert!(recording.header().part > 1, "{}", said(&output));
+        assert!(recording.records().any(|r| r.kind() == Kind::KNOWN));
+        assert_eq!(recording.verify().unwrap(), []);
+        assert!(told(&recording) > 1000);
+    }
+    told(&Recording::open(&file).unwrap());
 }

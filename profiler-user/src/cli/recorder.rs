@@ -14,7 +14,7 @@ use crate::{
     collect::Sink,
     event::Event,
     frame::Frame,
-    record::{Kind, Recorder, Summary, WriteError, encode_events},
+    record::{Recorder, Summary, WriteError, decode_events, encode_events},
 };
 
 /// A recorder for several threads.
@@ -26,39 +26,20 @@ struct State {
     recorder: Option<Recorder>,
     /// Batches from before there was a recorder: events come from the first hook on, and only when everything is attached
     /// a file is begun.
-    early: Vec<Batch>,
-}
-
-struct Batch {
-    start_unix_ns: u64,
-    duration_ns: u64,
-    payload: Vec<u8>,
-}
-
-impl State {
-    fn events(&mut self, batch: Batch) -> Result<(), WriteError> {
-        match &mut self.recorder {
-            Some(recorder) => recorder.record(
-                Kind::EVENTS,
-                batch.start_unix_ns,
-                batch.duration_ns,
-                &batch.payload,
-            ),
-            None => {
-                self.early.push(batch);
-                Ok(())
-            }
-        }
-    }
+    early: Vec<Vec<u8>>,
 }
 
 impl Shared {
     /// From now on there is something to record into.
     pub(super) fn begin(&self, recorder: Recorder) -> Result<(), WriteError> {
         let mut state = self.lock();
-        state.recorder = Some(recorder);
-        for batch in std::mem::take(&mut state.early) {
-            state.events(batch)?;
+        let early = std::mem::take(&mut state.early);
+        let recorder = state.recorder.insert(recorder);
+        for payload in &early {
+            // We have encoded it ourselves.
+            if let Ok(batch) = decode_events(payload) {
+                recorder.events(&batch.events, batch.unix_offset_ns, payload)?;
+            }
         }
         Ok(())
     }
@@ -97,18 +78,20 @@ impl Shared {
         let this = self.clone();
         let offset = unix_offset_ns();
         Box::new(move |events: &[Event]| {
-            let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            if events.is_empty() {
                 return Ok(());
-            };
+            }
             let payload = encode_events(events, offset);
-            let start = first.time_ns.saturating_add_signed(offset);
-            let duration = last.time_ns.saturating_sub(first.time_ns);
-            let batch = Batch {
-                start_unix_ns: start,
-                duration_ns: duration,
-                payload,
-            };
-            this.lock().events(batch).map_err(io::Error::other)
+            let mut state = this.lock();
+            match &mut state.recorder {
+                Some(recorder) => recorder
+                    .events(events, offset, &payload)
+                    .map_err(io::Error::other),
+                None => {
+                    state.early.push(payload);
+                    Ok(())
+                }
+            }
         })
     }
 }

@@ -19,12 +19,14 @@ use tokio::{
     time::sleep_until,
 };
 
+use crate::sys;
+
 /// What came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// The deadline.
     Time,
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM, or SIGHUP unless it is ignored (`nohup`).
     Signal,
     /// The command ended.
     Ended(ExitStatus),
@@ -41,23 +43,29 @@ pub(super) struct Waiter {
     runtime: Runtime,
     interrupt: Signals,
     terminate: Signals,
+    hang_up: Option<Signals>,
     keep: Option<Signals>,
 }
 
 impl Waiter {
     pub(super) fn new() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (interrupt, terminate) = {
+        let (interrupt, terminate, hang_up) = {
             let _context = runtime.enter();
+            // Asked before there is a handler: that would be the end of being ignored.
+            let ignored = sys::signals::is_ignored(Signal::HUP);
+            let hang_up = (!ignored).then(|| signal(SignalKind::hangup()));
             (
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::terminate())?,
+                hang_up.transpose()?,
             )
         };
         Ok(Self {
             runtime,
             interrupt,
             terminate,
+            hang_up,
             keep: None,
         })
     }
@@ -99,21 +107,19 @@ impl Waiter {
             runtime,
             interrupt,
             terminate,
+            hang_up,
             keep,
         } = self;
-        let asked_to_keep = async {
-            match keep {
-                Some(keep) => keep.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+        let asked_to_keep = received(keep);
+        let hung_up = received(hang_up);
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = interrupt.recv() => Ok(Event::Signal),
                 _ = terminate.recv() => Ok(Event::Signal),
+                () = hung_up => Ok(Event::Signal),
                 status = ended => status.map(Event::Ended),
-                _ = asked_to_keep => Ok(Event::Keep),
+                () = asked_to_keep => Ok(Event::Keep),
                 () = sleep_until(deadline.into()) => Ok(Event::Time),
             }
         })
@@ -132,6 +138,14 @@ impl Waiter {
                 }
             }
         }
+    }
+}
+
+/// Waits for a signal, if it is watched for.
+async fn received(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
+        None => std::future::pending().await,
     }
 }
 

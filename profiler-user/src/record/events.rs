@@ -295,7 +295,7 @@ fn off_bits(off: Off) -> u8 {
 }
 
 /// What is wrong with a batch.
-pub(super) type Wrong = &'static str;
+pub type Wrong = &'static str;
 
 const SHORT: Wrong = "a column of its events ends too early";
 const RANGE: Wrong = "a number of its events is too large";
@@ -355,14 +355,18 @@ impl<'a> Cursors<'a> {
 
 /// A batch as it was encoded.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub struct Batch {
+    /// In the order of time.
     pub events: Vec<Event>,
     /// What makes wall-clock time of the events' time.
     pub unix_offset_ns: i64,
 }
 
 /// The events of a payload.
-pub(super) fn decode(payload: &[u8]) -> Result<Batch, Wrong> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode(payload: &[u8]) -> Result<Batch, Wrong> {
     let mut head = Cursors([&[]; COLUMNS]);
     head.0[0] = payload;
     if head.number(Column::Kind)? != VERSION {
@@ -396,6 +400,9 @@ pub(super) fn decode(payload: &[u8]) -> Result<Batch, Wrong> {
     let mut events = Vec::with_capacity(count);
     for _ in 0..count {
         events.push(decode_one(&mut cursors, &mut last)?);
+    }
+    if cursors.0.iter().any(|column| !column.is_empty()) {
+        return Err("a column of its events holds more than they do");
     }
     Ok(Batch {
         events,

@@ -9,10 +9,12 @@ use std::{fs::File, io};
 
 use super::{
     error::WriteError,
+    events::{MAX_EVENTS, encode},
     format::{Header, Kind, Sealed},
+    known::Known,
     write::{Summary, Writer},
 };
-use crate::frame::Frame;
+use crate::{event::Event, frame::Frame};
 
 /// What an index and an end take at most beside the records.
 const RESERVE_BYTES: u64 = 16 << 10;
@@ -38,6 +40,10 @@ pub struct Recorder {
     bounds: Bounds,
     /// When the first window of this part began.
     part_start_unix_ns: Option<u64>,
+    /// What the events of all parts have told; only where the older part is given up.
+    known: Known,
+    /// This part has not been told it yet.
+    untold: bool,
     /// Parts that were ended and are still there: at most the one before.
     before: Summary,
     /// All windows, also those not kept.
@@ -70,6 +76,8 @@ impl Recorder {
             header: header.clone(),
             bounds,
             part_start_unix_ns: None,
+            known: Known::default(),
+            untold: false,
             before: Summary::default(),
             windows: 0,
         })
@@ -100,6 +108,35 @@ impl Recorder {
         let time = (start_unix_ns, duration_ns);
         let sealed = self.writer()?.seal(kind, time, payload)?;
         self.append(&sealed)
+    }
+
+    /// Appends a batch of single events, encoded already. A part whose predecessors may be gone is first told what they
+    /// told of tasks and connections.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn events(
+        &mut self,
+        events: &[Event],
+        unix_offset_ns: i64,
+        payload: &[u8],
+    ) -> Result<(), WriteError> {
+        let time = time(events, unix_offset_ns);
+        let sealed = self.writer()?.seal(Kind::EVENTS, time, payload)?;
+        if self.second.is_none() {
+            return self.append(&sealed);
+        }
+        if self.is_full(&sealed) {
+            self.turn()?;
+        }
+        if std::mem::take(&mut self.untold) {
+            let first_ns = events.iter().map(|event| event.time_ns).min();
+            let known = self.known.tell(first_ns.unwrap_or(0));
+            tell(self.writer()?, &known, unix_offset_ns)?;
+        }
+        self.append(&sealed)?;
+        self.known.see(events);
+        Ok(())
     }
 
     /// Ends the recording.
@@ -161,6 +198,7 @@ impl Recorder {
         let file = file.try_clone().map_err(|error| self.failed(error))?;
         self.writer = Some(Writer::new(file, &self.header)?);
         self.part_start_unix_ns = None;
+        self.untold = true;
         Ok(())
     }
 
@@ -179,6 +217,28 @@ impl Recorder {
             whole_bytes: self.before.bytes,
         }
     }
+}
+
+/// The time that events cover.
+fn time(events: &[Event], unix_offset_ns: i64) -> (u64, u64) {
+    let first = events.first().map_or(0, |event| event.time_ns);
+    let last = events.last().map_or(0, |event| event.time_ns);
+    let start = first.saturating_add_signed(unix_offset_ns);
+    (start, last.saturating_sub(first))
+}
+
+/// Writes what is known of tasks and connections.
+pub(super) fn tell(
+    writer: &mut Writer,
+    known: &[Event],
+    unix_offset_ns: i64,
+) -> Result<(), WriteError> {
+    for events in known.chunks(MAX_EVENTS) {
+        let payload = encode(events, unix_offset_ns);
+        let (start, duration) = time(events, unix_offset_ns);
+        writer.record(Kind::KNOWN, start, duration, &payload)?;
+    }
+    Ok(())
 }
 
 fn add(a: Summary, b: Summary) -> Summary {

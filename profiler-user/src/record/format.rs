@@ -46,6 +46,8 @@ impl Kind {
     pub const END: Self = Self(4);
     /// A batch of single events.
     pub const EVENTS: Self = Self(16);
+    /// Tasks and connections that were told in what is not there any more, as a batch of events.
+    pub const KNOWN: Self = Self(17);
 }
 
 /// How and where it was recorded.

@@ -7,7 +7,9 @@ use std::{collections::VecDeque, fs::File, io};
 
 use super::{
     error::{ReadError, WriteError},
+    flight::tell,
     format::{Header, Kind, Sealed, compressor, seal},
+    known::Known,
     read::Recording,
     write::{Summary, Writer},
 };
@@ -96,7 +98,8 @@ impl Ring {
     }
 }
 
-/// Copies what is not older than this time before the end of a recording into a new one. What is damaged is left out.
+/// Copies what is not older than this time before the end of a recording into a new one, with what older events have
+/// told of tasks and connections. What is damaged is left out.
 ///
 /// # Errors
 /// The one cannot be read, or the other not written.
@@ -112,8 +115,29 @@ pub fn keep(recording: &Recording, newest_ns: u64, file: File) -> Result<Summary
         ..recording.header().clone()
     };
     let mut writer = Writer::new(file, &header)?;
+    let mut known = Some(Known::default());
     for record in recording.records() {
-        if record.start_unix_ns() < since {
+        let is_new = record.start_unix_ns() >= since;
+        let is_told = record.kind() == Kind::KNOWN;
+        if (record.kind() == Kind::EVENTS || is_told)
+            && let Some(mut before) = known.take()
+        {
+            match recording.batch(record.entry()) {
+                Ok(batch) if is_new && !is_told => {
+                    let first_ns = batch.events.iter().map(|event| event.time_ns).min();
+                    let told = before.tell(first_ns.unwrap_or(0));
+                    tell(&mut writer, &told, batch.unix_offset_ns)?;
+                }
+                Ok(batch) => {
+                    before.see(&batch.events);
+                    known = Some(before);
+                }
+                Err(ReadError::Io(error)) => return Err(ReadError::Io(error).into()),
+                Err(_) => known = Some(before),
+            }
+        }
+        // What a part was told is told already.
+        if !is_new || is_told {
             continue;
         }
         match recording.sealed(&record) {

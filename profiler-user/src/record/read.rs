@@ -184,6 +184,11 @@ impl Record {
         self.entry.duration_ns
     }
 
+    /// Where it is.
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     /// Bytes it takes in the file.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
@@ -383,10 +388,10 @@ impl Recording {
     pub fn verify(&self) -> io::Result<Vec<Fault>> {
         let mut faults = self.faults.clone();
         for entry in &self.entries {
-            let read = if entry.kind == Kind::WINDOW.0 {
-                self.decode::<Frame>(entry).map(drop)
-            } else {
-                self.read(entry).map(drop)
+            let read = match Kind(entry.kind) {
+                Kind::WINDOW => self.decode::<Frame>(entry).map(drop),
+                Kind::EVENTS | Kind::KNOWN => self.batch(entry).map(drop),
+                _ => self.read(entry).map(drop),
             };
             match read {
                 Ok(()) | Err(ReadError::NoSuchWindow { .. }) => {}

@@ -22,7 +22,7 @@ impl Recording {
             .any(|entry| entry.kind == Kind::EVENTS.0)
     }
 
-    /// All single events in the order of time, read as they are asked for.
+    /// All single events in the order of time, and before them what they need and no part that is there tells; read as they are asked for.
     pub fn events(&self) -> Events<'_> {
         self.events_between(0, u64::MAX)
     }
@@ -30,7 +30,9 @@ impl Recording {
     /// The single events of the batches that touch this time; some may lie outside of it.
     pub fn events_between(&self, from_unix_ns: u64, to_unix_ns: u64) -> Events<'_> {
         let batches = self.entries().iter().filter(|entry| {
-            entry.kind == Kind::EVENTS.0
+            // What an earlier part told is in that part, if it is there.
+            let is_told = entry.kind == Kind::KNOWN.0 && entry.part == 0;
+            (entry.kind == Kind::EVENTS.0 || is_told)
                 && entry.start_unix_ns <= to_unix_ns
                 && entry.start_unix_ns.saturating_add(entry.duration_ns) >= from_unix_ns
         });
@@ -51,7 +53,7 @@ impl Recording {
         }
     }
 
-    fn batch(&self, entry: &Entry) -> Result<Batch, ReadError> {
+    pub(super) fn batch(&self, entry: &Entry) -> Result<Batch, ReadError> {
         let payload = self.read(entry)?;
         decode(&payload).map_err(|why| fault(entry, why).into())
     }

@@ -11,4 +11,5 @@ pub mod local_time;
 pub mod privileges;
 pub mod process;
 pub mod program;
+pub mod signals;
 pub mod usage;
