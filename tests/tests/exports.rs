@@ -4,14 +4,18 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
-use courtside::export::perfetto::proto::Trace;
+use courtside::{
+    event::{KINDS, What},
+    export::perfetto::proto::Trace,
+    record::Recording,
+};
 use courtside_tests::harness::{self, Host, Snapshot, number};
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MESSAGES: u64 = 20_000;
 
@@ -139,4 +143,128 @@ fn every_form_holds_every_roundtrip_once() {
     ]);
     let page = read(&page);
     assert!(page.contains(&client) && page.contains("20 000"));
+}
+
+/// A Python that has pyarrow and Perfetto's messages; `cargo xtask test` makes it.
+fn python() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let own = workspace.join("target/python/bin/python");
+    let given = std::env::var_os("COURTSIDE_PYTHON").map(PathBuf::from);
+    let python = given.or_else(|| own.exists().then_some(own));
+    if python.is_none() {
+        eprintln!("not run: no target/python; cargo xtask test makes it");
+    }
+    python
+}
+
+/// Rows and sums of the events in a recording that lie in the time of its windows.
+fn in_recording(recording: &Path) -> Value {
+    let recording = Recording::open(recording).unwrap();
+    let from = recording.windows().next().unwrap().start_unix_ns;
+    let to = recording.windows().last().unwrap().end_unix_ns();
+    let mut events = recording.events();
+    let mut first = None;
+    let mut kinds: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
+    while let Some(event) = events.next() {
+        let event = event.unwrap();
+        let at = event.time_ns.wrapping_add_signed(events.unix_offset_ns());
+        if !(from..to).contains(&at) {
+            continue;
+        }
+        let bytes = match &event.what {
+            What::Send { bytes, .. } | What::Receive { bytes, .. } => *bytes,
+            What::DiskStart(disk) | What::DiskEnd { disk, .. } => disk.bytes,
+            _ => 0,
+        };
+        let since = at - *first.get_or_insert(at);
+        let sums = kinds.entry(KINDS[usize::from(event.kind())]).or_default();
+        let more = [1, bytes.into(), event.tid.into(), event.cpu.into(), since];
+        for (sum, more) in sums.iter_mut().zip(more) {
+            *sum += more;
+        }
+    }
+    let named = kinds.into_iter().map(|(kind, [rows, bytes, tid, cpu, since])| {
+        let sums = json!({"rows": rows, "bytes": bytes, "tid": tid, "cpu": cpu, "since_first_ns": since});
+        (kind.to_owned(), sums)
+    });
+    Value::Object(named.collect())
+}
+
+#[test]
+fn other_peoples_readers_find_every_event_every_turnaround_and_every_arrow() {
+    let Some(python) = python() else { return };
+    let host = Host::take().unwrap();
+    let tag = host.tag();
+    let (client, server) = (format!("{tag}-client"), format!("{tag}-server"));
+    let [recording, tables, trace] =
+        ["x.rec", "tables", "trace"].map(|name| host.dir().join(name).to_str().unwrap().to_owned());
+    let workload = harness::workload().unwrap();
+    for transport in ["tcp4", "udp-connected", "unix-stream", "unix-dgram"] {
+        let game = [
+            "record",
+            "--force",
+            "-o",
+            &recording,
+            "--events",
+            "-i",
+            "100ms",
+            "--",
+            workload.to_str().unwrap(),
+            "ping-pong",
+            "--messages",
+            "5003",
+            "--transport",
+            transport,
+            "--name",
+            &tag,
+        ];
+        // Parts of a turnaround in which a task waited more often than the kernel programs remember are approximate.
+        let whole = (0..20).find_map(|_| {
+            courtside(&game);
+            let whole = courtside(&["export", &recording, "-F", "json", "-o", "-"]);
+            let whole = Snapshot(serde_json::from_slice(&whole.stdout).unwrap());
+            let lost = ["history", "events"]
+                .map(|class| number(&whole.0, &format!("quality/lost/{class}")).unwrap());
+            (lost == [0, 0]).then_some(whole)
+        });
+        let whole = whole.unwrap();
+        courtside(&["export", &recording, "-F", "parquet", "-o", &tables]);
+        courtside(&["export", &recording, "-F", "perfetto", "-o", &trace]);
+
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/read_back.py");
+        let mut command = Command::new(&python);
+        let output = harness::finish({
+            command.args([script, &tables, &trace]);
+            command
+        });
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{transport}: {said}");
+        let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+
+        assert_eq!(read["kinds"], in_recording(Path::new(&recording)));
+        for name in [&client, &server] {
+            let turnaround = &whole.component(name).unwrap()["turnaround"];
+            let count = number(turnaround, "count").unwrap();
+            assert_eq!(read["turnarounds"][name], count, "{transport} {name}");
+            for (label, field) in [
+                ("on-CPU, ns", "on_cpu_ns"),
+                ("run queue, ns", "run_queue_ns"),
+                ("disk, ns", "block_io_ns"),
+                ("sleep, ns", "sleep_ns"),
+                ("queued, ns", "queued_ns"),
+            ] {
+                let sum = &read["parts_ns"][name][label];
+                assert_eq!(sum, &turnaround[field], "{transport} {name} {label}");
+            }
+        }
+        // The server's UDP socket is not connected: nothing tells whose the datagrams are that it takes.
+        if transport == "udp-connected" {
+            continue;
+        }
+        for (from, to) in [(&client, &server), (&server, &client)] {
+            let arrows = &read["arrows"][format!("{from} → {to}")];
+            assert_eq!(arrows, 5003, "{transport} {from}");
+        }
+    }
 }

@@ -80,7 +80,13 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
                 unused.look(snapshot);
                 files.add(trace.add(number as u64, snapshot))
             })?;
-            recorded.events(|_, event| files.add(trace.event(event)))?;
+            recorded.turnarounds(|event, turnaround| {
+                files.add(trace.event(event))?;
+                if let Some(turnaround) = turnaround {
+                    trace.turnaround(event, turnaround);
+                }
+                Ok(())
+            })?;
             files.add(trace.finish())?;
         }
     }

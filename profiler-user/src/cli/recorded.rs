@@ -19,9 +19,14 @@ use super::{
     recut::recut,
 };
 use crate::{
+    event::Event,
     export::events::{Named, Teller, Told, Who},
     frame::{Frame, Merge},
-    model::{REMEMBERED_WINDOWS, Snapshot, State, View, fold, who_is_who},
+    model::{
+        REMEMBERED_WINDOWS, Snapshot, State, View, fold,
+        turnarounds::{Turnaround, Turnarounds},
+        who_is_who,
+    },
     record::{ReadError, Recording, Window},
 };
 
@@ -174,21 +179,69 @@ impl Recorded {
             return Ok(());
         }
         let windows: Vec<Window> = self.recording.windows().collect();
-        let time =
-            windows[*self.range.start()].start_unix_ns..windows[*self.range.end()].end_unix_ns();
+        let time = self.time();
         let mut teller = Teller::new(self.who());
-        // What happened before tells who does what later.
-        let mut events = self.with_events().events_between(0, time.end);
+        self.each_event(time.end, |event, offset_ns| {
+            let told = teller.tell(&event, offset_ns);
+            if time.contains(&told.time_unix_ns) {
+                let after = windows.partition_point(|w| w.start_unix_ns <= told.time_unix_ns);
+                take(after.saturating_sub(1), &told)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands on each single event in the time of the windows, each send with the turnaround that it ended, by the wall
+    /// clock. Damage is told.
+    pub(super) fn turnarounds(
+        &self,
+        mut take: impl FnMut(&Told, Option<&Turnaround>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let time = self.time();
+        let mut teller = Teller::new(self.who());
+        let mut turnarounds = Turnarounds::default();
+        let mut offset_ns = 0;
+        let mut tell = |turnarounds: &mut Turnarounds, offset_ns, at_end| {
+            while let Some((event, turnaround)) = turnarounds.next(at_end) {
+                let told = teller.tell(&event, offset_ns);
+                let turnaround = turnaround.map(|turnaround| Turnaround {
+                    from_ns: turnaround.from_ns.wrapping_add_signed(offset_ns),
+                    to_ns: turnaround.to_ns.wrapping_add_signed(offset_ns),
+                    ..turnaround
+                });
+                if time.contains(&told.time_unix_ns) {
+                    take(&told, turnaround.as_ref())?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        self.each_event(time.end, |event, offset| {
+            offset_ns = offset;
+            turnarounds.add(event);
+            tell(&mut turnarounds, offset_ns, false)
+        })?;
+        tell(&mut turnarounds, offset_ns, true)
+    }
+
+    /// The time of the windows.
+    fn time(&self) -> std::ops::Range<u64> {
+        let of = |number| self.recording.windows().nth(number);
+        let start = of(*self.range.start()).map_or(0, |window| window.start_unix_ns);
+        let end = of(*self.range.end()).map_or(0, |window| window.end_unix_ns());
+        start..end
+    }
+
+    /// Hands on each event up to this time, and what makes wall-clock time of its time: what happened before the windows
+    /// tells who does what later.
+    fn each_event(
+        &self,
+        end_unix_ns: u64,
+        mut take: impl FnMut(Event, i64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut events = self.with_events().events_between(0, end_unix_ns);
         while let Some(event) = events.next() {
             match event {
-                Ok(event) => {
-                    let told = teller.tell(&event, events.unix_offset_ns());
-                    if time.contains(&told.time_unix_ns) {
-                        let after =
-                            windows.partition_point(|w| w.start_unix_ns <= told.time_unix_ns);
-                        take(after.saturating_sub(1), &told)?;
-                    }
-                }
+                Ok(event) => take(event, events.unix_offset_ns())?,
                 Err(ReadError::Fault(fault)) => {
                     say(&self.path, &format!("{fault}; the rest is read"));
                 }

@@ -3,7 +3,7 @@
 //! In: snapshots, one after another. Out: pieces of one trace for ui.perfetto.dev. Must not know: where it goes.
 //!
 //! Windows hold sums, so they have no single messages. Where events were recorded, tasks become tracks with their
-//! states, sends and receives, and messages arrows from sender to receiver.
+//! states, sends, receives and turnarounds, and messages arrows from sender to receiver.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -311,10 +311,6 @@ fn packet(timestamp: Option<u64>) -> TracePacket {
 /// What a click on a window shows.
 fn annotations(component: &Component) -> Vec<Annotation> {
     let turnaround = &component.turnaround;
-    let number = |(name, value): (&str, u64)| Annotation {
-        name: Some(name.to_owned()),
-        uint_value: Some(value),
-    };
     [
         ("requests served", component.requests.served),
         ("service p50, ns", component.requests.service_ns.p50_ns),
@@ -327,6 +323,13 @@ fn annotations(component: &Component) -> Vec<Annotation> {
         ("sleep, ns", turnaround.sleep_ns),
         ("queued, ns", turnaround.queued_ns),
     ]
-    .map(number)
+    .map(annotation)
     .into()
+}
+
+fn annotation((name, value): (&str, u64)) -> Annotation {
+    Annotation {
+        name: Some(name.to_owned()),
+        uint_value: Some(value),
+    }
 }

@@ -17,6 +17,7 @@ mod schema;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod turnarounds;
 pub mod view;
 pub mod words;
 

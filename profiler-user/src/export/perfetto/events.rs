@@ -2,15 +2,17 @@
 //!
 //! In: told events in the order of time. Out: packets. Must not know: windows.
 //!
-//! Arrows need both ends of a connection on this host and an address to tell them by: Unix sockets have none.
+//! Arrows need both ends of a connection on this host. Addresses tell which belong together; Unix sockets have none, but
+//! what is sent over one arrives at the other end within the send call. A UDP socket that is not connected names no other end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::proto::{Event, EventType, Thread, TracePacket, Track};
-use super::{Perfetto, packet};
+use super::{Perfetto, annotation, packet};
 use crate::event::{Connection, Off};
 use crate::export::Piece;
 use crate::export::events::Told;
+use crate::model::turnarounds::Turnaround;
 
 /// Packets that are given away together.
 const BATCH: usize = 4096;
@@ -25,14 +27,31 @@ pub(super) struct Traced {
     /// Components that talk: only their tasks are shown.
     pub talking: HashSet<String>,
     tasks: HashMap<u32, Task>,
-    streams: HashMap<End, Stream>,
+    streams: HashMap<Way, Stream>,
+    /// Where the Unix data that a task sends arrived, until its send call has ended.
+    arrived: HashMap<u32, u64>,
+    /// The other end of each end of a Unix connection, as far as it was seen.
+    opposite: HashMap<u64, u64>,
     flows: u64,
+}
+
+/// The way that bytes take.
+#[derive(PartialEq, Eq, Hash)]
+enum Way {
+    From(End),
+    /// To the end of a Unix connection that has this number.
+    To(u64),
 }
 
 struct Task {
     thread: u64,
     states: u64,
     state: Option<&'static str>,
+    /// Its track of turnarounds, if it has had any, and where the last one ended.
+    turnarounds: Option<u64>,
+    turned_ns: u64,
+    /// Tells it from others that have had its number.
+    path: Vec<String>,
 }
 
 /// One end of a connection, as it names itself and the other one.
@@ -117,6 +136,12 @@ impl Perfetto {
                 self.state(at, told.tid, None);
                 self.traced.tasks.remove(&told.tid);
             }
+            "arrival" => {
+                let connection = told.connection.as_ref();
+                if let Some(end) = connection.filter(|c| c.flow.transport == UNIX) {
+                    self.traced.arrived.insert(told.tid, end.number);
+                }
+            }
             "send" => self.send(told),
             "receive" => self.receive(told),
             _ => {}
@@ -124,6 +149,54 @@ impl Perfetto {
         (self.packets.len() >= BATCH)
             .then(|| self.piece().pop())
             .flatten()
+    }
+
+    /// The turnaround that this send ended, told after it, by the wall clock.
+    pub fn turnaround(&mut self, told: &Told, turnaround: &Turnaround) {
+        let Some(task) = self.traced.tasks.get(&told.tid) else {
+            return;
+        };
+        let (thread, turned_ns) = (task.thread, task.turned_ns);
+        let track_uuid = match task.turnarounds {
+            Some(track) => track,
+            None => {
+                let mut path = task.path.clone();
+                path.push("turnarounds".to_owned());
+                self.track(path, |uuid| Track {
+                    uuid,
+                    parent_uuid: Some(thread),
+                    name: Some("turnaround".to_owned()),
+                    ..Track::default()
+                })
+            }
+        };
+        // Those of a thread do not overlap, but for what waited before another thread handed it over.
+        let to_ns = turnaround.to_ns.max(turned_ns);
+        let from_ns = turnaround.from_ns.clamp(turned_ns, to_ns);
+        let to = told.peer.as_ref().map_or("unknown", |peer| &peer.name);
+        let parts = &turnaround.parts;
+        let begin = Event {
+            r#type: EventType::SliceBegin.into(),
+            track_uuid,
+            name: Some(format!("turnaround → {to}")),
+            annotations: [
+                ("on-CPU, ns", parts.on_cpu_ns),
+                ("run queue, ns", parts.run_queue_ns),
+                ("disk, ns", parts.block_io_ns),
+                ("sleep, ns", parts.sleep_ns),
+                ("queued, ns", parts.queued_ns),
+                ("handed over", turnaround.handed_over.into()),
+            ]
+            .map(annotation)
+            .into(),
+            ..Event::default()
+        };
+        self.event_at(from_ns, begin);
+        self.slice(to_ns, EventType::SliceEnd, track_uuid, None);
+        if let Some(task) = self.traced.tasks.get_mut(&told.tid) {
+            task.turnarounds = Some(track_uuid);
+            task.turned_ns = to_ns;
+        }
     }
 
     /// Whatever still waits, without its arrows, and the ends of what goes on.
@@ -166,13 +239,8 @@ impl Perfetto {
         let pid = self.pids.get(&process).copied();
         let name = told.comm.as_deref().unwrap_or_default().to_owned();
         // A number is given to many tasks in the course of time.
-        let path = |what: &str| {
-            vec![
-                component.id.clone(),
-                format!("{tid} {}", told.time_unix_ns),
-                what.to_owned(),
-            ]
-        };
+        let own = vec![component.id.clone(), format!("{tid} {}", told.time_unix_ns)];
+        let path = |what: &str| [&own[..], &[what.to_owned()]].concat();
         let thread = self.track(path("thread"), |uuid| Track {
             uuid,
             parent_uuid: Some(process),
@@ -195,6 +263,9 @@ impl Perfetto {
                 thread,
                 states,
                 state: None,
+                turnarounds: None,
+                turned_ns: 0,
+                path: own,
             },
         );
     }
@@ -238,19 +309,23 @@ impl Perfetto {
             .unwrap_or(told.time_unix_ns)
             .min(told.time_unix_ns);
         let mut flow_ids = Vec::new();
-        if connection.flow.transport != UNIX && bytes > 0 {
+        if let Some(way) = self.way(told.tid, connection).filter(|_| bytes > 0) {
             self.traced.flows += 1;
             flow_ids.push(self.traced.flows);
-            let stream = self.traced.streams.entry(End::of(connection)).or_default();
+            let stream = self.traced.streams.entry(way).or_default();
             // What was received before this call began is none of it: it was on the way before anyone looked.
             let stale = |packet: &Option<TracePacket>| {
                 packet
                     .as_ref()
                     .is_some_and(|p| p.timestamp.is_some_and(|at| at < began))
             };
-            while let Some((_, packet)) = stream.early.pop_front_if(|(_, packet)| stale(packet)) {
+            while let Some((end, packet)) = stream.early.pop_front_if(|(_, packet)| stale(packet)) {
                 self.packets.extend(packet);
-                stream.received = stream.sent;
+                let foreign = end.saturating_sub(stream.sent);
+                stream.received = stream.received.saturating_sub(foreign);
+                for (end, _) in &mut stream.early {
+                    *end = end.saturating_sub(foreign);
+                }
             }
             stream.flying.push_back((stream.sent, self.traced.flows));
             stream.sent += bytes;
@@ -285,6 +360,19 @@ impl Perfetto {
         self.event_at(told.time_unix_ns, end);
     }
 
+    /// Where what a task sends on a connection goes; `None` if the other end was never seen.
+    fn way(&mut self, tid: u32, connection: &Connection) -> Option<Way> {
+        let arrived = self.traced.arrived.remove(&tid);
+        if connection.flow.transport != UNIX {
+            return Some(Way::From(End::of(connection)));
+        }
+        if let Some(end) = arrived {
+            self.traced.opposite.insert(connection.number, end);
+        }
+        let end = self.traced.opposite.get(&connection.number);
+        end.copied().map(Way::To)
+    }
+
     fn receive(&mut self, told: &Told) {
         let Some(connection) = &told.connection else {
             return;
@@ -300,12 +388,12 @@ impl Perfetto {
             }),
             ..packet(Some(told.time_unix_ns))
         });
-        if connection.flow.transport == UNIX {
-            self.packets.extend(said);
-            return;
-        }
-        let sender = End::of(connection).opposite();
-        let stream = self.traced.streams.entry(sender).or_default();
+        let way = if connection.flow.transport == UNIX {
+            Way::To(connection.number)
+        } else {
+            Way::From(End::of(connection).opposite())
+        };
+        let stream = self.traced.streams.entry(way).or_default();
         stream.received += bytes;
         if stream.received <= stream.sent {
             let landed = stream.land(stream.received);

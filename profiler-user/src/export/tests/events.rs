@@ -7,6 +7,8 @@ use crate::event::{Connection, Event, Flow, Off, Task, What};
 use crate::export::events::{Named, Teller, Told, Who};
 use crate::export::perfetto::proto::TracePacket;
 use crate::export::tables::events;
+use crate::frame::PartsRaw;
+use crate::model::turnarounds::Turnaround;
 
 const OFFSET: i64 = 1_000_000;
 
@@ -270,4 +272,90 @@ fn a_tasks_states_follow_each_other_without_a_gap() {
             (400, "disk")
         ]
     );
+}
+
+/// As [`connection`], of a Unix socket.
+fn unix(number: u64) -> Event {
+    let mut event = connection(number);
+    if let What::Connection(connection) = &mut event.what {
+        connection.flow.transport = 3;
+        (connection.local_port, connection.remote_port) = (0, 0);
+    }
+    event
+}
+
+#[test]
+fn arrows_over_unix_sockets_lead_to_the_end_at_which_the_data_arrived() {
+    let arrival =
+        |time_ns, by: u64, connection| at(time_ns, by as u32 * 10, What::Arrival { connection });
+    let (arrows, _) = arrows(&[
+        unix(1),
+        unix(2),
+        // Before the other end is known there is no arrow.
+        send(110, 100, 1),
+        receive(120, 2, 100),
+        arrival(200, 1, 2),
+        // Whoever reads it may be done before the send call is.
+        receive(205, 2, 100),
+        send(210, 200, 1),
+        arrival(300, 2, 1),
+        send(310, 300, 2),
+        receive(320, 1, 100),
+        // From now on the ends are known.
+        send(410, 400, 1),
+        receive(420, 2, 100),
+    ]);
+    let expected = [(200, Some(205)), (300, Some(320)), (400, Some(420))];
+    assert_eq!(arrows, expected);
+}
+
+#[test]
+fn turnarounds_are_slices_of_their_thread_that_do_not_overlap() {
+    let mut perfetto = Perfetto::default();
+    let window = fold(&mut State::default(), &fixture::chain(1), &View::default());
+    let mut bytes: Vec<Piece> = perfetto.add(0, &window);
+    let turnaround = |from_ns: u64, to_ns: u64, queued_ns| Turnaround {
+        from_ns: from_ns + OFFSET as u64,
+        to_ns: to_ns + OFFSET as u64,
+        parts: PartsRaw {
+            on_cpu_ns: to_ns - from_ns - queued_ns,
+            queued_ns,
+            ..PartsRaw::default()
+        },
+        handed_over: queued_ns > 0,
+    };
+    let turnarounds = [turnaround(100, 400, 0), turnaround(300, 900, 150)];
+    let told = told(&[send(500, 400, 2), send(1000, 900, 2)]);
+    for (told, turnaround) in told[told.len() - 2..].iter().zip(&turnarounds) {
+        bytes.extend(perfetto.event(told));
+        perfetto.turnaround(told, turnaround);
+    }
+    bytes.extend(perfetto.finish());
+    let trace = Trace::decode(files([bytes])[""].as_slice()).unwrap();
+    let track = trace.packet.iter().find_map(|packet| {
+        let track = packet.track_descriptor.as_ref()?;
+        (track.name.as_deref() == Some("turnaround")).then_some(track)
+    });
+    let moments = trace.packet.iter().filter_map(|packet| {
+        Some((
+            packet.timestamp? - OFFSET as u64,
+            packet.track_event.as_ref()?,
+        ))
+    });
+    let own = moments.filter(|(_, event)| event.track_uuid == track.unwrap().uuid);
+    let told: Vec<(u64, Option<&str>, Vec<u64>)> = own
+        .map(|(at, event)| {
+            let values = event.annotations.iter().map(|a| a.uint_value.unwrap());
+            (at, event.name.as_deref(), values.collect())
+        })
+        .collect();
+    let name = Some("turnaround → load");
+    let expected = [
+        (100, name, vec![300, 0, 0, 0, 0, 0]),
+        (400, None, vec![]),
+        // It was handed over, and waited while the thread was still busy.
+        (400, name, vec![450, 0, 0, 0, 150, 1]),
+        (900, None, vec![]),
+    ];
+    assert_eq!(told, expected);
 }
