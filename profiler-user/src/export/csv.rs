@@ -106,7 +106,11 @@ fn header(writer: &mut Writer, table: &Table) -> Result<(), Error> {
 
 fn write(writer: &mut Writer, table: &Table, row: Row<'_>) -> Result<(), Error> {
     for column in &table.columns {
-        writer.write_field(text(&column.value(row)).as_bytes())?;
+        match column.value(row) {
+            // Most cells are numbers: none of them is worth an allocation.
+            Value::Count(n) => writer.write_field(itoa::Buffer::new().format(n))?,
+            value => writer.write_field(text(&value).as_bytes())?,
+        }
     }
     Ok(writer.write_record(None::<&[u8]>)?)
 }

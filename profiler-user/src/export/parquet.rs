@@ -211,7 +211,33 @@ enum Cells {
     Whole(Vec<i64>),
     Real(Vec<f64>),
     Flag(Vec<bool>),
-    Text(Vec<ByteArray>),
+    Text(Vec<ByteArray>, Recent),
+}
+
+/// Texts that came last. A column holds the same few again and again, and a copy of one of these shares its bytes.
+#[derive(Default)]
+struct Recent {
+    texts: Vec<ByteArray>,
+    next: usize,
+}
+
+impl Recent {
+    const TEXTS: usize = 8;
+
+    fn bytes(&mut self, text: &str) -> ByteArray {
+        let same = |known: &&ByteArray| known.data() == text.as_bytes();
+        if let Some(known) = self.texts.iter().find(same) {
+            return known.clone();
+        }
+        let new = ByteArray::from(text);
+        if self.texts.len() < Self::TEXTS {
+            self.texts.push(new.clone());
+        } else {
+            self.texts[self.next] = new.clone();
+            self.next = (self.next + 1) % Self::TEXTS;
+        }
+        new
+    }
 }
 
 /// The cells of one column that are not written yet, in Parquet's terms.
@@ -232,7 +258,7 @@ impl Buffer {
                 Kind::Count | Kind::Counts => Cells::Whole(Vec::new()),
                 Kind::Real => Cells::Real(Vec::new()),
                 Kind::Flag => Cells::Flag(Vec::new()),
-                Kind::Text => Cells::Text(Vec::new()),
+                Kind::Text => Cells::Text(Vec::new(), Recent::default()),
             },
             defined: (column.nullable || list).then(Vec::new),
             most: i16::from(column.nullable) + i16::from(list),
@@ -259,8 +285,8 @@ impl Buffer {
                 cells.push(yes);
                 self.most
             }
-            (Cells::Text(cells), Value::Text(text)) => {
-                cells.push(ByteArray::from(text));
+            (Cells::Text(cells, recent), Value::Text(text)) => {
+                cells.push(recent.bytes(text));
                 self.most
             }
             // A getter of the wrong kind, which a test excludes.
@@ -299,7 +325,7 @@ impl Buffer {
             Cells::Whole(cells) => put::<Int64Type>(writer, cells, defined, repeated),
             Cells::Real(cells) => put::<DoubleType>(writer, cells, defined, repeated),
             Cells::Flag(cells) => put::<BoolType>(writer, cells, defined, repeated),
-            Cells::Text(cells) => put::<ByteArrayType>(writer, cells, defined, repeated),
+            Cells::Text(cells, _) => put::<ByteArrayType>(writer, cells, defined, repeated),
         }?;
         self.defined.iter_mut().for_each(Vec::clear);
         self.repeated.iter_mut().for_each(Vec::clear);
