@@ -1,7 +1,7 @@
 //! Single turnarounds, as events tell them.
 //!
-//! In: single events in the order of time. Out: the same, each send with the turnaround that it ended. Must not know: where
-//! events come from, how turnarounds are shown.
+//! In: single events in the order of time. Out: the same, each send with the turnaround that it ended. Must not know:
+//! where events come from, how turnarounds are shown.
 
 use super::{
     books::{Booked, Books},

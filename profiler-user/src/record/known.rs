@@ -1,7 +1,7 @@
 //! What events have told of tasks and connections, for whoever does not get those events.
 //!
-//! In: events in the order in which they are recorded. Out: at any time, the events that tell what is still there, as they
-//! would be told if recording began then. Must not know: files, what is done with them.
+//! In: events in the order in which they are recorded. Out: at any time, the events that tell what is still there, as
+//! they would be told if recording began then. Must not know: files, what is done with them.
 
 use std::collections::HashMap;
 

@@ -22,7 +22,8 @@ impl Recording {
             .any(|entry| entry.kind == Kind::EVENTS.0)
     }
 
-    /// All single events in the order of time, and before them what they need and no part that is there tells; read as they are asked for.
+    /// All single events in the order of time, read as they are asked for; before them come tasks and connections that
+    /// only an earlier part told, if that is not there.
     pub fn events(&self) -> Events<'_> {
         self.events_between(0, u64::MAX)
     }

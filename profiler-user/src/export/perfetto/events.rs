@@ -3,7 +3,8 @@
 //! In: told events in the order of time. Out: packets. Must not know: windows.
 //!
 //! Arrows need both ends of a connection on this host. Addresses tell which belong together; Unix sockets have none, but
-//! what is sent over one arrives at the other end within the send call. A UDP socket that is not connected names no other end.
+//! what is sent over one arrives at the other end within the send call. A UDP socket that is not connected names no other
+//! end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
