@@ -1,5 +1,9 @@
 //! Windows of another length hold together what the recorded ones hold together: every count, and every sum of times.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::{
     collections::BTreeMap,
