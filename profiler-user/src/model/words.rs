@@ -83,7 +83,7 @@ pub const LOSSES: [Loss; 10] = [
         class: "skipped",
         counts: true,
         meaning: "kernel events not seen: the kernel skips a program that is at work on the same CPU already",
-        mend: "measure on a kernel that does not interrupt programs on tracepoints (before 7.0)",
+        mend: "measure on a kernel that does not preempt programs on tracepoints, such as 6.18",
     },
 ];
 

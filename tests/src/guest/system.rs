@@ -29,11 +29,12 @@ const MOUNTS: [(&str, &str); 6] = [
 /// Kernel messages from this level up are complaints; less is less (`KERN_WARNING`).
 const WARNING: u64 = 4;
 /// What a kernel complains of when the machine is slow: it is emulated, and its host has other things to do.
-const SLOWNESS: [&str; 4] = [
+const SLOWNESS: [&str; 5] = [
     "clocksource: ",
     "hrtimer: interrupt took",
     "perf: interrupt took too long",
     "sched_clock: Marking unstable",
+    "TSC found unstable after boot",
 ];
 
 /// Mounts what programs expect, and brings loopback up.

@@ -184,8 +184,10 @@ pub fn standing(host: &Host) -> anyhow::Result<Value> {
     Ok(json!({ "transports": transports.len() }))
 }
 
+/// Messages of each transport in the test of standing connections.
+const MESSAGES: u64 = 503;
+
 fn stood(host: &Host, transport: &str) -> anyhow::Result<()> {
-    const MESSAGES: u64 = 503;
     let mut command = Command::new(workload()?);
     command
         .args([
@@ -213,6 +215,12 @@ fn stood(host: &Host, transport: &str) -> anyhow::Result<()> {
     let Measured {
         snapshot, answer, ..
     } = host.stat(&[], &mut command)?;
+    stood_exactly(&snapshot, &answer, transport)
+        .with_context(|| format!("lost {:?}", snapshot.lost_counts()))
+}
+
+/// Holds what was counted of connections that stood before the attach to what the workload counted.
+fn stood_exactly(snapshot: &Snapshot, answer: &Value, transport: &str) -> anyhow::Result<()> {
     let edges = snapshot.edges("st-client", "st-server");
     let seen = || snapshot.0["edges"].to_string();
     let sum = |path: &str| {
@@ -319,8 +327,9 @@ pub fn loss_is_counted(host: &Host) -> anyhow::Result<Value> {
         let seen = seen(&snapshot)?;
         ensure!(
             seen + lost == happened && lost > 0,
-            "{transport}: {seen} seen, {lost} lost, {happened} happened: {}",
-            snapshot.0["edges"]
+            "{transport}: {seen} seen, {lost} lost, {happened} happened: {}, lost in all {:?}",
+            snapshot.0["edges"],
+            snapshot.lost_counts()
         );
         figures.push(
             json!({ "transport": transport, "seen": seen, "lost": lost, "happened": happened }),

@@ -152,6 +152,9 @@ fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command
         .arg("-initrd")
         .arg(image)
         .arg("-append")
-        .arg(format!("console={console} panic=-1 quiet loglevel=1{only}"));
+        .arg(format!(
+            "console={console} panic=-1 quiet loglevel=1 {}{only}",
+            kernel.parameters
+        ));
     command
 }
