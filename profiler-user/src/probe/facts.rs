@@ -69,7 +69,9 @@ impl Facts {
             tracepoints,
             functions,
             // What puts a trampoline into a function's first bytes; without it fentry programs cannot be attached.
-            hooks_functions: btf.has_func("register_ftrace_direct"),
+            // Older kernels describe no functions of ftrace itself, but its records.
+            hooks_functions: btf.has_func("register_ftrace_direct")
+                || btf.field("ftrace_direct_func.addr").is_ok(),
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             finds_task_state: btf.has_func("bpf_task_storage_get_recur"),

@@ -6,6 +6,7 @@
 use std::{
     any::Any,
     io::{self, Read},
+    path::Path,
 };
 
 use aya::{
@@ -19,7 +20,10 @@ use super::{
     facts::Facts,
     plan::{Hook, Planned},
 };
-use crate::frame::{ProbeState, ProbeStatus};
+use crate::{
+    frame::{ProbeState, ProbeStatus},
+    sys::host::KernelVersion,
+};
 
 /// Why nothing could be loaded at all.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,12 @@ pub enum LoadError {
         "cannot read the kernel's BTF: {0}; it needs a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     Btf(#[from] aya::BtfError),
+    /// The kernel cannot keep state with tasks and sockets.
+    #[error(
+        "Linux {0} keeps no state with tasks and sockets for programs; Courtside needs {needed} or later",
+        needed = KEEPS_STATE
+    )]
+    TooOld(KernelVersion),
     /// The kernel refused the maps.
     #[error("cannot create the kernel maps: {}", chain(.0))]
     Maps(#[source] Box<aya::EbpfError>),
@@ -50,6 +60,12 @@ pub enum LoadError {
 /// Threads that can have state at once, where the kernel does not keep it with them: as many as there can be by default
 /// on a host of up to 32 CPUs. It is allocated when the programs are loaded, some 25 MB.
 const TASKS_MAX: u32 = 32_768;
+
+/// The first kernel with storage for tasks, and for sockets in programs on tracepoints.
+const KEEPS_STATE: KernelVersion = KernelVersion {
+    major: 5,
+    minor: 11,
+};
 
 /// Where hardware counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +113,11 @@ pub fn load(
 ) -> Result<Loaded, LoadError> {
     if !facts.has_object {
         return Err(LoadError::NoObject);
+    }
+    if let Some(version) = KernelVersion::read(Path::new("/"))
+        && version < KEEPS_STATE
+    {
+        return Err(LoadError::TooOld(version));
     }
     let btf = Btf::from_sys_fs()?;
     let pmu_turnaround = u32::from(pmu == PmuUse::SwitchesAndTurnarounds);

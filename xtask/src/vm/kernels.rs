@@ -70,6 +70,13 @@ pub const KERNELS: &[Kernel] = &[
         parameters: SLAB_WITHOUT_CX16,
         usual: true,
     },
+    Kernel {
+        name: "5.10",
+        suite: "bullseye",
+        arch: Arch::X86_64,
+        parameters: "",
+        usual: true,
+    },
 ];
 
 /// Where everything for machines lies.

@@ -42,6 +42,15 @@ impl Entry {
     }
 }
 
+/// Whether a test holds on a kernel, and why not.
+#[derive(Debug)]
+pub enum Holds {
+    Yes,
+    /// Mostly, or mostly not: it fails by chance.
+    ByChance(String),
+    No(String),
+}
+
 /// A verdict over one kernel.
 #[derive(Debug, Default)]
 pub struct Judged {
@@ -49,6 +58,8 @@ pub struct Judged {
     pub lines: Vec<String>,
     /// Names of what failed.
     pub failed: Vec<String>,
+    /// Each test, and whether it holds.
+    pub holds: Vec<(String, Holds)>,
 }
 
 impl Ledger {
@@ -70,7 +81,15 @@ impl Ledger {
                 .iter()
                 .find(|entry| entry.kernel == kernel && entry.test == test);
             let error = result["error"].as_str().unwrap_or_default();
-            match (result["ok"] == true, entry) {
+            let ok = result["ok"] == true;
+            let holds = match entry {
+                Some(entry) if entry.by_chance.is_some() => Holds::ByChance(entry.reason.clone()),
+                Some(entry) => Holds::No(entry.reason.clone()),
+                None if ok => Holds::Yes,
+                None => Holds::No("not known yet".to_owned()),
+            };
+            judged.holds.push((test.to_owned(), holds));
+            match (ok, entry) {
                 (true, Some(entry)) if entry.by_chance.is_some() => judged.lines.push(format!(
                     "ok      {test}, this time; not always: {}",
                     entry.reason

@@ -1,20 +1,24 @@
 //! `cargo xtask vm`: real kernels in emulated machines, and whether Courtside is right on each of them.
 //!
-//! In: the workspace, Debian's kernel packages, QEMU. Out: a verdict for each test on each kernel.
+//! In: the workspace, Debian's kernel packages, QEMU. Out: a verdict for each test on each kernel, and docs/kernels.md
+//! when all was run and nothing failed.
 //! Must not know: what a test does (that is `tests/src/guest`).
 
+use std::fs;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{packages, sh};
 use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
+use matrix::Column;
 
 mod image;
 mod kernels;
 mod ledger;
 mod machine;
+mod matrix;
 
 const PACKAGES: [&str; 1] = ["qemu-system-x86"];
 
@@ -25,6 +29,8 @@ pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
     let ledger = Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?;
     let mut failed = Vec::new();
     let mut lines = Vec::new();
+    let mut columns = Vec::new();
+    let everything = wanted.is_empty() && only.is_none();
     for kernel in kernels {
         let start = Instant::now();
         let image = image::build(kernel.arch)?;
@@ -40,10 +46,24 @@ pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
         if !judged.failed.is_empty() {
             failed.push(format!("{}: {}", kernel.name, judged.failed.join(", ")));
         }
+        columns.push(Column {
+            name: kernel.name,
+            release,
+            told,
+            holds: judged.holds,
+        });
     }
     eprintln!("\nxtask vm:\n{}", lines.join("\n"));
     if !failed.is_empty() {
         bail!("failed: {}", failed.join("; "));
+    }
+    if everything {
+        fs::write(
+            sh::root().join("docs/kernels.md"),
+            matrix::page(&mut columns),
+        )
+        .context("cannot write docs/kernels.md")?;
+        eprintln!("xtask: written to docs/kernels.md");
     }
     Ok(())
 }

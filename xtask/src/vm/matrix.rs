@@ -1,0 +1,207 @@
+//! The page docs/kernels.md: what is attached to what on which kernel, and what holds there.
+//!
+//! In: what each machine said, and the verdict over it. Out: Markdown. Must not know: machines, what a test does.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::ledger::Holds;
+use super::machine::Told;
+
+/// One kernel that was booted.
+pub struct Column {
+    /// As in `kernels.rs`.
+    pub name: &'static str,
+    /// The whole release.
+    pub release: String,
+    /// What it said.
+    pub told: Told,
+    /// Each test, and whether it holds.
+    pub holds: Vec<(String, Holds)>,
+}
+
+/// The page.
+pub fn page(columns: &mut [Column]) -> String {
+    columns.sort_by_key(|column| version(column.name));
+    let mut page = String::from(
+        "# Kernels\n\nWritten by `cargo xtask vm` from what emulated machines said. `courtside check` tells the same of the\n\
+         kernel it runs on.\n\n| kernel | release |\n|---|---|\n",
+    );
+    for column in columns.iter() {
+        line(&mut page, [column.name, &column.release]);
+    }
+    page.push_str("\n## What is attached to what\n\n");
+    let mut notes = Notes::default();
+    head(&mut page, "what it serves", columns);
+    for serves in rows(columns, |column| {
+        probes(column)
+            .map(|probe| text(probe, "serves").to_owned())
+            .collect()
+    }) {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| cell(column, &serves, &mut notes))
+            .collect();
+        let cells = cells.iter().map(String::as_str);
+        line(&mut page, [serves.as_str()].into_iter().chain(cells));
+    }
+    notes.write(&mut page);
+    page.push_str("\n## What holds\n\n");
+    let mut notes = Notes::default();
+    head(&mut page, "test", columns);
+    for test in rows(columns, |column| {
+        column.holds.iter().map(|(test, _)| test.clone()).collect()
+    }) {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let found = column.holds.iter().find(|(name, _)| *name == test);
+                match found.map(|(_, holds)| holds) {
+                    None => "not run".to_owned(),
+                    Some(Holds::Yes) => "holds".to_owned(),
+                    Some(Holds::ByChance(why)) => format!("not always{}", notes.number(why)),
+                    Some(Holds::No(why)) => format!("no{}", notes.number(why)),
+                }
+            })
+            .collect();
+        let cells = cells.iter().map(String::as_str);
+        line(&mut page, [test.as_str()].into_iter().chain(cells));
+    }
+    notes.write(&mut page);
+    page
+}
+
+/// Hooks by which something is served on a kernel.
+fn cell(column: &Column, serves: &str, notes: &mut Notes) -> String {
+    let hooks: Vec<String> = probes(column)
+        .filter(|probe| text(probe, "serves") == serves)
+        .map(|probe| {
+            let hook = format!("`{}`", text(probe, "hook"));
+            let (state, reason) = (text(probe, "state"), text(probe, "reason"));
+            match state {
+                "ok" => hook,
+                _ => format!("{hook}, {state}{}", notes.number(reason)),
+            }
+        })
+        .collect();
+    if hooks.is_empty() {
+        "-".to_owned()
+    } else {
+        hooks.join("<br>")
+    }
+}
+
+/// Reasons, each told once.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    /// The mark of a reason; nothing for none.
+    fn number(&mut self, reason: &str) -> String {
+        if reason.is_empty() {
+            return String::new();
+        }
+        let known = self.0.iter().position(|note| note == reason);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(reason.to_owned());
+            self.0.len() - 1
+        });
+        format!(" ({})", at + 1)
+    }
+
+    fn write(&self, page: &mut String) {
+        for (at, note) in self.0.iter().enumerate() {
+            let before = if at == 0 { "\n" } else { "" };
+            let _ = writeln!(page, "{before}{}. {note}", at + 1);
+        }
+    }
+}
+
+fn head(page: &mut String, first: &str, columns: &[Column]) {
+    let names = columns.iter().map(|column| column.name);
+    line(page, [first].into_iter().chain(names));
+    line(page, std::iter::repeat_n("---", columns.len() + 1));
+}
+
+fn line<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
+    let cells: Vec<&str> = cells.into_iter().collect();
+    let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+/// The rows of all columns, each once, in the order of the first column that has it.
+fn rows(columns: &[Column], of: impl Fn(&Column) -> Vec<String>) -> Vec<String> {
+    let mut rows: Vec<String> = Vec::new();
+    for row in columns.iter().flat_map(of) {
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn probes(column: &Column) -> impl Iterator<Item = &Value> {
+    column
+        .told
+        .results
+        .iter()
+        .filter_map(|result| result["figures"]["probes"].as_array())
+        .flatten()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn version(name: &str) -> Vec<u32> {
+    name.split('.')
+        .filter_map(|part| part.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn column(name: &'static str, probe: &Value, holds: Holds) -> Column {
+        Column {
+            name,
+            release: format!("{name}.1"),
+            told: Told {
+                results: vec![json!({ "test": "check", "figures": { "probes": [probe] } })],
+                done: true,
+                failed: None,
+            },
+            holds: vec![("loss".to_owned(), holds)],
+        }
+    }
+
+    #[test]
+    fn every_kernel_has_a_column_and_every_reason_a_note() {
+        let tracepoint = json!({
+            "hook": "tp_btf:block_io_start", "serves": "disk", "state": "ok", "reason": "",
+        });
+        let stand_in = json!({
+            "hook": "tp_btf:block_rq_issue", "serves": "disk", "state": "degraded", "reason": "no start",
+        });
+        let page = page(&mut [
+            column(
+                "6.12",
+                &tracepoint,
+                Holds::ByChance("it is busy".to_owned()),
+            ),
+            column("6.1", &stand_in, Holds::Yes),
+        ]);
+        assert!(
+            page.contains(
+                "| disk | `tp_btf:block_rq_issue`, degraded (1) | `tp_btf:block_io_start` |"
+            ),
+            "{page}"
+        );
+        assert!(page.contains("\n1. no start\n"), "{page}");
+        assert!(page.contains("| loss | holds | not always (1) |"), "{page}");
+        assert!(page.contains("\n1. it is busy\n"), "{page}");
+    }
+}
