@@ -1,13 +1,13 @@
 //! Hooks on the kernel's functions, where it has no tracepoints for the same: arguments are typed, as a tracepoint's.
 //!
-//! In: functions of the protocols, at entry and exit. Out: calls of `net` and `tcp`. Must not know: what they mean.
+//! In: functions of the protocols, at entry and exit. Out: calls of `net`, `arrival` and `tcp`. Must not know: what they mean.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
 
-use crate::{field, net, tcp};
+use crate::{arrival, field, net, tcp};
 
 const IPPROTO_TCP: u16 = 6;
 const SOCK_SEQPACKET: u16 = 5;
@@ -142,5 +142,5 @@ fn fx_unix_dgram_recv(ctx: FExitContext) -> i32 {
 /// What the tracepoint `sk_data_ready` sits in, but for sockets that the kernel itself reads.
 #[fentry(function = "sock_def_readable")]
 fn fe_sock_readable(ctx: FEntryContext) -> i32 {
-    net::arrived(ctx.arg(0))
+    arrival::arrived(ctx.arg(0))
 }

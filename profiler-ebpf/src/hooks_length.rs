@@ -4,7 +4,7 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::net;
+use crate::{arrival, net};
 
 /// match-proto: sock_send_length(struct sock *sk, int ret, int flags)
 #[btf_tracepoint(function = "sock_send_length")]
@@ -21,5 +21,5 @@ fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 /// match-proto: sk_data_ready(const struct sock *sk)
 #[btf_tracepoint(function = "sk_data_ready")]
 fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
-    net::arrived(ctx.arg(0))
+    arrival::arrived(ctx.arg(0))
 }

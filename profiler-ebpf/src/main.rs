@@ -8,6 +8,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "atomic additions, see maps::add")]
 
+mod arrival;
 mod clock;
 mod disk;
 mod hooks_function;
