@@ -314,13 +314,18 @@ impl Perfetto {
             self.traced.flows += 1;
             flow_ids.push(self.traced.flows);
             let stream = self.traced.streams.entry(way).or_default();
-            // What was received before this call began is none of it: it was on the way before anyone looked.
-            let stale = |packet: &Option<TracePacket>| {
-                packet
-                    .as_ref()
-                    .is_some_and(|p| p.timestamp.is_some_and(|at| at < began))
+            // What was received before this call began is none of it: it was on the way before anyone looked. A Unix send
+            // shows only where it announces its data, and a fast reader may have it by then: on a connection that is no
+            // older than the recording, what is foreign is more than was sent.
+            let by_time = connection.flow.transport != UNIX || connection.midlife;
+            let is_stale = |(_, packet): &(u64, Option<TracePacket>), more: bool| {
+                let told = packet.as_ref().and_then(|packet| packet.timestamp);
+                told.is_some_and(|at| at < began) && (by_time || more)
             };
-            while let Some((end, packet)) = stream.early.pop_front_if(|(_, packet)| stale(packet)) {
+            while let Some((end, packet)) = {
+                let more = stream.received > stream.sent + bytes;
+                stream.early.pop_front_if(|early| is_stale(early, more))
+            } {
                 self.packets.extend(packet);
                 let foreign = end.saturating_sub(stream.sent);
                 stream.received = stream.received.saturating_sub(foreign);

@@ -310,6 +310,27 @@ fn arrows_over_unix_sockets_lead_to_the_end_at_which_the_data_arrived() {
 }
 
 #[test]
+fn a_reader_that_is_faster_than_the_announcement_has_its_arrow() {
+    let arrival =
+        |time_ns, by: u64, connection| at(time_ns, by as u32 * 10, What::Arrival { connection });
+    let (arrows, _) = arrows(&[
+        unix(1),
+        unix(2),
+        arrival(200, 1, 2),
+        send(210, 200, 1),
+        receive(220, 2, 100),
+        receive(299, 2, 100),
+        arrival(300, 1, 2),
+        send(310, 300, 1),
+        arrival(400, 1, 2),
+        send(410, 400, 1),
+        receive(420, 2, 100),
+    ]);
+    let expected = [(200, Some(220)), (300, Some(299)), (400, Some(420))];
+    assert_eq!(arrows, expected);
+}
+
+#[test]
 fn turnarounds_are_slices_of_their_thread_that_do_not_overlap() {
     let mut perfetto = Perfetto::default();
     let window = fold(&mut State::default(), &fixture::chain(1), &View::default());
