@@ -8,10 +8,13 @@
 //! It differs from them in its means: a send takes its place where it began, not where it was told; the history of a
 //! task's waits is kept whole, not as totals and the last few; nothing is shared between CPUs.
 
+mod task;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use self::task::{Handed, Task};
 pub use super::books::Counts;
-use super::books::{Booked, Books, add_parts};
+use super::books::{Booked, Books};
 use crate::{
     event::{Event, Flow, Off, Task as Told, What},
     frame::PartsRaw,
@@ -23,129 +26,6 @@ const INITIATOR: u8 = 1;
 const ACCEPTOR: u8 = 2;
 const SYN_SENT: u8 = 2;
 const CLOSED: u8 = 7;
-
-/// A wait: off the CPU, runnable again, on the CPU.
-#[derive(Clone, Copy, Debug)]
-struct Wait {
-    off_ns: u64,
-    wake_ns: u64,
-    on_ns: u64,
-    off: Off,
-}
-
-#[derive(Debug, Default)]
-struct Task {
-    tgid: u32,
-    born_ns: u64,
-    prompted: bool,
-    /// All waits since its last send.
-    waits: Vec<Wait>,
-    /// The wait that goes on.
-    waiting: Option<(u64, Off)>,
-    wake_ns: u64,
-    /// Waits that it asked for.
-    voluntary: u64,
-    /// When its last send began.
-    sent_ns: u64,
-    /// The first message since then: its arrival, and when it was read.
-    prompt: Option<(u64, u64)>,
-    /// The last message since then: its arrival, and `voluntary` when it was read.
-    holds: Option<(u64, u64)>,
-    /// A message that a thread of the same process held when it woke this one: its arrival, and the wake-up.
-    handed: Option<Handed>,
-    /// What waits since the prompt that are not kept any more add up to.
-    folded: PartsRaw,
-    /// Connections with a request that it read and has not answered: one, and the last one besides.
-    open: Vec<u64>,
-    ended: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Handed {
-    arrived_ns: u64,
-    /// 0 if the task was not waiting.
-    wake_ns: u64,
-}
-
-impl Task {
-    /// How much of each wait lies in an interval; `read_ns` parts the sleep into queued and sleep.
-    fn parts(&self, from_ns: u64, to_ns: u64, read_ns: u64) -> PartsRaw {
-        let mut parts = Self::waited(&self.waits, from_ns, to_ns, read_ns);
-        add_parts(&mut parts, &self.folded);
-        let off = parts.run_queue_ns + parts.block_io_ns + parts.queued_ns + parts.sleep_ns;
-        parts.on_cpu_ns = (to_ns - from_ns).saturating_sub(off);
-        parts
-    }
-
-    fn waited(waits: &[Wait], from_ns: u64, to_ns: u64, read_ns: u64) -> PartsRaw {
-        let mut parts = PartsRaw::default();
-        let within =
-            |from: u64, to: u64, start: u64, end: u64| to.min(end).saturating_sub(from.max(start));
-        for wait in waits {
-            let runnable = within(wait.wake_ns, wait.on_ns, from_ns, to_ns);
-            let waited = within(wait.off_ns, wait.wake_ns, from_ns, to_ns);
-            parts.run_queue_ns += runnable;
-            if wait.off == Off::BlockIo {
-                parts.block_io_ns += waited;
-            } else {
-                let unread = within(wait.off_ns, wait.wake_ns, from_ns, to_ns.min(read_ns));
-                parts.queued_ns += unread;
-                parts.sleep_ns += waited - unread;
-            }
-        }
-        parts
-    }
-
-    /// When the turnaround that a message prompted began.
-    fn turnaround_start_ns(&self, arrived_ns: u64) -> u64 {
-        // What arrived before the task was born, nobody had till then.
-        arrived_ns.max(self.sent_ns).max(self.born_ns)
-    }
-
-    /// Keeps no more than so many waits. What the older ones mean to the turnaround that goes on is known already; only
-    /// of a hand-over that comes later it is not.
-    fn forget(&mut self, keep: usize) {
-        if self.waits.len() <= keep {
-            return;
-        }
-        let old = self.waits.len() - keep / 2;
-        if let Some((arrived_ns, read_ns)) = self.prompt {
-            let from_ns = self.turnaround_start_ns(arrived_ns);
-            let parts = Self::waited(&self.waits[..old], from_ns, u64::MAX, read_ns);
-            add_parts(&mut self.folded, &parts);
-        }
-        self.waits.drain(..old);
-    }
-
-    fn leaves(&mut self, time_ns: u64, off: Off) {
-        self.waiting = Some((time_ns, off));
-        if off != Off::RunQueue {
-            self.voluntary += 1;
-        }
-    }
-
-    fn opens(&mut self, connection: u64) {
-        if !self.open.contains(&connection) {
-            self.open.truncate(1);
-            self.open.push(connection);
-        }
-    }
-
-    fn comes(&mut self, on_ns: u64) {
-        let Some((off_ns, off)) = self.waiting.take() else {
-            return;
-        };
-        // A wake-up from before it left ended the wait at once.
-        let woken = off != Off::RunQueue && self.wake_ns >= off_ns;
-        let wake_ns = if woken { self.wake_ns } else { off_ns };
-        self.waits.push(Wait {
-            off_ns,
-            wake_ns: wake_ns.min(on_ns),
-            on_ns,
-            off,
-        });
-    }
-}
 
 #[derive(Debug, Default)]
 struct Connection {
