@@ -14,7 +14,7 @@ use crate::{
     collect::Sink,
     event::Event,
     frame::Frame,
-    record::{Recorder, Summary, WriteError, decode_events, encode_events},
+    record::{Recorder, Summary, WriteError, encode_events},
 };
 
 /// A recorder for several threads.
@@ -26,7 +26,13 @@ struct State {
     recorder: Option<Recorder>,
     /// Batches from before there was a recorder: events come from the first hook on, and only when everything is attached
     /// a file is begun.
-    early: Vec<Vec<u8>>,
+    early: Vec<Early>,
+}
+
+struct Early {
+    events: Vec<Event>,
+    unix_offset_ns: i64,
+    payload: Vec<u8>,
 }
 
 impl Shared {
@@ -35,11 +41,8 @@ impl Shared {
         let mut state = self.lock();
         let early = std::mem::take(&mut state.early);
         let recorder = state.recorder.insert(recorder);
-        for payload in &early {
-            // We have encoded it ourselves.
-            if let Ok(batch) = decode_events(payload) {
-                recorder.events(&batch.events, batch.unix_offset_ns, payload)?;
-            }
+        for batch in &early {
+            recorder.events(&batch.events, batch.unix_offset_ns, &batch.payload)?;
         }
         Ok(())
     }
@@ -88,7 +91,11 @@ impl Shared {
                     .events(events, offset, &payload)
                     .map_err(io::Error::other),
                 None => {
-                    state.early.push(payload);
+                    state.early.push(Early {
+                        events: events.to_vec(),
+                        unix_offset_ns: offset,
+                        payload,
+                    });
                     Ok(())
                 }
             }

@@ -295,7 +295,7 @@ fn off_bits(off: Off) -> u8 {
 }
 
 /// What is wrong with a batch.
-pub type Wrong = &'static str;
+pub(super) type Wrong = &'static str;
 
 const SHORT: Wrong = "a column of its events ends too early";
 const RANGE: Wrong = "a number of its events is too large";
@@ -355,7 +355,7 @@ impl<'a> Cursors<'a> {
 
 /// A batch as it was encoded.
 #[derive(Debug)]
-pub struct Batch {
+pub(super) struct Batch {
     /// In the order of time.
     pub events: Vec<Event>,
     /// What makes wall-clock time of the events' time.
@@ -363,10 +363,7 @@ pub struct Batch {
 }
 
 /// The events of a payload.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn decode(payload: &[u8]) -> Result<Batch, Wrong> {
+pub(super) fn decode(payload: &[u8]) -> Result<Batch, Wrong> {
     let mut head = Cursors([&[]; COLUMNS]);
     head.0[0] = payload;
     if head.number(Column::Kind)? != VERSION {

@@ -21,7 +21,7 @@ mod tests;
 mod write;
 
 pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
-pub use events::{Batch, MAX_EVENTS, decode as decode_events, encode as encode_events};
+pub use events::{MAX_EVENTS, encode as encode_events};
 pub use flight::{Bounds, MIN_SIZE_BYTES, Recorder};
 pub use format::{Header, Kind, MAX_PAYLOAD, VERSION, ViewWish};
 pub use keep::{KeepError, Ring, keep};
