@@ -1,6 +1,7 @@
 //! Hooks on the kernel's functions, where it has no tracepoints for the same: arguments are typed, as a tracepoint's.
 //!
-//! In: functions of the protocols, at entry and exit. Out: calls of `net`, `arrival` and `tcp`. Must not know: what they mean.
+//! In: functions of the protocols, at entry and exit. Out: calls of `net`, `arrival` and `tcp`. Must not know: what they
+//! mean.
 
 use aya_ebpf::{
     macros::{fentry, fexit},

@@ -145,15 +145,17 @@ fn every_form_holds_every_roundtrip_once() {
     assert!(page.contains(&client) && page.contains("20 000"));
 }
 
-/// A Python that has pyarrow and Perfetto's messages; `cargo xtask test` makes it.
-fn python() -> Option<PathBuf> {
+/// A Python that has pyarrow and Perfetto's messages.
+fn python() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let own = workspace.join("target/python/bin/python");
     let given = std::env::var_os("COURTSIDE_PYTHON").map(PathBuf::from);
-    let python = given.or_else(|| own.exists().then_some(own));
-    if python.is_none() {
-        eprintln!("not run: no target/python; cargo xtask test makes it");
-    }
+    let python = given.unwrap_or(own);
+    assert!(
+        python.exists(),
+        "{} is missing; run: cargo xtask test",
+        python.display()
+    );
     python
 }
 
@@ -192,7 +194,7 @@ fn in_recording(recording: &Path) -> Value {
 
 #[test]
 fn other_peoples_readers_find_every_event_every_turnaround_and_every_arrow() {
-    let Some(python) = python() else { return };
+    let python = python();
     let host = Host::take().unwrap();
     let tag = host.tag();
     let (client, server) = (format!("{tag}-client"), format!("{tag}-server"));
