@@ -305,7 +305,7 @@ impl Perfetto {
             return;
         };
         let bytes = told.bytes.unwrap_or(0);
-        let began = told
+        let mut began = told
             .since_unix_ns
             .unwrap_or(told.time_unix_ns)
             .min(told.time_unix_ns);
@@ -342,6 +342,11 @@ impl Perfetto {
                 stream.early.pop_front_if(|(end, _)| *end <= stream.sent)
             {
                 let landed = stream.land(end);
+                // What has been read was sent before, whenever it was announced.
+                if landed.last() == flow_ids.last() {
+                    let read = packet.as_ref().and_then(|packet| packet.timestamp);
+                    began = read.map_or(began, |at| began.min(at.saturating_sub(1)));
+                }
                 self.packets
                     .extend(packet.map(|packet| with_arrows(packet, landed)));
             }

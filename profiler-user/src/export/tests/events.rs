@@ -326,7 +326,7 @@ fn a_reader_that_is_faster_than_the_announcement_has_its_arrow() {
         send(410, 400, 1),
         receive(420, 2, 100),
     ]);
-    let expected = [(200, Some(220)), (300, Some(299)), (400, Some(420))];
+    let expected = [(200, Some(220)), (298, Some(299)), (400, Some(420))];
     assert_eq!(arrows, expected);
 }
 
