@@ -3,7 +3,9 @@
 //! In: the announcement that a socket is readable (`hooks_*.rs`). Out: arrival times and the other end in the socket's
 //! state; in the sender's state, where its running send made data readable. Must not know: turns, hooks.
 
-use courtside_wire::{IMAGE_KERNEL, ROLE_INITIATOR, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX};
+use courtside_wire::{
+    IMAGE_KERNEL, ROLE_ACCEPTOR, ROLE_INITIATOR, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+};
 
 use crate::{
     field, image,
@@ -111,15 +113,18 @@ fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64)
 }
 
 /// Whether the last datagram in the queue came from this host. An initiator that sent to a port it did not connect to
-/// learns the port from the datagram.
+/// learns the port from the datagram, or when its send is told: that may be later.
 #[inline(always)]
 fn came_over_loopback(sk: *const u8, socket: &mut SockState) -> bool {
     let last: u64 = probe(sk as u64, offset!(sock_receive_queue_last));
     if probe::<u32>(last, offset!(skb_iif)) != LOOPBACK {
         return false;
     }
-    if socket.port == 0 && socket.role == ROLE_INITIATOR {
-        socket.port = source_port(last);
+    if socket.port == 0 && socket.role != ROLE_ACCEPTOR {
+        socket.source_port = source_port(last);
+        if socket.role == ROLE_INITIATOR {
+            socket.port = socket.source_port;
+        }
     }
     true
 }

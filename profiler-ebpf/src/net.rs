@@ -156,6 +156,10 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
             socket.peer = peer::udp_remote(sk, socket);
             socket.peer_sure = u8::from(socket.peer != 0);
         }
+        if socket.port == 0 && socket.role == ROLE_INITIATOR {
+            // The kernel delivered late, and the answer was there before this send was told.
+            socket.port = socket.source_port;
+        }
         let known = socket.received_ns;
         socket.sent_after_ns = if task.ready_ns != 0 { start } else { known };
     }
@@ -187,6 +191,9 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
     };
     let orphan = socket.orphan_ns;
     socket.orphan_ns = 0;
+    if socket.awaiting != 0 && orphan > socket.sent_ns && orphan <= start {
+        missed_answer(socket, stats, orphan, epoch);
+    }
     if orphan > start {
         // Another thread has read the answer already: the send came first all the same.
         // SAFETY: a live map value.
@@ -239,6 +246,24 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
     turnaround::sent(task, stats, unanswered, start, epoch);
     turnaround::answered(task, sk as u64);
     0
+}
+
+/// The last send was answered while it was being booked, and neither saw the other.
+#[inline(never)]
+fn missed_answer(socket: &mut SockState, stats: *mut FlowStats, orphan: u64, epoch: u32) {
+    // SAFETY: a live map value.
+    unsafe {
+        if socket.orphan_turned == 0 {
+            add(&raw mut (*stats).messages_received, 1);
+        }
+        record(
+            &raw mut (*stats).answer_ns,
+            orphan.saturating_sub(socket.sent_ns),
+            epoch,
+        );
+    }
+    socket.awaiting = 0;
+    socket.direction = DIR_IN;
 }
 
 /// Books what waited for the other end to be known.

@@ -202,7 +202,9 @@ pub struct SockState {
     pub number: u64,
     /// The flow it was told with.
     pub told: FlowKey,
-    pub pad3: u32,
+    /// Where the last datagram over loopback came from, for an initiator that has no port to be known by (UDP).
+    pub source_port: u16,
+    pub pad3: u16,
 }
 
 impl SockState {
