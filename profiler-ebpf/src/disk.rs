@@ -13,7 +13,7 @@ use crate::{
     field, image,
     kernel::{current_task, now_ns},
     maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
-    net, ring,
+    net, ring, twice,
 };
 
 /// Lower eight bits of `cmd_flags` hold the operation.
@@ -52,10 +52,9 @@ fn started(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// match-proto: block_io_start(struct request *rq)
-#[btf_tracepoint(function = "block_io_start")]
-fn block_io_start(ctx: BtfTracePointContext) -> i32 {
-    started(&ctx)
+twice! {
+    /// match-proto: block_io_start(struct request *rq)
+    DISK_START: block_io_start, block_io_start_again on "block_io_start" = started
 }
 
 /// match-proto: block_rq_issue(struct request *rq)
@@ -64,9 +63,13 @@ fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     started(&ctx)
 }
 
-/// match-proto: block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)
-#[btf_tracepoint(function = "block_rq_complete")]
-fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: block_rq_complete(struct request *rq, blk_status_t error, unsigned int nr_bytes)
+    DISK_END: block_rq_complete, block_rq_complete_again on "block_rq_complete" = completed
+}
+
+#[inline(always)]
+fn completed(ctx: &BtfTracePointContext) -> i32 {
     let request: *const u8 = ctx.arg(0);
     let bytes = ctx.arg::<u64>(2) & 0xffff_ffff;
     let key = request as u64;

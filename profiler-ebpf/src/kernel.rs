@@ -31,6 +31,10 @@ pub static READS_OTHER_CPUS: u32 = 0;
 #[unsafe(no_mangle)]
 pub static FINDS_TASK_STATE: u32 = 0;
 
+/// 1 where a program on a tracepoint may be preempted (7.0).
+#[unsafe(no_mangle)]
+pub static PREEMPTS_PROGRAMS: u32 = 0;
+
 /// One offset as a constant.
 #[macro_export]
 macro_rules! offset {
@@ -88,6 +92,13 @@ pub fn can_read_other_cpus() -> bool {
 pub fn finds_task_state() -> bool {
     // SAFETY: a read of our own read-only global.
     unsafe { read_volatile(addr_of!(FINDS_TASK_STATE)) != 0 }
+}
+
+/// Whether a program on a tracepoint may be preempted.
+#[inline(always)]
+pub fn is_preempted() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(PREEMPTS_PROGRAMS)) != 0 }
 }
 
 /// Reads kernel memory that the verifier cannot type; zero when it faults.

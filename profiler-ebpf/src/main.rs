@@ -26,6 +26,7 @@ mod spare;
 mod state;
 mod tcp;
 mod turnaround;
+mod twice;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

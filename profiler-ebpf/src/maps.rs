@@ -166,8 +166,8 @@ pub fn lost(class: Lost) {
 #[inline(always)]
 pub fn lost_several(class: Lost, several: u64) {
     if let Some(count) = LOST.get_ptr_mut(class as u32) {
-        // SAFETY: a slot of this CPU.
-        unsafe { *count += several };
+        // This CPU's slot; but whoever adds may be interrupted or preempted by another who does.
+        add(count, several);
     }
 }
 

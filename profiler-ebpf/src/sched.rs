@@ -12,6 +12,7 @@ use crate::{
     maps::{PROCESSES, task_state},
     offset, pmu, ring, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
+    twice,
 };
 
 /// `TASK_UNINTERRUPTIBLE`
@@ -127,9 +128,13 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// match-proto: sched_process_fork(struct task_struct *parent, struct task_struct *child)
-#[btf_tracepoint(function = "sched_process_fork")]
-fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: sched_process_fork(struct task_struct *parent, struct task_struct *child)
+    FORK: sched_process_fork, sched_process_fork_again on "sched_process_fork" = forked
+}
+
+#[inline(always)]
+fn forked(ctx: &BtfTracePointContext) -> i32 {
     let parent: *const u8 = ctx.arg(0);
     let child: *const u8 = ctx.arg(1);
     let now = now_ns();
@@ -159,9 +164,13 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
-#[btf_tracepoint(function = "sched_process_exec")]
-fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+    EXEC: sched_process_exec, sched_process_exec_again on "sched_process_exec" = executed
+}
+
+#[inline(always)]
+fn executed(ctx: &BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
     let Some(state) = task_state(task) else {
         return 0;
@@ -179,7 +188,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     state.tgid = tgid;
     state.image = image::new_image(task, tgid, before);
     debug!(
-        &ctx,
+        ctx,
         "exec: process {} of image {} is image {} now", tgid, before, state.image
     );
     if ring::wanted() {
@@ -188,9 +197,13 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// match-proto: sched_process_exit(struct task_struct *p[, bool group_dead since 6.17])
-#[btf_tracepoint(function = "sched_process_exit")]
-fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: sched_process_exit(struct task_struct *p[, bool group_dead since 6.17])
+    EXIT: sched_process_exit, sched_process_exit_again on "sched_process_exit" = exited
+}
+
+#[inline(always)]
+fn exited(ctx: &BtfTracePointContext) -> i32 {
     let task: *const u8 = ctx.arg(0);
     let Some(state) = task_state(task) else {
         return 0;

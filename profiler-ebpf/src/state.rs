@@ -4,6 +4,8 @@
 
 use courtside_wire::FlowKey;
 
+use crate::twice::MARKS;
+
 /// Remembered waits of a task.
 pub const EPISODES: usize = 8;
 /// Remembered arrivals of a datagram socket.
@@ -69,6 +71,8 @@ pub struct TaskState {
     pub spare: u64,
     pub voluntary: u64,
     pub involuntary: u64,
+    /// What the first copies of programs have done and the second need not, see `twice.rs`.
+    pub marks: [u8; MARKS],
 
     /// Start of the last send.
     pub sent_ns: u64,

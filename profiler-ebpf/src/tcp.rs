@@ -3,9 +3,7 @@
 //! In: `tcp_sendmsg_locked`, `inet_sock_set_state`, `tcp_retransmit_skb`, and calls from `net`. Out: socket state,
 //! listeners, flows. Must not know: turns.
 
-use aya_ebpf::{
-    EbpfContext, helpers::generated, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{EbpfContext, helpers::generated, programs::BtfTracePointContext};
 use courtside_wire::{ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
 
 use crate::{
@@ -14,6 +12,7 @@ use crate::{
     maps::{LISTENERS, add, flow_of, known_socket_state, lost, socket_state, task_state},
     net, offset, peer, pmu, ring,
     state::{SockState, clear},
+    twice,
 };
 
 const IPPROTO_TCP: u32 = 6;
@@ -95,12 +94,12 @@ pub fn min_rtt_ns(sk: *const u8) -> u64 {
     }
 }
 
-/// match-proto: tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
-///
-/// Fires for each piece of a send.
-#[btf_tracepoint(function = "tcp_sendmsg_locked")]
-fn tcp_sendmsg_locked(ctx: BtfTracePointContext) -> i32 {
-    sending(ctx.arg(0))
+twice! {
+    /// match-proto: tcp_sendmsg_locked(const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+    ///
+    /// Fires for each piece of a send.
+    SEND_START: tcp_sendmsg_locked, tcp_sendmsg_locked_again on "tcp_sendmsg_locked" =
+        |ctx: &BtfTracePointContext| sending(ctx.arg(0))
 }
 
 /// A send call is running; when that is first told is its start.
@@ -120,9 +119,13 @@ pub fn sending(sk: *const u8) -> i32 {
     0
 }
 
-/// match-proto: inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
-#[btf_tracepoint(function = "inet_sock_set_state")]
-fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
+    SOCKET_STATE: inet_sock_set_state, inet_sock_set_state_again on "inet_sock_set_state" = state_set
+}
+
+#[inline(always)]
+fn state_set(ctx: &BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let before = ctx.arg::<u64>(1) as u32;
     let after = ctx.arg::<u64>(2) as u32;
@@ -202,9 +205,13 @@ fn listen_key(sk: *const u8) -> ListenKey {
     }
 }
 
-/// match-proto: tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb[, int err since 6.14])
-#[btf_tracepoint(function = "tcp_retransmit_skb")]
-fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+twice! {
+    /// match-proto: tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb[, int err since 6.14])
+    RETRANSMIT: tcp_retransmit_skb, tcp_retransmit_skb_again on "tcp_retransmit_skb" = retransmitted
+}
+
+#[inline(always)]
+fn retransmitted(ctx: &BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     if let Some(socket) = known_socket_state(sk)
         && socket.transport != 0

@@ -3,11 +3,12 @@
 //! In: descriptors of programs and maps. Out: runs, times, bytes. Must not know: what the programs do.
 
 use std::{
+    collections::HashMap,
     fs,
     os::fd::{AsFd, AsRawFd},
 };
 
-use crate::probe::load::Loaded;
+use crate::probe::{load::Loaded, plan::SPECS};
 
 /// The kernel's count of a program.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +29,13 @@ pub(super) fn runs(fd: i32) -> Runs {
         run_time_ns: field(&text, "run_time_ns:"),
         skipped: field(&text, "recursion_misses:"),
     }
+}
+
+/// Runs that were skipped, but for those of second copies: those have nothing to do unless the first was skipped.
+pub(super) fn skipped(programs: &HashMap<String, Runs>) -> u64 {
+    let is_copy = |name: &str| SPECS.iter().any(|spec| spec.again == Some(name));
+    let firsts = programs.iter().filter(|(name, _)| !is_copy(name));
+    firsts.map(|(_, runs)| runs.skipped).sum()
 }
 
 /// Kernel memory of all maps, from their descriptors' `fdinfo`.

@@ -321,7 +321,7 @@ impl Session {
         self.account(&mut frame, &mut totals);
         totals.lost = decode::lost(ebpf)?;
         totals.lost[Lost::Skipped as usize] =
-            totals.programs.values().map(|runs| runs.skipped).sum();
+            cost::skipped(&totals.programs).saturating_sub(totals.lost[Lost::Skipped as usize]);
         for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
             frame
                 .lost

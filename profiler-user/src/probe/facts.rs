@@ -6,7 +6,13 @@ use std::{collections::BTreeMap, path::Path};
 
 use courtside_wire::Offsets;
 
-use crate::sys::btf::{Btf, BtfError, resolve_offsets};
+use crate::sys::{
+    btf::{Btf, BtfError, resolve_offsets},
+    host::KernelVersion,
+};
+
+/// The first kernel that preempts programs on tracepoints.
+const PREEMPTS_PROGRAMS: KernelVersion = KernelVersion { major: 7, minor: 0 };
 
 /// Facts about the running kernel.
 #[derive(Clone, Debug)]
@@ -27,6 +33,8 @@ pub struct Facts {
     pub reads_other_cpus: bool,
     /// A task's state is found wherever there is any; before 6.2 not while this CPU is at work on another's.
     pub finds_task_state: bool,
+    /// A program on a tracepoint may be preempted (7.0), and is skipped meanwhile.
+    pub preempts_programs: bool,
     /// Whether this build carries the programs.
     pub has_object: bool,
 }
@@ -75,6 +83,9 @@ impl Facts {
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             finds_task_state: btf.has_func("bpf_task_storage_get_recur"),
+            // Nothing in its BTF tells: tracepoints are guarded by SRCU there instead of by disabling preemption.
+            preempts_programs: KernelVersion::read(root)
+                .is_some_and(|version| version >= PREEMPTS_PROGRAMS),
             has_object: !super::OBJECT.is_empty(),
         })
     }

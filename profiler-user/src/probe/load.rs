@@ -131,6 +131,7 @@ pub fn load(
     );
     let reads_other_cpus = u32::from(facts.reads_other_cpus);
     let finds_task_state = u32::from(facts.finds_task_state);
+    let preempts_programs = u32::from(facts.preempts_programs);
     // The programs speak only when somebody listens.
     let log_level = log::max_level() as u8;
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
@@ -156,6 +157,7 @@ pub fn load(
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .override_global("FINDS_TASK_STATE", &finds_task_state, true)
+        .override_global("PREEMPTS_PROGRAMS", &preempts_programs, true)
         .load(super::OBJECT)
         .map_err(|error| LoadError::Maps(Box::new(error)))?;
     let statuses = planned

@@ -113,7 +113,26 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
         // Where none of the stand-ins can be attached, what is missing is the better program.
         Some(stands_in) => works(stands_in.of, &all),
     });
+    if facts.preempts_programs {
+        let again: Vec<_> = planned.iter().filter_map(again).collect();
+        planned.extend(again);
+    }
     planned
+}
+
+/// The second copy of a program that can be attached, if it has one. It has to be attached after the first.
+fn again(first: &Planned) -> Option<Planned> {
+    let spec = SPECS.iter().find(|spec| spec.program == first.program)?;
+    first.verdict.as_ref().ok()?;
+    Some(Planned {
+        program: spec.again?,
+        stands_in: Some(StandIn {
+            of: spec.program,
+            why: "this kernel skips a program while it is preempted".to_owned(),
+            less: "",
+        }),
+        ..first.clone()
+    })
 }
 
 fn verdict(spec: &Spec, facts: &Facts) -> Result<(), String> {
@@ -180,8 +199,21 @@ mod tests {
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
             finds_task_state: true,
+            preempts_programs: false,
             has_object: true,
         }
+    }
+
+    #[test]
+    fn where_programs_are_preempted_a_second_copy_comes_after_the_first() {
+        let mut facts = facts();
+        let without = plan(&facts);
+        facts.preempts_programs = true;
+        let with = plan(&facts);
+        assert_eq!(with[..without.len()], without);
+        let copies: Vec<_> = with[without.len()..].iter().map(|it| it.program).collect();
+        assert_eq!(copies.len(), 11);
+        assert!(copies.iter().all(|program| program.ends_with("_again")));
     }
 
     #[test]

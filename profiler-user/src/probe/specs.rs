@@ -23,6 +23,8 @@ pub struct Spec {
     pub less: &'static str,
     /// Kernels that lack its function have no need of it.
     pub optional: bool,
+    /// A second copy, for kernels that preempt programs there.
+    pub again: Option<&'static str>,
 }
 
 impl Spec {
@@ -42,6 +44,7 @@ impl Spec {
             instead_of: None,
             less: "",
             optional: false,
+            again: None,
         }
     }
 
@@ -49,6 +52,13 @@ impl Spec {
         Self {
             instead_of: Some(better),
             less,
+            ..self
+        }
+    }
+
+    const fn twice(self, again: &'static str) -> Self {
+        Self {
+            again: Some(again),
             ..self
         }
     }
@@ -149,28 +159,32 @@ pub const SPECS: &[Spec] = &[
         2,
         TASK,
         "names of short-lived processes",
-    ),
+    )
+    .twice("sched_process_fork_again"),
     Spec::new(
         "sched_process_exec",
         Hook::BtfTracepoint("sched_process_exec"),
         1,
         TASK,
         "names of new programs",
-    ),
+    )
+    .twice("sched_process_exec_again"),
     Spec::new(
         "sched_process_exit",
         Hook::BtfTracepoint("sched_process_exit"),
         1,
         TASK,
         "forgetting processes that ended",
-    ),
+    )
+    .twice("sched_process_exit_again"),
     Spec::new(
         "sock_send_length",
         Hook::BtfTracepoint("sock_send_length"),
         2,
         SOCKET,
         SENDS,
-    ),
+    )
+    .twice("sock_send_length_again"),
     sends("fx_inet_sendmsg", "inet_sendmsg"),
     sends("fx_inet6_sendmsg", "inet6_sendmsg"),
     sends("fx_unix_stream_send", "unix_stream_sendmsg"),
@@ -200,7 +214,8 @@ pub const SPECS: &[Spec] = &[
         3,
         SOCKET,
         RECEIVES,
-    ),
+    )
+    .twice("sock_recv_length_again"),
     receives("fx_inet_recvmsg", "inet_recvmsg"),
     receives("fx_inet6_recvmsg", "inet6_recvmsg"),
     receives("fx_unix_stream_recv", "unix_stream_recvmsg"),
@@ -212,7 +227,8 @@ pub const SPECS: &[Spec] = &[
         1,
         SOCKET,
         ARRIVALS,
-    ),
+    )
+    .twice("sk_data_ready_again"),
     Spec::new(
         "fe_sock_readable",
         Hook::Entry("sock_def_readable"),
@@ -227,7 +243,8 @@ pub const SPECS: &[Spec] = &[
         1,
         &[],
         SEND_START,
-    ),
+    )
+    .twice("tcp_sendmsg_locked_again"),
     Spec::new(
         "fe_tcp_sendmsg",
         Hook::Entry("tcp_sendmsg_locked"),
@@ -251,21 +268,24 @@ pub const SPECS: &[Spec] = &[
         3,
         &["sock_protocol", "sock_net", "net_inum", "sock_num"],
         "who connected and who accepted",
-    ),
+    )
+    .twice("inet_sock_set_state_again"),
     Spec::new(
         "tcp_retransmit_skb",
         Hook::BtfTracepoint("tcp_retransmit_skb"),
         1,
         &[],
         "retransmits",
-    ),
+    )
+    .twice("tcp_retransmit_skb_again"),
     Spec::new(
         "block_io_start",
         Hook::BtfTracepoint("block_io_start"),
         1,
         REQUEST,
         "which process caused block I/O",
-    ),
+    )
+    .twice("block_io_start_again"),
     Spec::new(
         "block_rq_issue",
         Hook::BtfTracepoint("block_rq_issue"),
@@ -283,7 +303,8 @@ pub const SPECS: &[Spec] = &[
         3,
         REQUEST,
         "bytes and latency of block I/O",
-    ),
+    )
+    .twice("block_rq_complete_again"),
     Spec::new(
         "iter_tasks",
         Hook::Iterator("task"),
