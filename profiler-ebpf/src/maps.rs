@@ -162,6 +162,13 @@ pub fn lost(class: Lost) {
     lost_several(class, 1);
 }
 
+/// Takes back one loss that the kernel counts: it was made up for.
+#[inline(always)]
+pub fn made_up(class: Lost) {
+    // One less, wrapping; user space adds the kernel's count.
+    lost_several(class, u64::MAX);
+}
+
 /// Counts several losses of one class.
 #[inline(always)]
 pub fn lost_several(class: Lost, several: u64) {

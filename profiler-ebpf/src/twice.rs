@@ -14,7 +14,7 @@ use courtside_wire::Lost;
 use crate::{
     field,
     kernel::{current_task, is_preempted},
-    maps::{lost, task_state},
+    maps::{made_up, task_state},
 };
 
 /// Tracepoints with two copies, as numbers of marks in a task's state.
@@ -66,8 +66,7 @@ pub fn was_done(slot: usize) -> bool {
         *mark -= 1;
         return true;
     }
-    // The kernel counts a run that was skipped, and this is what it is to subtract of that.
-    lost(Lost::Skipped);
+    made_up(Lost::Skipped);
     false
 }
 

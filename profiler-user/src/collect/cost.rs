@@ -31,11 +31,19 @@ pub(super) fn runs(fd: i32) -> Runs {
     }
 }
 
-/// Runs that were skipped, but for those of second copies: those have nothing to do unless the first was skipped.
-pub(super) fn skipped(programs: &HashMap<String, Runs>) -> u64 {
+/// Runs that were skipped by the kernel's count, with what the programs add to it or take off (wrapping). Those of second
+/// copies are left out: they have nothing to do unless the first was skipped.
+pub(super) fn skipped(programs: &HashMap<String, Runs>, programs_own: u64) -> u64 {
     let is_copy = |name: &str| SPECS.iter().any(|spec| spec.again == Some(name));
     let firsts = programs.iter().filter(|(name, _)| !is_copy(name));
-    firsts.map(|(_, runs)| runs.skipped).sum()
+    let by_kernel: u64 = firsts.map(|(_, runs)| runs.skipped).sum();
+    let skipped = by_kernel.wrapping_add(programs_own);
+    // The kernel's count was read a moment earlier: what was skipped and made up for since would leave less than none.
+    if skipped.cast_signed() < 0 {
+        0
+    } else {
+        skipped
+    }
 }
 
 /// Kernel memory of all maps, from their descriptors' `fdinfo`.

@@ -180,13 +180,16 @@ pub(super) fn listeners(
     entries::<_, _, { size_of::<courtside_wire::ListenKey>() }, 4>(ebpf, "LISTENERS", each)
 }
 
-/// Losses by class, all CPUs together.
+/// Losses by class, all CPUs together. A class from which something is taken back may be below zero, wrapping.
 pub(super) fn lost(ebpf: &Ebpf) -> Result<[u64; LOST_CLASSES], DecodeError> {
     let name = "LOST";
     let map: PerCpuArray<&MapData, u64> = map(ebpf, name)?.try_into().map_err(failed(name))?;
     let mut lost = [0; LOST_CLASSES];
     for (class, total) in (0..).zip(&mut lost) {
-        *total = map.get(&class, 0).map_err(failed(name))?.iter().sum();
+        let by_cpu = map.get(&class, 0).map_err(failed(name))?;
+        *total = by_cpu
+            .iter()
+            .fold(0, |sum: u64, count| sum.wrapping_add(*count));
     }
     Ok(lost)
 }

@@ -320,8 +320,8 @@ impl Session {
         frame.disk.sort_by_key(|disk| disk.image);
         self.account(&mut frame, &mut totals);
         totals.lost = decode::lost(ebpf)?;
-        totals.lost[Lost::Skipped as usize] =
-            cost::skipped(&totals.programs).saturating_sub(totals.lost[Lost::Skipped as usize]);
+        let skipped = &mut totals.lost[Lost::Skipped as usize];
+        *skipped = cost::skipped(&totals.programs, *skipped);
         for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
             frame
                 .lost
