@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(960);
 /// Without `cmpxchg16b`: QEMU 7.2 leaves rubbish in the flags after it, a kernel that saves them traps, and dies.
 const CPU: &str = "max,-cx16";
 
+/// Pointers are signed by a short calculation instead of the real one, which is most of the time otherwise.
+const ARM_CPU: &str = "max,pauth-impdef=on";
+
 /// The two CPUs take turns in one thread. In a thread each, on a busy host, one may run an instruction that the other has
 /// replaced long ago: an attach changes the kernel's code by way of a breakpoint, and a stale one is a panic (`Oops: int3`).
 const EMULATION: &str = "tcg,thread=single";
@@ -133,6 +136,13 @@ fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command
             "qemu-system-x86_64",
             ["-M", "q35", "-accel", EMULATION, "-smp", "2", "-cpu", CPU],
             "ttyS0",
+        ),
+        Arch::Aarch64 => (
+            "qemu-system-aarch64",
+            [
+                "-M", "virt", "-accel", EMULATION, "-smp", "2", "-cpu", ARM_CPU,
+            ],
+            "ttyAMA0",
         ),
     };
     let mut command = sh::command(program);

@@ -23,7 +23,7 @@ pub struct Column {
 
 /// The page.
 pub fn page(columns: &mut [Column]) -> String {
-    columns.sort_by_key(|column| version(column.name));
+    columns.sort_by(|a, b| version(a.name).cmp(&version(b.name)));
     let mut page = String::from(
         "# Kernels\n\nWritten by `cargo xtask vm` from what emulated machines said. `courtside check` tells the same of the\n\
          kernel it runs on.\n\n| kernel | release |\n|---|---|\n",
@@ -153,10 +153,11 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-fn version(name: &str) -> Vec<u32> {
-    name.split('.')
-        .filter_map(|part| part.parse().ok())
-        .collect()
+/// What a column is sorted by: of each architecture, the oldest kernel first.
+fn version(name: &str) -> (&str, Vec<u32>) {
+    let (version, architecture) = name.split_once('-').unwrap_or((name, ""));
+    let parts = version.split('.').filter_map(|part| part.parse().ok());
+    (architecture, parts.collect())
 }
 
 #[cfg(test)]
@@ -176,6 +177,13 @@ mod tests {
             },
             holds: vec![("loss".to_owned(), holds)],
         }
+    }
+
+    #[test]
+    fn kernels_of_one_architecture_stand_side_by_side() {
+        let mut names = ["6.12-arm64", "7.2", "6.1-arm64", "6.12", "6.1"];
+        names.sort_by(|a, b| version(a).cmp(&version(b)));
+        assert_eq!(names, ["6.1", "6.12", "7.2", "6.1-arm64", "6.12-arm64"]);
     }
 
     #[test]

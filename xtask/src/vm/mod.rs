@@ -14,18 +14,20 @@ use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
 use matrix::Column;
 
+mod apt;
+mod cross;
 mod image;
 mod kernels;
 mod ledger;
 mod machine;
 mod matrix;
 
-const PACKAGES: [&str; 1] = ["qemu-system-x86"];
-
 /// Boot the kernels that were asked for (the usual ones if none was), and run the tests whose name holds `only`.
 pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
     let kernels = select(wanted)?;
-    packages::need("The machines", &PACKAGES)?;
+    for kernel in &kernels {
+        packages::need("The machines", &[kernel.arch.emulator()])?;
+    }
     let ledger = Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?;
     let mut failed = Vec::new();
     let mut lines = Vec::new();
