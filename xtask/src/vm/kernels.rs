@@ -60,11 +60,25 @@ pub struct Kernel {
     pub parameters: &'static str,
     /// Booted when no kernel is named.
     pub usual: bool,
+    /// One CPU whose counters count exactly: cycles per instruction, as a power of two. Only counters are tested there.
+    pub cpi_shift: Option<u32>,
 }
 
 /// The machine has no `cmpxchg16b`, without which a kernel that takes a task's state from `kmalloc_nolock` has none to give,
 /// unless the allocator works with locks: it does where it looks after its red zones.
 const SLAB_WITHOUT_CX16: &str = "slab_debug=Z,kmalloc-*";
+
+/// The same kernel in a machine with one CPU that takes 2^`shift` cycles for each instruction.
+const fn counting(name: &'static str, shift: u32) -> Kernel {
+    Kernel {
+        name,
+        suite: "trixie",
+        arch: Arch::Aarch64,
+        parameters: "",
+        usual: true,
+        cpi_shift: Some(shift),
+    }
+}
 
 /// Every kernel, the nearest to today's first.
 pub const KERNELS: &[Kernel] = &[
@@ -74,6 +88,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "6.1",
@@ -81,6 +96,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "7.2",
@@ -88,6 +104,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: SLAB_WITHOUT_CX16,
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "5.10",
@@ -95,6 +112,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "6.12-arm64",
@@ -102,6 +120,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::Aarch64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "6.1-arm64",
@@ -109,7 +128,11 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::Aarch64,
         parameters: "",
         usual: false,
+        cpi_shift: None,
     },
+    counting("6.12-arm64-cpi1", 0),
+    counting("6.12-arm64-cpi2", 1),
+    counting("6.12-arm64-cpi4", 2),
 ];
 
 /// Where everything for machines lies.

@@ -19,22 +19,27 @@ pub struct Column {
     pub told: Told,
     /// Each test, and whether it holds.
     pub holds: Vec<(String, Holds)>,
+    /// Cycles that an instruction takes there, where that is known. Only counters are tested then.
+    pub cpi: Option<u64>,
 }
 
 /// The page.
-pub fn page(columns: &mut [Column]) -> String {
+pub fn page(columns: Vec<Column>) -> String {
+    let (mut counting, mut columns): (Vec<Column>, Vec<Column>) =
+        columns.into_iter().partition(|column| column.cpi.is_some());
     columns.sort_by(|a, b| version(a.name).cmp(&version(b.name)));
+    counting.sort_by_key(|column| column.cpi);
     let mut page = String::from(
         "# Kernels\n\nWritten by `cargo xtask vm` from what emulated machines said. `courtside check` tells the same of the\n\
          kernel it runs on.\n\n| kernel | release |\n|---|---|\n",
     );
-    for column in columns.iter() {
+    for column in &columns {
         line(&mut page, [column.name, &column.release]);
     }
     page.push_str("\n## What is attached to what\n\n");
     let mut notes = Notes::default();
-    head(&mut page, "what it serves", columns);
-    for serves in rows(columns, |column| {
+    head(&mut page, "what it serves", &names(&columns));
+    for serves in rows(&columns, |column| {
         probes(column)
             .map(|probe| text(probe, "serves").to_owned())
             .collect()
@@ -48,8 +53,27 @@ pub fn page(columns: &mut [Column]) -> String {
     }
     notes.write(&mut page);
     page.push_str("\n## What holds\n\n");
+    holds(&mut page, &columns, &names(&columns));
+    if let Some(first) = counting.first() {
+        let _ = write!(
+            page,
+            "\n## Counters\n\nOn machines whose CPU takes a known number of cycles for each instruction (Linux {}).\n\n",
+            first.release
+        );
+        let names: Vec<String> = counting
+            .iter()
+            .map(|column| format!("CPI {}", column.cpi.unwrap_or_default()))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        holds(&mut page, &counting, &names);
+    }
+    page
+}
+
+/// A table of tests.
+fn holds(page: &mut String, columns: &[Column], names: &[&str]) {
     let mut notes = Notes::default();
-    head(&mut page, "test", columns);
+    head(page, "test", names);
     for test in rows(columns, |column| {
         column.holds.iter().map(|(test, _)| test.clone()).collect()
     }) {
@@ -66,10 +90,13 @@ pub fn page(columns: &mut [Column]) -> String {
             })
             .collect();
         let cells = cells.iter().map(String::as_str);
-        line(&mut page, [test.as_str()].into_iter().chain(cells));
+        line(page, [test.as_str()].into_iter().chain(cells));
     }
-    notes.write(&mut page);
-    page
+    notes.write(page);
+}
+
+fn names(columns: &[Column]) -> Vec<&'static str> {
+    columns.iter().map(|column| column.name).collect()
 }
 
 /// Hooks by which something is served on a kernel.
@@ -118,10 +145,9 @@ impl Notes {
     }
 }
 
-fn head(page: &mut String, first: &str, columns: &[Column]) {
-    let names = columns.iter().map(|column| column.name);
-    line(page, [first].into_iter().chain(names));
-    line(page, std::iter::repeat_n("---", columns.len() + 1));
+fn head(page: &mut String, first: &str, names: &[&str]) {
+    line(page, [first].into_iter().chain(names.iter().copied()));
+    line(page, std::iter::repeat_n("---", names.len() + 1));
 }
 
 fn line<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
@@ -176,7 +202,17 @@ mod tests {
                 failed: None,
             },
             holds: vec![("loss".to_owned(), holds)],
+            cpi: None,
         }
+    }
+
+    #[test]
+    fn machines_whose_counters_are_known_have_a_table_of_their_own() {
+        let mut counting = column("6.12-arm64-cpi2", &json!({}), Holds::Yes);
+        counting.cpi = Some(2);
+        let page = page(vec![column("6.12", &json!({}), Holds::Yes), counting]);
+        assert!(page.contains("| test | 6.12 |\n"), "{page}");
+        assert!(page.contains("| test | CPI 2 |\n"), "{page}");
     }
 
     #[test]
@@ -194,7 +230,7 @@ mod tests {
         let stand_in = json!({
             "hook": "tp_btf:block_rq_issue", "serves": "disk", "state": "degraded", "reason": "no start",
         });
-        let page = page(&mut [
+        let page = page(vec![
             column(
                 "6.12",
                 &tracepoint,

@@ -53,6 +53,7 @@ pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
             release,
             told,
             holds: judged.holds,
+            cpi: kernel.cpi_shift.map(|shift| 1 << shift),
         });
     }
     eprintln!("\nxtask vm:\n{}", lines.join("\n"));
@@ -60,11 +61,8 @@ pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
         bail!("failed: {}", failed.join("; "));
     }
     if everything {
-        fs::write(
-            sh::root().join("docs/kernels.md"),
-            matrix::page(&mut columns),
-        )
-        .context("cannot write docs/kernels.md")?;
+        fs::write(sh::root().join("docs/kernels.md"), matrix::page(columns))
+            .context("cannot write docs/kernels.md")?;
         eprintln!("xtask: written to docs/kernels.md");
     }
     Ok(())
