@@ -296,7 +296,8 @@ pub enum Lost {
     /// Single events not recorded: the ring was full.
     Events = 8,
     /// Runs of a program that the kernel skipped, since the program was at work on that CPU already. User space learns it
-    /// from the kernel's own count.
+    /// from the kernel's own count. Of kprobes, which it skips for other reasons too and does not count, those that are
+    /// missed later.
     Skipped = 9,
 }
 

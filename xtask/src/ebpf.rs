@@ -35,15 +35,18 @@ pub fn build() -> Result<PathBuf> {
     build_for(env::consts::ARCH)
 }
 
-/// Build the object for an architecture, as Rust calls it: what differs is where a call's arguments lie.
+/// Build the object for an architecture, as Rust calls it: what differs is where a call's arguments lie. Beside it lies
+/// the one for kernels whose programs on functions get pointers without types.
 pub fn build_for(arch: &str) -> Result<PathBuf> {
-    let to = sh::target_dir().join(own_dir("bpf", arch));
-    object_for(arch, "courtside-bpf", &to.join("courtside.bpf.o"))
+    let dir = sh::target_dir().join(own_dir("bpf", arch));
+    let bin = "courtside-bpf";
+    object_for(arch, bin, "untyped", &dir.join("courtside-untyped.bpf.o"))?;
+    object_for(arch, bin, "programs", &dir.join("courtside.bpf.o"))
 }
 
 /// Build the object of one binary of profiler-ebpf into `to`.
 pub fn object(bin: &str, to: &Path) -> Result<PathBuf> {
-    object_for(env::consts::ARCH, bin, to)
+    object_for(env::consts::ARCH, bin, "programs", to)
 }
 
 /// The folder of that name for an architecture. Another one's is beside this machine's and not in it: whoever watches
@@ -56,10 +59,10 @@ fn own_dir(name: &str, arch: &str) -> String {
     }
 }
 
-fn object_for(arch: &str, bin: &str, to: &Path) -> Result<PathBuf> {
+fn object_for(arch: &str, bin: &str, feature: &str, to: &Path) -> Result<PathBuf> {
     let dir = sh::target_dir().join(own_dir("bpf-build", arch));
     let mut cargo = compiler(arch)?;
-    cargo.arg("build").args(selection(bin, &dir));
+    cargo.arg("build").args(selection(bin, feature, &dir));
     sh::run(&mut cargo).context("the eBPF object was not built")?;
 
     let built = dir.join(TARGET).join("release").join(bin);
@@ -78,6 +81,13 @@ fn object_for(arch: &str, bin: &str, to: &Path) -> Result<PathBuf> {
 
 /// Lint the programs. The compiler that builds them has no clippy, so they are linted as if for this host.
 pub fn clippy() -> Result<()> {
+    for feature in ["programs", "untyped"] {
+        lint(feature)?;
+    }
+    Ok(())
+}
+
+fn lint(feature: &str) -> Result<()> {
     sh::run(
         sh::cargo()
             .args([
@@ -85,7 +95,7 @@ pub fn clippy() -> Result<()> {
                 "--package",
                 "profiler-ebpf",
                 "--features",
-                "programs",
+                feature,
                 "--bins",
                 "--target-dir",
             ])
@@ -98,7 +108,7 @@ pub fn clippy() -> Result<()> {
     )
 }
 
-fn selection(bin: &str, dir: &Path) -> Vec<String> {
+fn selection(bin: &str, feature: &str, dir: &Path) -> Vec<String> {
     let dir = dir.display().to_string();
     [
         "--release",
@@ -110,7 +120,7 @@ fn selection(bin: &str, dir: &Path) -> Vec<String> {
         bin,
     ]
     .into_iter()
-    .chain(["--features", "programs", "--target-dir", &dir])
+    .chain(["--features", feature, "--target-dir", &dir])
     .map(str::to_owned)
     .collect()
 }

@@ -223,6 +223,13 @@ impl Session {
         &self.loaded.statuses
     }
 
+    /// Instructions that the kernel went through to verify a program, where it says so.
+    #[must_use]
+    pub fn verified_instructions(&self, program: &str) -> Option<u32> {
+        let program = self.loaded.ebpf.program(program)?;
+        program.info().ok()?.verified_instruction_count()
+    }
+
     /// Ends the window now, starts the next one, and returns what happened.
     ///
     /// # Errors
@@ -320,8 +327,12 @@ impl Session {
         frame.disk.sort_by_key(|disk| disk.image);
         self.account(&mut frame, &mut totals);
         totals.lost = decode::lost(ebpf)?;
-        totals.lost[Lost::Skipped as usize] =
-            totals.programs.values().map(|runs| runs.skipped).sum();
+        // Beside what kprobes notice themselves.
+        totals.lost[Lost::Skipped as usize] += totals
+            .programs
+            .values()
+            .map(|runs| runs.skipped)
+            .sum::<u64>();
         for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
             frame
                 .lost

@@ -52,6 +52,7 @@ const TESTS: &[(&str, Test)] = &[
     ("ping-pong udp-unconnected", |host| {
         traffic::counted(host, "udp-unconnected")
     }),
+    ("ping-pong by kprobes", traffic::by_kprobes),
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
     ("standing connections", traffic::standing),

@@ -127,7 +127,7 @@ pub const KERNELS: &[Kernel] = &[
         suite: "bookworm",
         arch: Arch::Aarch64,
         parameters: "",
-        usual: false,
+        usual: true,
         cpi_shift: None,
     },
     counting("6.12-arm64-cpi1", 0),
