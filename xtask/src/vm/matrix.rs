@@ -9,6 +9,10 @@ use serde_json::Value;
 use super::ledger::Holds;
 use super::machine::Told;
 
+/// Instructions that the verifier may go through for a program. It gives up at a million, and what it takes differs
+/// between kernels: enough is left for one that is not tried here.
+const BUDGET: u64 = 200_000;
+
 /// One kernel that was booted.
 pub struct Column {
     /// As in `kernels.rs`.
@@ -52,6 +56,30 @@ pub fn page(columns: Vec<Column>) -> String {
         line(&mut page, [serves.as_str()].into_iter().chain(cells));
     }
     notes.write(&mut page);
+    let _ = write!(
+        page,
+        "\n## What the verifier went through\n\nInstructions of each program; not more than {BUDGET} (the kernel gives up at a \
+         million).\n\n"
+    );
+    head(&mut page, "program", &names(&columns));
+    for program in rows(&columns, |column| {
+        verified(column)
+            .map(|(program, _)| program.to_owned())
+            .collect()
+    }) {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let mut found = verified(column).filter(|(name, _)| *name == program);
+                found
+                    .next()
+                    .map_or("-".to_owned(), |(_, count)| count.to_string())
+            })
+            .collect();
+        let program = format!("`{program}`");
+        let cells = cells.iter().map(String::as_str);
+        line(&mut page, [program.as_str()].into_iter().chain(cells));
+    }
     page.push_str("\n## What holds\n\n");
     holds(&mut page, &columns, &names(&columns));
     if let Some(first) = counting.first() {
@@ -68,6 +96,30 @@ pub fn page(columns: Vec<Column>) -> String {
         holds(&mut page, &counting, &names);
     }
     page
+}
+
+/// Programs for which the verifier went through more instructions than it may, and how many.
+pub fn over_budget(told: &Told) -> Vec<String> {
+    told_verified(told)
+        .filter(|(_, count)| *count > BUDGET)
+        .map(|(program, count)| {
+            format!("{program}: {count} instructions verified, {BUDGET} are allowed")
+        })
+        .collect()
+}
+
+/// Programs that are loaded, and the instructions that the verifier went through.
+fn verified(column: &Column) -> impl Iterator<Item = (&str, u64)> {
+    told_verified(&column.told)
+}
+
+fn told_verified(told: &Told) -> impl Iterator<Item = (&str, u64)> {
+    told_probes(told).filter_map(|probe| {
+        Some((
+            text(probe, "name"),
+            probe["verified_instructions"].as_u64()?,
+        ))
+    })
 }
 
 /// A table of tests.
@@ -167,9 +219,11 @@ fn rows(columns: &[Column], of: impl Fn(&Column) -> Vec<String>) -> Vec<String> 
 }
 
 fn probes(column: &Column) -> impl Iterator<Item = &Value> {
-    column
-        .told
-        .results
+    told_probes(&column.told)
+}
+
+fn told_probes(told: &Told) -> impl Iterator<Item = &Value> {
+    told.results
         .iter()
         .filter_map(|result| result["figures"]["probes"].as_array())
         .flatten()
@@ -213,6 +267,16 @@ mod tests {
         let page = page(vec![column("6.12", &json!({}), Holds::Yes), counting]);
         assert!(page.contains("| test | 6.12 |\n"), "{page}");
         assert!(page.contains("| test | CPI 2 |\n"), "{page}");
+    }
+
+    #[test]
+    fn a_program_that_is_hard_to_verify_is_named() {
+        let probe = |count: u64| json!({ "name": "sched_switch", "verified_instructions": count });
+        let told = |count| column("6.12", &probe(count), Holds::Yes);
+        assert_eq!(over_budget(&told(BUDGET).told), [""; 0]);
+        assert_eq!(over_budget(&told(BUDGET + 1).told).len(), 1);
+        let page = page(vec![told(1234)]);
+        assert!(page.contains("| `sched_switch` | 1234 |"), "{page}");
     }
 
     #[test]

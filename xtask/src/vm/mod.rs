@@ -39,12 +39,16 @@ pub fn vm(wanted: &[String], only: Option<&str>) -> Result<()> {
         let release = kernel.fetch()?;
         eprintln!("\nxtask: Linux {release}");
         let told = machine::boot(kernel, &image, only)?;
-        let judged = ledger.judge(kernel.name, &told, only.is_none());
+        let mut judged = ledger.judge(kernel.name, &told, only.is_none());
         lines.push(format!(
             "Linux {release}, {:.0} s",
             start.elapsed().as_secs_f64()
         ));
         lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
+        for hard in matrix::over_budget(&told) {
+            lines.push(format!("  FAILED  {hard}"));
+            judged.failed.push("the verifier's budget".to_owned());
+        }
         if !judged.failed.is_empty() {
             failed.push(format!("{}: {}", kernel.name, judged.failed.join(", ")));
         }
