@@ -12,6 +12,9 @@ use super::machine::Told;
 /// Instructions that the verifier may go through for a program. It gives up at a million, and what it takes differs
 /// between kernels: enough is left for one that is not tried here.
 const BUDGET: u64 = 200_000;
+/// The same for programs that take more: 6.12 goes through `sock_send_length` in 414 050 instructions (443 939 with
+/// events), ten times as many as 6.1 through the same on a function.
+const LARGE_BUDGETS: [(&str, u64); 1] = [("sock_send_length", 500_000)];
 
 /// One kernel that was booted.
 pub struct Column {
@@ -58,8 +61,11 @@ pub fn page(columns: Vec<Column>) -> String {
     notes.write(&mut page);
     let _ = write!(
         page,
-        "\n## What the verifier went through\n\nInstructions of each program; not more than {BUDGET} (the kernel gives up at a \
-         million).\n\n"
+        "\n## What the verifier went through\n\nInstructions of each program; the kernel gives up at a million, and `cargo xtask \
+         vm` at {BUDGET}{}.\n\n",
+        LARGE_BUDGETS
+            .map(|(program, budget)| format!(", for `{program}` at {budget}"))
+            .concat()
     );
     head(&mut page, "program", &names(&columns));
     for program in rows(&columns, |column| {
@@ -101,11 +107,17 @@ pub fn page(columns: Vec<Column>) -> String {
 /// Programs for which the verifier went through more instructions than it may, and how many.
 pub fn over_budget(told: &Told) -> Vec<String> {
     told_verified(told)
-        .filter(|(_, count)| *count > BUDGET)
+        .filter(|(program, count)| *count > budget(program))
         .map(|(program, count)| {
-            format!("{program}: {count} instructions verified, {BUDGET} are allowed")
+            let allowed = budget(program);
+            format!("{program}: {count} instructions verified, {allowed} are allowed")
         })
         .collect()
+}
+
+fn budget(program: &str) -> u64 {
+    let large = LARGE_BUDGETS.iter().find(|(name, _)| *name == program);
+    large.map_or(BUDGET, |(_, budget)| *budget)
 }
 
 /// Programs that are loaded, and the instructions that the verifier went through.
