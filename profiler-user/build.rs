@@ -1,13 +1,14 @@
-//! Puts the eBPF object where `include_bytes_aligned!` finds it.
+//! Puts the eBPF objects where `include_bytes_aligned!` finds them.
 //!
-//! In: target/bpf/courtside.bpf.o (made by `cargo xtask build-ebpf`) or the file that `COURTSIDE_EBPF_OBJECT` names.
-//! Out: OUT_DIR/courtside.bpf.o; empty when there is no object, so that checking, linting and unit tests need no
-//! eBPF toolchain. Must not know: what is in the object.
+//! In: target/bpf/courtside.bpf.o (made by `cargo xtask build-ebpf`) or the file that `COURTSIDE_EBPF_OBJECT` names, and
+//! courtside-untyped.bpf.o beside it. Out: both in OUT_DIR; empty when there is no object, so that checking, linting and
+//! unit tests need no eBPF toolchain. Must not know: what is in the objects.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 const OBJECT: &str = "courtside.bpf.o";
+const UNTYPED_OBJECT: &str = "courtside-untyped.bpf.o";
 
 fn object() -> io::Result<PathBuf> {
     println!("cargo::rerun-if-env-changed=COURTSIDE_EBPF_OBJECT");
@@ -29,10 +30,20 @@ fn object() -> io::Result<PathBuf> {
 
 fn main() -> io::Result<()> {
     let from = object()?;
-    let bytes = match fs::read(&from) {
+    put(&from, OBJECT)?;
+    let untyped = from.with_file_name(UNTYPED_OBJECT);
+    // The folder of the other one is watched where nobody named a file.
+    if env::var_os("COURTSIDE_EBPF_OBJECT").is_some() && untyped.exists() {
+        println!("cargo::rerun-if-changed={}", untyped.display());
+    }
+    put(&untyped, UNTYPED_OBJECT)
+}
+
+fn put(from: &Path, name: &str) -> io::Result<()> {
+    let bytes = match fs::read(from) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if env::var_os("COURTSIDE_EBPF_OBJECT").is_some() {
+            if name == OBJECT && env::var_os("COURTSIDE_EBPF_OBJECT").is_some() {
                 return Err(io::Error::new(
                     error.kind(),
                     format!("COURTSIDE_EBPF_OBJECT: no {}", from.display()),
@@ -40,13 +51,13 @@ fn main() -> io::Result<()> {
             }
             if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
                 println!(
-                    "cargo::warning=built without the eBPF object; use `cargo xtask build --release`"
+                    "cargo::warning=built without the eBPF object {name}; use `cargo xtask build --release`"
                 );
             }
             Vec::new()
         }
         Err(error) => return Err(error),
     };
-    let to = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(OBJECT);
+    let to = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(name);
     fs::write(to, bytes)
 }

@@ -1,4 +1,5 @@
-//! Reading kernel structs: offsets from the running kernel's BTF, direct loads where the verifier knows the type.
+//! Reading kernel structs: offsets from the running kernel's BTF, direct loads where the verifier knows the type. In the
+//! object for kernels where programs on functions get numbers for pointers (feature `untyped`) all reads are by helper.
 //!
 //! In: pointers that the hooks gave. Out: plain values. Must not know: what they are used for.
 
@@ -44,17 +45,39 @@ macro_rules! offset {
     };
 }
 
-/// Reads a field through a pointer whose type the verifier knows (`tp_btf` arguments and casts of them).
+/// Reads a field through a pointer whose type the verifier knows (`tp_btf` arguments and casts of them), or that is a
+/// number.
 #[macro_export]
 macro_rules! field {
     ($ptr:expr, $field:ident, $ty:ty) => {{
         let base: *const u8 = $ptr;
-        let at = base
-            .wrapping_add($crate::offset!($field) as usize)
-            .cast::<$ty>();
-        // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
-        unsafe { core::ptr::read_volatile(at) }
+        $crate::kernel::load::<$ty>(base, $crate::offset!($field) as usize)
     }};
+}
+
+/// Reads at an offset from a typed pointer.
+#[cfg(not(feature = "untyped"))]
+#[inline(always)]
+pub fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
+    unsafe { read_volatile(base.wrapping_add(offset).cast()) }
+}
+
+/// Reads at an offset from a pointer that may be a number for the verifier; zero when it faults.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+pub fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: all-zero is a value of every type that is read: numbers, pointers, bytes.
+    let mut value: T = unsafe { core::mem::zeroed() };
+    // SAFETY: the helper checks the address itself and writes only `value`.
+    unsafe {
+        generated::bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            base.wrapping_add(offset).cast(),
+        );
+    }
+    value
 }
 
 /// Whether counters are read at switches.

@@ -296,7 +296,8 @@ pub enum Lost {
     /// Single events not recorded: the ring was full.
     Events = 8,
     /// Runs of a program that the kernel skipped, since the program was at work on that CPU already. User space learns it
-    /// from the kernel's own count, to which it adds what is counted here: one less for each that a second copy made up for.
+    /// from the kernel's own count, to which it adds what is counted here: one less for each that a second copy made up for,
+    /// and kprobes, which the kernel skips for other reasons too and does not count, where that is noticed later.
     Skipped = 9,
 }
 

@@ -11,8 +11,11 @@
 mod arrival;
 mod clock;
 mod disk;
+#[cfg(not(feature = "untyped"))]
 mod hooks_function;
 mod hooks_length;
+#[cfg(feature = "untyped")]
+mod hooks_probe;
 mod image;
 mod iter;
 mod kernel;
@@ -22,6 +25,8 @@ mod peer;
 mod pmu;
 mod ring;
 mod sched;
+#[cfg(feature = "untyped")]
+mod sockets;
 mod spare;
 mod state;
 mod tcp;

@@ -7,7 +7,7 @@ use core::{
 };
 
 use aya_ebpf::{
-    bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE},
+    bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
     helpers::generated,
     macros::{btf_map, map},
     maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue},
@@ -62,8 +62,12 @@ impl<const TYPE: usize, T> LocalStorage<TYPE, T> {
 
 #[btf_map]
 static TASKS: LocalStorage<{ BPF_MAP_TYPE_TASK_STORAGE as usize }, TaskState> = LocalStorage::new();
+#[cfg(not(feature = "untyped"))]
 #[btf_map]
-static SOCKETS: LocalStorage<{ BPF_MAP_TYPE_SK_STORAGE as usize }, SockState> = LocalStorage::new();
+static SOCKETS: LocalStorage<
+    { aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize },
+    SockState,
+> = LocalStorage::new();
 
 /// Traffic by end, peer, port, transport and role. Written by the socket programs, read by user space. Each socket
 /// remembers its slot: an array costs a send or receive far less than a look-up by key.
@@ -222,7 +226,11 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
     }
 }
 
+#[cfg(feature = "untyped")]
+pub use crate::sockets::{known_socket_state, socket_state};
+
 /// State of a socket, made if it has none. `sk` must be a typed pointer.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
     // SAFETY: as above.
@@ -244,6 +252,7 @@ pub fn socket_state(sk: *const u8) -> Option<&'static mut SockState> {
 }
 
 /// State of a socket if it has any.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub fn known_socket_state(sk: *const u8) -> Option<&'static mut SockState> {
     // SAFETY: as above.

@@ -121,4 +121,6 @@ offsets! {
     request_cmd_flags = "request.cmd_flags", 4;
     /// Bytes of a block request.
     request_data_len = "request.__data_len", 4;
+    /// Number of the system call that runs.
+    regs_syscall = "pt_regs.syscallno" | "pt_regs.orig_ax", 0;
 }

@@ -120,6 +120,13 @@ pub struct TaskState {
     pub flushed_voluntary: u64,
     pub flushed_involuntary: u64,
     pub flushed_counters: [u64; 6],
+    /// The call on a socket that is running: the socket, 0 if none is; its flags; and what kind it is.
+    #[cfg(feature = "untyped")]
+    pub call_sk: u64,
+    #[cfg(feature = "untyped")]
+    pub call_flags: u32,
+    #[cfg(feature = "untyped")]
+    pub call_kind: u32,
 }
 
 /// Last transfer was a send; 0 before the first one.

@@ -3,12 +3,14 @@
 //! In: `tcp_sendmsg_locked`, `inet_sock_set_state`, `tcp_retransmit_skb`, and calls from `net`. Out: socket state,
 //! listeners, flows. Must not know: turns.
 
-use aya_ebpf::{EbpfContext, helpers::generated, programs::BtfTracePointContext};
+#[cfg(not(feature = "untyped"))]
+use aya_ebpf::helpers::generated;
+use aya_ebpf::{EbpfContext, programs::BtfTracePointContext};
 use courtside_wire::{ListenKey, Lost, ROLE_ACCEPTOR, ROLE_INITIATOR};
 
 use crate::{
     field, image,
-    kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
+    kernel::{current_task, load, now_ns, pmu_turnaround_wanted, probe},
     maps::{LISTENERS, add, flow_of, known_socket_state, lost, socket_state, task_state},
     net, offset, peer, pmu, ring,
     state::{SockState, clear},
@@ -23,11 +25,19 @@ const CLOSE: u32 = 7;
 const LISTEN: u32 = 10;
 
 /// The socket as a typed `tcp_sock`, which the verifier lets us read directly.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 fn tcp_sock(sk: *const u8) -> Option<*const u8> {
     // SAFETY: the helper checks the socket's kind.
     let tcp = unsafe { generated::bpf_skc_to_tcp_sock(sk as *mut _) as *const u8 };
     if tcp.is_null() { None } else { Some(tcp) }
+}
+
+/// The socket as a `tcp_sock`, which begins with it. It was classified as one of TCP.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+fn tcp_sock(sk: *const u8) -> Option<*const u8> {
+    if sk.is_null() { None } else { Some(sk) }
 }
 
 /// Data arrived: a new arrival if everything announced before has been read.
@@ -84,9 +94,7 @@ pub fn take_arrival(sk: *const u8, socket: &mut SockState, length: u32, now: u64
 pub fn min_rtt_ns(sk: *const u8) -> u64 {
     let Some(tcp) = tcp_sock(sk) else { return 0 };
     // `struct minmax` begins with the best of three samples, `{ u32 t, v }`.
-    let best = tcp.wrapping_add(offset!(tcp_rtt_min) as usize + 4);
-    // SAFETY: the verifier checks this load against the kernel's own type of the pointer.
-    let micros = unsafe { core::ptr::read_volatile(best.cast::<u32>()) };
+    let micros: u32 = load(tcp, offset!(tcp_rtt_min) as usize + 4);
     if micros == u32::MAX {
         0
     } else {

@@ -281,7 +281,10 @@ fn what_check_prints_fits_its_schema() {
             ("", "schema tool_version host ok checks probes"),
             ("host", "hostname kernel arch cpus boot_id"),
             ("checks/*", "name state found fix"),
-            ("probes/*", "name hook state reason serves"),
+            (
+                "probes/*",
+                "name hook state reason serves verified_instructions",
+            ),
         ] {
             let objects = at(&mut check, place);
             assert!(!objects.is_empty(), "{place}");

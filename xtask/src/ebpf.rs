@@ -1,4 +1,4 @@
-//! The eBPF object: from profiler-ebpf to target/bpf/courtside.bpf.o.
+//! The eBPF object: from profiler-ebpf to target/bpf/courtside.bpf.o, for another architecture to target/bpf-ARCH/.
 //!
 //! In: the sources, and one of two compilers that have a `core` for bpfel-unknown-none. Out: the object, touched only
 //! when its bytes changed. Must not know: what the programs do.
@@ -14,7 +14,7 @@ use crate::{packages, sh};
 
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.10.2";
-const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
+pub const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 /// Debian's newest rustc, with a prebuilt `core` for BPF.
 const DEBIAN_PACKAGES: [&str; 3] = [
     "rustc-web",
@@ -30,25 +30,42 @@ enum Core {
     Nightly,
 }
 
-/// Build the object and say where it is.
+/// Build the object for this machine and say where it is.
 pub fn build() -> Result<PathBuf> {
-    object(
-        "courtside-bpf",
-        &sh::target_dir().join("bpf/courtside.bpf.o"),
-    )
+    build_for(env::consts::ARCH)
+}
+
+/// Build the object for an architecture, as Rust calls it: what differs is where a call's arguments lie. Beside it lies
+/// the one for kernels whose programs on functions get pointers without types.
+pub fn build_for(arch: &str) -> Result<PathBuf> {
+    let dir = sh::target_dir().join(own_dir("bpf", arch));
+    let bin = "courtside-bpf";
+    object_for(arch, bin, "untyped", &dir.join("courtside-untyped.bpf.o"))?;
+    object_for(arch, bin, "programs", &dir.join("courtside.bpf.o"))
 }
 
 /// Build the object of one binary of profiler-ebpf into `to`.
 pub fn object(bin: &str, to: &Path) -> Result<PathBuf> {
-    let mut cargo = compiler()?;
-    cargo.arg("build").args(selection(bin));
+    object_for(env::consts::ARCH, bin, "programs", to)
+}
+
+/// The folder of that name for an architecture. Another one's is beside this machine's and not in it: whoever watches
+/// that one for changes sees none.
+fn own_dir(name: &str, arch: &str) -> String {
+    if arch == env::consts::ARCH {
+        name.to_owned()
+    } else {
+        format!("{name}-{arch}")
+    }
+}
+
+fn object_for(arch: &str, bin: &str, feature: &str, to: &Path) -> Result<PathBuf> {
+    let dir = sh::target_dir().join(own_dir("bpf-build", arch));
+    let mut cargo = compiler(arch)?;
+    cargo.arg("build").args(selection(bin, feature, &dir));
     sh::run(&mut cargo).context("the eBPF object was not built")?;
 
-    let built = sh::target_dir()
-        .join("bpf-build")
-        .join(TARGET)
-        .join("release")
-        .join(bin);
+    let built = dir.join(TARGET).join("release").join(bin);
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     if fs::read(to).ok().as_deref() == Some(&bytes) {
         eprintln!("xtask: {} is up to date", shown(to));
@@ -64,6 +81,13 @@ pub fn object(bin: &str, to: &Path) -> Result<PathBuf> {
 
 /// Lint the programs. The compiler that builds them has no clippy, so they are linted as if for this host.
 pub fn clippy() -> Result<()> {
+    for feature in ["programs", "untyped"] {
+        lint(feature)?;
+    }
+    Ok(())
+}
+
+fn lint(feature: &str) -> Result<()> {
     sh::run(
         sh::cargo()
             .args([
@@ -71,7 +95,7 @@ pub fn clippy() -> Result<()> {
                 "--package",
                 "profiler-ebpf",
                 "--features",
-                "programs",
+                feature,
                 "--bins",
                 "--target-dir",
             ])
@@ -84,8 +108,8 @@ pub fn clippy() -> Result<()> {
     )
 }
 
-fn selection(bin: &str) -> Vec<String> {
-    let dir = sh::target_dir().join("bpf-build").display().to_string();
+fn selection(bin: &str, feature: &str, dir: &Path) -> Vec<String> {
+    let dir = dir.display().to_string();
     [
         "--release",
         "--target",
@@ -96,13 +120,13 @@ fn selection(bin: &str) -> Vec<String> {
         bin,
     ]
     .into_iter()
-    .chain(["--features", "programs", "--target-dir", &dir])
+    .chain(["--features", feature, "--target-dir", &dir])
     .map(str::to_owned)
     .collect()
 }
 
-/// A cargo set up with a compiler that can build for BPF, and the linker.
-fn compiler() -> Result<Command> {
+/// A cargo set up with a compiler that can build for BPF on this architecture, and the linker.
+fn compiler(arch: &str) -> Result<Command> {
     let mut cargo = match find_core()? {
         Core::Distribution => {
             eprintln!("xtask: eBPF by {SYSTEM_RUSTC} and the distribution's core for {TARGET}");
@@ -125,7 +149,7 @@ fn compiler() -> Result<Command> {
     };
     let linker = linker()?;
     let flags = [
-        format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", linker.display()),
@@ -167,7 +191,8 @@ fn nightly_has_source() -> bool {
         .is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
 }
 
-fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
+/// Where a compiler has its libraries.
+pub fn sysroot(rustc: &mut Command) -> Option<PathBuf> {
     let output = rustc
         .args(["--print", "sysroot"])
         .output()

@@ -37,6 +37,11 @@ pub trait Measurement: Send {
 
     /// How each probe is attached.
     fn probes(&self) -> &[ProbeStatus];
+
+    /// Instructions that the kernel went through to verify a program, where it says so (5.16).
+    fn verified_instructions(&self, _program: &str) -> Option<u32> {
+        None
+    }
 }
 
 /// Something that can be measured.
@@ -100,6 +105,10 @@ impl Measurement for Session {
 
     fn probes(&self) -> &[ProbeStatus] {
         Self::probes(self)
+    }
+
+    fn verified_instructions(&self, program: &str) -> Option<u32> {
+        Self::verified_instructions(self, program)
     }
 }
 

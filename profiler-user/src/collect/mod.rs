@@ -223,6 +223,13 @@ impl Session {
         &self.loaded.statuses
     }
 
+    /// Instructions that the kernel went through to verify a program, where it says so.
+    #[must_use]
+    pub fn verified_instructions(&self, program: &str) -> Option<u32> {
+        let program = self.loaded.ebpf.program(program)?;
+        program.info().ok()?.verified_instruction_count()
+    }
+
     /// Ends the window now, starts the next one, and returns what happened.
     ///
     /// # Errors

@@ -82,8 +82,8 @@ pub const LOSSES: [Loss; 10] = [
     Loss {
         class: "skipped",
         counts: true,
-        meaning: "kernel events not seen: the kernel skips a program that is at work on the same CPU already",
-        mend: "measure on a kernel that does not preempt programs on tracepoints, such as 6.18",
+        meaning: "kernel events not seen: the kernel skips a program that is at work on the same CPU already, and some kprobes",
+        mend: "measure on a kernel that does not preempt programs on tracepoints and needs no kprobes, such as 6.18",
     },
 ];
 

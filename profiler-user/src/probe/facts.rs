@@ -14,6 +14,9 @@ use crate::sys::{
 /// The first kernel that preempts programs on tracepoints.
 const PREEMPTS_PROGRAMS: KernelVersion = KernelVersion { major: 7, minor: 0 };
 
+/// For tests: kprobes are used as where there is no fentry.
+pub const NO_FENTRY: &str = "COURTSIDE_NO_FENTRY";
+
 /// Facts about the running kernel.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -27,6 +30,8 @@ pub struct Facts {
     pub functions: BTreeMap<String, usize>,
     /// Programs can be put on functions, with typed arguments (fentry and fexit).
     pub hooks_functions: bool,
+    /// Programs can be put on functions by breakpoints (kprobe and kretprobe).
+    pub probes_functions: bool,
     /// Kinds of iterator that the kernel has.
     pub iterators: Vec<String>,
     /// Programs can read another CPU's slot of a map (5.19).
@@ -37,6 +42,8 @@ pub struct Facts {
     pub preempts_programs: bool,
     /// Whether this build carries the programs.
     pub has_object: bool,
+    /// Whether it carries those for kprobes.
+    pub has_untyped_object: bool,
 }
 
 impl Facts {
@@ -68,6 +75,7 @@ impl Facts {
             .filter(|kind| btf.has_func(&format!("bpf_iter_{kind}")))
             .map(str::to_owned)
             .collect();
+        let no_fentry = std::env::var_os(NO_FENTRY).is_some();
         Ok(Self {
             offsets,
             missing: missing
@@ -78,8 +86,12 @@ impl Facts {
             functions,
             // What puts a trampoline into a function's first bytes; without it fentry programs cannot be attached.
             // Older kernels describe no functions of ftrace itself, but its records.
-            hooks_functions: btf.has_func("register_ftrace_direct")
-                || btf.field("ftrace_direct_func.addr").is_ok(),
+            hooks_functions: !no_fentry
+                && (btf.has_func("register_ftrace_direct")
+                    || btf.field("ftrace_direct_func.addr").is_ok()),
+            probes_functions: root
+                .join("sys/bus/event_source/devices/kprobe/type")
+                .exists(),
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             finds_task_state: btf.has_func("bpf_task_storage_get_recur"),
@@ -87,6 +99,7 @@ impl Facts {
             preempts_programs: KernelVersion::read(root)
                 .is_some_and(|version| version >= PREEMPTS_PROGRAMS),
             has_object: !super::OBJECT.is_empty(),
+            has_untyped_object: !super::UNTYPED_OBJECT.is_empty(),
         })
     }
 }

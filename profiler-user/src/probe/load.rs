@@ -11,14 +11,14 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, FEntry, FExit, Iter, Program, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, Program, ProgramError},
 };
 use courtside_wire::Offsets;
 use zerocopy::IntoBytes;
 
 use super::{
     facts::Facts,
-    plan::{Hook, Planned},
+    plan::{Hook, Planned, is_untyped},
 };
 use crate::{
     frame::{ProbeState, ProbeStatus},
@@ -158,7 +158,11 @@ pub fn load(
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .override_global("FINDS_TASK_STATE", &finds_task_state, true)
         .override_global("PREEMPTS_PROGRAMS", &preempts_programs, true)
-        .load(super::OBJECT)
+        .load(if is_untyped(planned) {
+            super::UNTYPED_OBJECT
+        } else {
+            super::OBJECT
+        })
         .map_err(|error| LoadError::Maps(Box::new(error)))?;
     let statuses = planned
         .iter()
@@ -217,6 +221,14 @@ fn verify(ebpf: &mut Ebpf, probe: &Planned, btf: &Btf) -> Result<(), ProgramErro
             let program: &mut FExit = program.try_into()?;
             program.load(name, btf)?;
         }
+        Hook::Probe(_) | Hook::ReturnProbe(_) => {
+            let program: &mut KProbe = program.try_into()?;
+            match program.load() {
+                // It sits on another function, too.
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Hook::Iterator(kind) => {
             let program: &mut Iter = program.try_into()?;
             program.load(kind, btf)?;
@@ -243,6 +255,13 @@ impl Loaded {
                     Some(Program::FExit(program)) => program
                         .attach()
                         .and_then(|link| Ok(Box::new(program.take_link(link)?) as _)),
+                    Some(Program::KProbe(program)) => {
+                        // The hook as users see it is `kprobe:function`.
+                        let function = status.hook.rsplit(':').next().unwrap_or_default();
+                        program
+                            .attach(function, 0)
+                            .and_then(|link| Ok(Box::new(program.take_link(link)?) as _))
+                    }
                     _ => continue,
                 };
             match link {

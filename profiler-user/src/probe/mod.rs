@@ -13,6 +13,10 @@ pub mod specs;
 pub static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/courtside.bpf.o"));
 
+/// The same programs for kernels where those on functions get pointers without types, and everything that works with such.
+pub static UNTYPED_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/courtside-untyped.bpf.o"));
+
 /// What the user asked of the measurement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wishes {

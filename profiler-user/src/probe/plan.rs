@@ -14,6 +14,10 @@ pub enum Hook {
     Entry(&'static str),
     /// A function, when it returns.
     Exit(&'static str),
+    /// A function, when it is called, by a breakpoint; pointers have no type there.
+    Probe(&'static str),
+    /// The same when it returns.
+    ReturnProbe(&'static str),
     /// An iterator that user space runs.
     Iterator(&'static str),
 }
@@ -24,7 +28,11 @@ impl Hook {
     pub fn tracepoint(self) -> Option<&'static str> {
         match self {
             Self::BtfTracepoint(name) => Some(name),
-            Self::Entry(_) | Self::Exit(_) | Self::Iterator(_) => None,
+            Self::Entry(_)
+            | Self::Exit(_)
+            | Self::Probe(_)
+            | Self::ReturnProbe(_)
+            | Self::Iterator(_) => None,
         }
     }
 
@@ -32,9 +40,17 @@ impl Hook {
     #[must_use]
     pub fn function(self) -> Option<&'static str> {
         match self {
-            Self::Entry(name) | Self::Exit(name) => Some(name),
+            Self::Entry(name) | Self::Exit(name) | Self::Probe(name) | Self::ReturnProbe(name) => {
+                Some(name)
+            }
             Self::BtfTracepoint(_) | Self::Iterator(_) => None,
         }
+    }
+
+    /// Whether its program is one of those that get pointers without types.
+    #[must_use]
+    pub fn is_untyped(self) -> bool {
+        matches!(self, Self::Probe(_) | Self::ReturnProbe(_))
     }
 }
 
@@ -44,6 +60,8 @@ impl std::fmt::Display for Hook {
             Self::BtfTracepoint(name) => write!(f, "tp_btf:{name}"),
             Self::Entry(name) => write!(f, "fentry:{name}"),
             Self::Exit(name) => write!(f, "fexit:{name}"),
+            Self::Probe(name) => write!(f, "kprobe:{name}"),
+            Self::ReturnProbe(name) => write!(f, "kretprobe:{name}"),
             Self::Iterator(name) => write!(f, "iter:{name}"),
         }
     }
@@ -82,13 +100,26 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
     let mut planned: Vec<Planned> = Vec::new();
     for spec in SPECS {
         let mut stands_in = None;
+        if spec.keeps_house {
+            continue;
+        }
         if let Some(of) = spec.instead_of {
-            let better = planned.iter().find(|other| other.program == of);
-            let Some(Err(why)) = better.map(|better| better.verdict.clone()) else {
+            let Some(better) = planned.iter().find(|other| other.program == of) else {
+                continue;
+            };
+            let Err(why) = better.verdict.clone() else {
                 continue;
             };
             let less = spec.less;
-            stands_in = Some(StandIn { of, why, less });
+            // Of a stand-in that cannot be either, it is the program that is missing in the end.
+            stands_in = Some(match &better.stands_in {
+                None => StandIn { of, why, less },
+                Some(first) => StandIn {
+                    of: first.of,
+                    why: format!("{}, and {why}", first.why),
+                    less,
+                },
+            });
         }
         let verdict = verdict(spec, facts);
         if spec.optional && verdict.is_err() {
@@ -102,17 +133,39 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
             serves: spec.serves,
         });
     }
-    let works = |program: &str, planned: &[Planned]| {
+    let stand_ins = |program: &str, is_one: &dyn Fn(Hook) -> bool| {
         planned.iter().any(|other| {
-            other.verdict.is_ok() && other.stands_in.as_ref().is_some_and(|it| it.of == program)
+            other.verdict.is_ok()
+                && is_one(other.hook)
+                && other.stands_in.as_ref().is_some_and(|it| it.of == program)
         })
     };
-    let all = planned.clone();
-    planned.retain(|probe| match &probe.stands_in {
-        None => probe.verdict.is_ok() || !works(probe.program, &all),
-        // Where none of the stand-ins can be attached, what is missing is the better program.
-        Some(stands_in) => works(stands_in.of, &all),
-    });
+    let needed: Vec<bool> = planned
+        .iter()
+        .map(|probe| match &probe.stands_in {
+            None => probe.verdict.is_ok() || !stand_ins(probe.program, &|_| true),
+            // Where none of the stand-ins can be attached, what is missing is the better program. Of two kinds the
+            // untyped one is for where there is nothing of the other.
+            Some(it) if stand_ins(it.of, &|hook| !hook.is_untyped()) => !probe.hook.is_untyped(),
+            Some(it) => probe.hook.is_untyped() && stand_ins(it.of, &|hook| hook.is_untyped()),
+        })
+        .collect();
+    let mut needed = needed.into_iter();
+    planned.retain(|_| needed.next().unwrap_or_default());
+    if is_untyped(&planned) {
+        planned.extend(
+            SPECS
+                .iter()
+                .filter(|spec| spec.keeps_house)
+                .map(|spec| Planned {
+                    program: spec.program,
+                    hook: spec.hook,
+                    verdict: verdict(spec, facts),
+                    stands_in: None,
+                    serves: spec.serves,
+                }),
+        );
+    }
     if facts.preempts_programs {
         let again: Vec<_> = planned.iter().filter_map(again).collect();
         planned.extend(again);
@@ -133,6 +186,14 @@ fn again(first: &Planned) -> Option<Planned> {
         }),
         ..first.clone()
     })
+}
+
+/// Whether the plan needs the programs that get pointers without types.
+#[must_use]
+pub fn is_untyped(planned: &[Planned]) -> bool {
+    planned
+        .iter()
+        .any(|probe| probe.hook.is_untyped() && probe.verdict.is_ok())
 }
 
 fn verdict(spec: &Spec, facts: &Facts) -> Result<(), String> {
@@ -156,6 +217,15 @@ fn verdict(spec: &Spec, facts: &Facts) -> Result<(), String> {
         Hook::Entry(name) | Hook::Exit(name) => {
             if !facts.hooks_functions {
                 return Err("this kernel lets no program onto its functions (fentry)".to_owned());
+            }
+            enough(&format!("function {name}"), facts.functions.get(name))?;
+        }
+        Hook::Probe(name) | Hook::ReturnProbe(name) => {
+            if !facts.probes_functions {
+                return Err("this kernel has no kprobes".to_owned());
+            }
+            if !facts.has_untyped_object {
+                return Err("this build has no programs for kprobes".to_owned());
             }
             enough(&format!("function {name}"), facts.functions.get(name))?;
         }
@@ -196,11 +266,13 @@ mod tests {
                 .filter_map(|spec| Some((spec.hook.function()?.to_owned(), spec.arguments)))
                 .collect(),
             hooks_functions: true,
+            probes_functions: true,
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
             finds_task_state: true,
             preempts_programs: false,
             has_object: true,
+            has_untyped_object: true,
         }
     }
 
@@ -290,9 +362,34 @@ mod tests {
     }
 
     #[test]
+    fn where_no_program_may_sit_on_functions_kprobes_do() {
+        let mut facts = facts();
+        facts.hooks_functions = false;
+        let found = sends(&mut facts);
+        assert_eq!(found.len(), 14);
+        assert!(
+            found
+                .iter()
+                .all(|(name, works)| name.starts_with('k') && *works)
+        );
+        let planned = plan(&facts);
+        assert!(is_untyped(&planned));
+        assert!(
+            planned
+                .iter()
+                .any(|probe| probe.program == "kp_socket_gone")
+        );
+        let send = planned.iter().find(|probe| probe.program == "kr_send");
+        let stands_in = send.and_then(|send| send.stands_in.as_ref());
+        assert_eq!(stands_in.map(|it| it.of), Some("sock_send_length"));
+        assert!(!is_untyped(&plan(&super::tests::facts())));
+    }
+
+    #[test]
     fn where_nothing_stands_in_it_is_the_tracepoint_that_is_missing() {
         let mut facts = facts();
         facts.hooks_functions = false;
+        facts.probes_functions = false;
         assert_eq!(sends(&mut facts), [("sock_send_length", false)]);
     }
 

@@ -3,14 +3,17 @@
 //! In: the number of CPUs, the maps. Out: open counters, and why there are none if there are none.
 //! Must not know: who is charged.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
 
 use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
 use perf_event::{
-    Builder, Counter,
+    Builder,
     events::{Event, Hardware, Software},
 };
 
@@ -29,12 +32,14 @@ pub const CLOCK_INSTEAD: &str = "COURTSIDE_PMU_CLOCK";
 /// Open counters; they count until dropped.
 #[derive(Debug, Default)]
 pub struct Counters {
-    open: Vec<(&'static str, u32, Counter)>,
+    open: Vec<(&'static str, u32, OwnedFd)>,
     /// The machine counts cache references and misses too.
     pub has_llc: bool,
 }
 
-/// Opens the counters of every CPU. Cycles and instructions must open; cache events may be missing.
+/// Opens the counters of every CPU. Cycles and instructions must open; cache events may be missing. All of a CPU are one
+/// group, which counts as a whole or not at all: where more is counted than there are counters, each kind alone would
+/// count at other times than the others, and the CPI would be of two different things.
 ///
 /// # Errors
 /// With the reason there are no counters, in words.
@@ -44,19 +49,24 @@ pub fn open(cpus: u32) -> Result<Counters, String> {
         open: Vec::new(),
         has_llc: true,
     };
-    for (map, kind) in KINDS {
-        for cpu in 0..cpus {
-            let event = match (clock, map.starts_with("PMU_LLC")) {
+    for cpu in 0..cpus {
+        let mut leader = None;
+        for (map, kind) in KINDS {
+            let is_llc = map.starts_with("PMU_LLC");
+            if is_llc && !counters.has_llc {
+                continue;
+            }
+            let event = match (clock, is_llc) {
                 (false, _) => Ok(Event::from(kind)),
                 (true, false) => Ok(Event::from(Software::CPU_CLOCK)),
                 (true, true) => Err(io::ErrorKind::Unsupported.into()),
             };
-            match event.and_then(|event| counter(event, cpu)) {
-                Ok(counter) => counters.open.push((map, cpu, counter)),
-                Err(_) if map.starts_with("PMU_LLC") => {
-                    counters.has_llc = false;
-                    break;
+            match event.and_then(|event| counter(event, cpu, leader)) {
+                Ok(counter) => {
+                    leader.get_or_insert(counter.as_raw_fd());
+                    counters.open.push((map, cpu, counter));
                 }
+                Err(_) if is_llc => counters.has_llc = false,
                 Err(error) => return Err(reason(&error)),
             }
         }
@@ -64,12 +74,30 @@ pub fn open(cpus: u32) -> Result<Counters, String> {
     Ok(counters)
 }
 
-fn counter(kind: Event, cpu: u32) -> io::Result<Counter> {
-    let mut builder = Builder::new().kind(kind).any_pid().one_cpu(cpu as usize);
-    builder.include_kernel().include_hv();
-    let mut counter = builder.build()?;
-    counter.enable()?;
-    Ok(counter)
+/// A counter of one CPU, in the group of `leader`. The library has groups of one thread only.
+fn counter(kind: Event, cpu: u32, leader: Option<i32>) -> io::Result<OwnedFd> {
+    const ANY_PROCESS: i32 = -1;
+    const NO_GROUP: i32 = -1;
+    const CLOSE_ON_EXEC: u64 = 8;
+    let mut builder = Builder::new().kind(kind);
+    builder.include_kernel().include_hv().enabled(true);
+    // SAFETY: the attributes live until the call is over, and say themselves how long they are.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            std::ptr::from_ref(builder.attrs()),
+            ANY_PROCESS,
+            cpu,
+            leader.unwrap_or(NO_GROUP),
+            CLOSE_ON_EXEC,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just given it to us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn reason(error: &io::Error) -> String {
@@ -101,7 +129,7 @@ impl Counters {
 }
 
 /// `bpf(BPF_MAP_UPDATE_ELEM)`: aya's perf-event arrays only take events that aya itself opened.
-fn update(map: &MapData, cpu: u32, counter: &Counter) -> io::Result<()> {
+fn update(map: &MapData, cpu: u32, counter: &OwnedFd) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
         map_fd: u64,

@@ -7,7 +7,7 @@ use super::plan::Hook;
 /// A program and what it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Name of the program in the object, and the one users see.
+    /// Name of the program in the object, and the one users see. A kprobe may sit on several functions.
     pub program: &'static str,
     /// Where it sits.
     pub hook: Hook,
@@ -25,6 +25,8 @@ pub struct Spec {
     pub optional: bool,
     /// A second copy, for kernels that preempt programs there.
     pub again: Option<&'static str>,
+    /// Needed where programs get pointers without types, and only there.
+    pub keeps_house: bool,
 }
 
 impl Spec {
@@ -45,6 +47,7 @@ impl Spec {
             less: "",
             optional: false,
             again: None,
+            keeps_house: false,
         }
     }
 
@@ -60,6 +63,14 @@ impl Spec {
         Self {
             again: Some(again),
             ..self
+        }
+    }
+
+    /// A function of `sendfile`, which newer kernels do without.
+    const fn pages(self) -> Self {
+        Self {
+            arguments: 5,
+            ..self.optional()
         }
     }
 
@@ -118,6 +129,9 @@ const WALK: &[&str] = &[
     "task_cpu",
     "task_start_boottime",
 ];
+/// Where programs on functions get pointers without types.
+const UNTYPED: &str = "by kprobes; the kernel skips some of them, and such calls are timed by the end of the system call or \
+    counted as lost";
 const CALL: &[&str] = &["socket_sk"];
 const SENDS: &str = "sends, requests served, turnaround";
 const RECEIVES: &str = "receives, roundtrips";
@@ -130,6 +144,15 @@ const fn sends(program: &'static str, function: &'static str) -> Spec {
 
 const fn receives(program: &'static str, function: &'static str) -> Spec {
     Spec::new(program, Hook::Exit(function), 4, SOCKET, RECEIVES).instead_of("sock_recv_length", "")
+}
+
+/// A send where pointers have no types: its arguments are kept at the entry for the return.
+const fn probed_sends(program: &'static str, hook: Hook) -> Spec {
+    Spec::new(program, hook, 3, SOCKET, SENDS).instead_of("fx_inet_sendmsg", UNTYPED)
+}
+
+const fn probed_receives(program: &'static str, hook: Hook) -> Spec {
+    Spec::new(program, hook, 4, SOCKET, RECEIVES).instead_of("fx_inet_recvmsg", UNTYPED)
 }
 
 /// Every program. What stands in for another one comes after it.
@@ -208,6 +231,20 @@ pub const SPECS: &[Spec] = &[
     )
     .instead_of("sock_send_length", "")
     .optional(),
+    probed_sends("kp_send", Hook::Probe("inet_sendmsg")),
+    probed_sends("kr_send", Hook::ReturnProbe("inet_sendmsg")),
+    probed_sends("kp_send", Hook::Probe("inet6_sendmsg")),
+    probed_sends("kr_send", Hook::ReturnProbe("inet6_sendmsg")),
+    probed_sends("kp_send", Hook::Probe("unix_stream_sendmsg")),
+    probed_sends("kr_send", Hook::ReturnProbe("unix_stream_sendmsg")),
+    probed_sends("kp_dgram_send", Hook::Probe("unix_dgram_sendmsg")),
+    probed_sends("kr_send_once", Hook::ReturnProbe("unix_dgram_sendmsg")),
+    probed_sends("kp_send", Hook::Probe("unix_seqpacket_sendmsg")),
+    probed_sends("kr_send_once", Hook::ReturnProbe("unix_seqpacket_sendmsg")),
+    probed_sends("kp_sendpage", Hook::Probe("inet_sendpage")).pages(),
+    probed_sends("kr_send_once", Hook::ReturnProbe("inet_sendpage")).pages(),
+    probed_sends("kp_send", Hook::Probe("unix_stream_sendpage")).pages(),
+    probed_sends("kr_send", Hook::ReturnProbe("unix_stream_sendpage")).pages(),
     Spec::new(
         "sock_recv_length",
         Hook::BtfTracepoint("sock_recv_length"),
@@ -221,6 +258,19 @@ pub const SPECS: &[Spec] = &[
     receives("fx_unix_stream_recv", "unix_stream_recvmsg"),
     receives("fx_unix_dgram_recv", "unix_dgram_recvmsg"),
     receives("fx_unix_packet_recv", "unix_seqpacket_recvmsg"),
+    probed_receives("kp_receive", Hook::Probe("inet_recvmsg")),
+    probed_receives("kr_receive", Hook::ReturnProbe("inet_recvmsg")),
+    probed_receives("kp_receive", Hook::Probe("inet6_recvmsg")),
+    probed_receives("kr_receive", Hook::ReturnProbe("inet6_recvmsg")),
+    probed_receives("kp_receive", Hook::Probe("unix_stream_recvmsg")),
+    probed_receives("kr_receive", Hook::ReturnProbe("unix_stream_recvmsg")),
+    probed_receives("kp_dgram_receive", Hook::Probe("unix_dgram_recvmsg")),
+    probed_receives("kr_receive_once", Hook::ReturnProbe("unix_dgram_recvmsg")),
+    probed_receives("kp_receive", Hook::Probe("unix_seqpacket_recvmsg")),
+    probed_receives(
+        "kr_receive_once",
+        Hook::ReturnProbe("unix_seqpacket_recvmsg"),
+    ),
     Spec::new(
         "sk_data_ready",
         Hook::BtfTracepoint("sk_data_ready"),
@@ -237,6 +287,14 @@ pub const SPECS: &[Spec] = &[
         ARRIVALS,
     )
     .instead_of("sk_data_ready", ""),
+    Spec::new(
+        "kp_sock_readable",
+        Hook::Probe("sock_def_readable"),
+        1,
+        SOCKET,
+        ARRIVALS,
+    )
+    .instead_of("fe_sock_readable", UNTYPED),
     Spec::new(
         "tcp_sendmsg_locked",
         Hook::BtfTracepoint("tcp_sendmsg_locked"),
@@ -262,6 +320,14 @@ pub const SPECS: &[Spec] = &[
     )
     .instead_of("tcp_sendmsg_locked", "")
     .optional(),
+    Spec::new(
+        "kp_tcp_sendmsg",
+        Hook::Probe("tcp_sendmsg_locked"),
+        3,
+        &[],
+        SEND_START,
+    )
+    .instead_of("fe_tcp_sendmsg", UNTYPED),
     Spec::new(
         "inet_sock_set_state",
         Hook::BtfTracepoint("inet_sock_set_state"),
@@ -319,4 +385,24 @@ pub const SPECS: &[Spec] = &[
         SOCKET,
         "connections that stood before the attach",
     ),
+    Spec {
+        keeps_house: true,
+        ..Spec::new(
+            "kp_socket_gone",
+            Hook::Probe("bpf_sk_storage_free"),
+            1,
+            &[],
+            "forgetting sockets",
+        )
+    },
+    Spec {
+        keeps_house: true,
+        ..Spec::new(
+            "sys_exit",
+            Hook::BtfTracepoint("sys_exit"),
+            2,
+            &["regs_syscall"],
+            "calls whose return the kernel tells no kprobe",
+        )
+    },
 ];

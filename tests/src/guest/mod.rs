@@ -15,6 +15,7 @@ use crate::harness::Host;
 
 mod attach;
 mod chain;
+mod counters;
 mod system;
 mod traffic;
 
@@ -31,7 +32,7 @@ const NEEDED: &str = "check";
 /// Does something that has a known answer; returns figures for the report.
 type Test = fn(&Host) -> anyhow::Result<Value>;
 
-/// Every test, and its name.
+/// Every test but those of counters, and its name.
 const TESTS: &[(&str, Test)] = &[
     ("check", attach::check),
     ("ping-pong tcp4", |host| traffic::counted(host, "tcp4")),
@@ -51,11 +52,25 @@ const TESTS: &[(&str, Test)] = &[
     ("ping-pong udp-unconnected", |host| {
         traffic::counted(host, "udp-unconnected")
     }),
+    ("ping-pong by kprobes", traffic::by_kprobes),
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
     ("standing connections", traffic::standing),
     ("loss", traffic::loss_is_counted),
     ("kill leaves nothing", attach::kill_leaves_nothing),
+];
+
+/// Tests on a machine whose counters have a known answer.
+const COUNTING_TESTS: &[(&str, Test)] = &[
+    ("check", attach::check),
+    ("counters of a process", counters::of_a_process),
+    (
+        "counters of two that share a CPU",
+        counters::of_two_that_share,
+    ),
+    ("counters of nobody", counters::of_nobody),
+    ("counters of turnarounds", counters::of_turnarounds),
+    ("more events than counters", counters::of_too_many),
 ];
 
 /// What the program is: the machine's init, or a helper that a test starts.
@@ -91,10 +106,15 @@ fn run() -> anyhow::Result<()> {
         system::power_off()
     });
     say(&json!({ "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim() }));
-    let only = only(&fs::read_to_string("/proc/cmdline")?);
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    let only = only(&command_line);
+    let tests = match counters::known(&command_line) {
+        Some(_) => COUNTING_TESTS,
+        None => TESTS,
+    };
     let mut log = system::KernelLog::open()?;
     log.read()?;
-    for (name, test) in TESTS {
+    for (name, test) in tests {
         if only.as_ref().is_some_and(|only| !name.contains(only)) {
             continue;
         }
@@ -146,14 +166,22 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_tells_what_an_instruction_takes() {
+        assert_eq!(counters::known("quiet panic=-1\n"), None);
+        assert_eq!(counters::known("quiet courtside.cpi=4\n"), Some(4));
+    }
+
+    #[test]
     fn no_two_tests_have_one_name() {
-        for (number, (name, _)) in TESTS.iter().enumerate() {
-            assert!(
-                TESTS
-                    .iter()
-                    .skip(number + 1)
-                    .all(|(other, _)| other != name)
-            );
+        for tests in [TESTS, COUNTING_TESTS] {
+            for (number, (name, _)) in tests.iter().enumerate() {
+                assert!(
+                    tests
+                        .iter()
+                        .skip(number + 1)
+                        .all(|(other, _)| other != name)
+                );
+            }
         }
     }
 }

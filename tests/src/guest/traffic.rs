@@ -99,10 +99,33 @@ pub fn every_way(host: &Host) -> anyhow::Result<Value> {
     Ok(json!({ "ways": count }))
 }
 
+/// The same without programs on functions that know the types of their arguments: by kprobes, where the kernel has no
+/// tracepoint. More threads wait for an answer than the kernel tells the return of.
+///
+/// # Errors
+/// Names what was not counted.
+pub fn by_kprobes(host: &Host) -> anyhow::Result<Value> {
+    let transports = ["tcp4", "unix-stream", "unix-seqpacket", "udp-connected"];
+    for transport in transports {
+        let shape = ["--messages", "503", "--connections", "9"];
+        let arguments = [&shape[..], &["--transport", transport]].concat();
+        play_with(host, &[("COURTSIDE_NO_FENTRY", "1")], &arguments)?;
+    }
+    Ok(json!({ "transports": transports }))
+}
+
 fn play(host: &Host, arguments: &[&str]) -> anyhow::Result<()> {
+    play_with(host, &[], arguments)
+}
+
+fn play_with(host: &Host, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
     let tag = host.tag();
-    let all = ["ping-pong", "--reply-size", "333", "--name", &tag];
-    let measured = host.measure(&[&all[..], arguments].concat())?;
+    let mut command = Command::new(workload()?);
+    command
+        .args(["ping-pong", "--reply-size", "333", "--name", &tag])
+        .args(arguments)
+        .envs(environment.iter().copied());
+    let measured = host.stat(&[], &mut command)?;
     exact(&measured, &tag).with_context(|| {
         format!(
             "{arguments:?}\n{}\n{}\nlost {:?}",

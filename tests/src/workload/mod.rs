@@ -6,6 +6,7 @@
 mod burn;
 mod churn;
 mod clock;
+mod count;
 mod crossing;
 mod line;
 mod overload;
@@ -49,6 +50,8 @@ enum Workload {
     Churn(churn::Churn),
     /// Keeps CPUs busy.
     Hog(burn::Hog),
+    /// A loop that counts its own cycles and instructions.
+    Count(count::Count),
     /// Reads and writes a disk past the page cache.
     DiskIo(burn::DiskIo),
     /// A process of another workload.
@@ -108,6 +111,7 @@ impl Cli {
             Workload::Overload(overload) => overload.run(),
             Workload::Churn(churn) => churn.run(),
             Workload::Hog(hog) => hog.run(),
+            Workload::Count(count) => count.run(),
             Workload::DiskIo(disk) => disk.run(),
             Workload::Part { part } => serde_json::from_str::<process::Part>(&part)?.play(),
         }

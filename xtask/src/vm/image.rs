@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
 
+use super::cross;
 use super::kernels::{Arch, dir};
 use crate::{ebpf, sh};
 
@@ -59,11 +60,11 @@ fn entry<W: Write>(
 
 /// The programs, linked statically: there is no C library in the machine.
 fn programs(arch: Arch) -> Result<PathBuf> {
-    let object = ebpf::build()?;
+    let object = ebpf::build_for(arch.rust())?;
     let target_dir = dir().join("build");
     fs::create_dir_all(&target_dir)?;
     sh::run(
-        sh::cargo()
+        cross::cargo(arch)?
             .args(["build", "--profile", "vm", "--target", arch.target()])
             .args([
                 "--package",
@@ -74,7 +75,6 @@ fn programs(arch: Arch) -> Result<PathBuf> {
             ])
             .arg("--target-dir")
             .arg(&target_dir)
-            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
             .env("COURTSIDE_EBPF_OBJECT", absolute(&object)?),
     )?;
     Ok(target_dir.join(arch.target()).join("vm"))

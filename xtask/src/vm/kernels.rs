@@ -3,31 +3,50 @@
 //! In: the machine's own package source. Out: a file to boot from. Must not know: what is run on it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use super::apt::Apt;
 use crate::sh;
 
 /// What a kernel runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arch {
     X86_64,
+    Aarch64,
 }
 
 impl Arch {
     /// As Debian calls it.
-    fn debian(self) -> &'static str {
+    pub fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
         }
     }
 
     /// As Rust calls it.
+    pub fn rust(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// As Rust calls it, with a Linux on it.
     pub fn target(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
+            Self::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    /// The package that can emulate it.
+    pub fn emulator(self) -> &'static str {
+        match self {
+            Self::X86_64 => "qemu-system-x86",
+            Self::Aarch64 => "qemu-system-arm",
         }
     }
 }
@@ -41,11 +60,25 @@ pub struct Kernel {
     pub parameters: &'static str,
     /// Booted when no kernel is named.
     pub usual: bool,
+    /// One CPU whose counters count exactly: cycles per instruction, as a power of two. Only counters are tested there.
+    pub cpi_shift: Option<u32>,
 }
 
 /// The machine has no `cmpxchg16b`, without which a kernel that takes a task's state from `kmalloc_nolock` has none to give,
 /// unless the allocator works with locks: it does where it looks after its red zones.
 const SLAB_WITHOUT_CX16: &str = "slab_debug=Z,kmalloc-*";
+
+/// The same kernel in a machine with one CPU that takes 2^`shift` cycles for each instruction.
+const fn counting(name: &'static str, shift: u32) -> Kernel {
+    Kernel {
+        name,
+        suite: "trixie",
+        arch: Arch::Aarch64,
+        parameters: "",
+        usual: true,
+        cpi_shift: Some(shift),
+    }
+}
 
 /// Every kernel, the nearest to today's first.
 pub const KERNELS: &[Kernel] = &[
@@ -55,6 +88,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "6.1",
@@ -62,6 +96,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "7.2",
@@ -69,6 +104,7 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: SLAB_WITHOUT_CX16,
         usual: true,
+        cpi_shift: None,
     },
     Kernel {
         name: "5.10",
@@ -76,7 +112,27 @@ pub const KERNELS: &[Kernel] = &[
         arch: Arch::X86_64,
         parameters: "",
         usual: true,
+        cpi_shift: None,
     },
+    Kernel {
+        name: "6.12-arm64",
+        suite: "trixie",
+        arch: Arch::Aarch64,
+        parameters: "",
+        usual: true,
+        cpi_shift: None,
+    },
+    Kernel {
+        name: "6.1-arm64",
+        suite: "bookworm",
+        arch: Arch::Aarch64,
+        parameters: "",
+        usual: true,
+        cpi_shift: None,
+    },
+    counting("6.12-arm64-cpi1", 0),
+    counting("6.12-arm64-cpi2", 1),
+    counting("6.12-arm64-cpi4", 2),
 ];
 
 /// Where everything for machines lies.
@@ -86,9 +142,10 @@ pub fn dir() -> PathBuf {
 
 impl Kernel {
     fn dir(&self) -> PathBuf {
+        let version = self.name.split('-').next().unwrap_or(self.name);
         dir()
             .join("kernels")
-            .join(format!("{}-{}", self.name, self.arch.debian()))
+            .join(format!("{version}-{}", self.arch.debian()))
     }
 
     /// The file to boot from.
@@ -103,7 +160,7 @@ impl Kernel {
             return Ok(release);
         }
         eprintln!("xtask: fetching Linux {} ({})", self.name, self.suite);
-        let apt = Apt::new(self.suite, self.arch)?;
+        let apt = Apt::of_suite(&dir().join("apt"), self.suite, self.arch.debian())?;
         // The one for the cloud is small and has what an emulated machine has.
         let mut package = apt.dependency(
             &format!("linux-image-cloud-{}", self.arch.debian()),
@@ -134,112 +191,4 @@ impl Kernel {
         fs::write(&note, &release)?;
         Ok(release)
     }
-}
-
-/// apt with a package source of its own, which the machine's own settings do not see.
-struct Apt {
-    dir: PathBuf,
-    arch: Arch,
-}
-
-impl Apt {
-    fn new(suite: &str, arch: Arch) -> Result<Self> {
-        let dir = dir().join("apt").join(format!("{suite}-{}", arch.debian()));
-        for part in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(dir.join(part))?;
-        }
-        let source = format!("deb [signed-by={KEYRING}] {} {suite} main\n", own_source()?);
-        fs::write(dir.join("sources.list"), source)?;
-        let apt = Self { dir, arch };
-        sh::run(
-            apt.command("apt-get")
-                .args(["--quiet", "--quiet", "update"]),
-        )?;
-        Ok(apt)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = sh::command(program);
-        command.current_dir(&self.dir);
-        let at = |part: &str| self.dir.join(part).display().to_string();
-        for (option, value) in [
-            ("Dir::Etc::sourcelist", at("sources.list")),
-            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
-            ("Dir::State::lists", at("lists")),
-            ("Dir::State::status", "/dev/null".to_owned()),
-            ("Dir::Cache", at("cache")),
-            ("Acquire::Languages", "none".to_owned()),
-            ("APT::Architecture", self.arch.debian().to_owned()),
-            ("APT::Architectures", self.arch.debian().to_owned()),
-            // What is downloaded lies where only root may read.
-            ("APT::Sandbox::User", "root".to_owned()),
-        ] {
-            command.arg("-o").arg(format!("{option}={value}"));
-        }
-        command
-    }
-
-    /// The first package with this beginning that `package` depends on.
-    fn dependency(&self, package: &str, beginning: &str) -> Result<String> {
-        let text =
-            sh::output(
-                self.command("apt-cache")
-                    .args(["show", "--no-all-versions", package]),
-            )?;
-        text.lines()
-            .filter_map(|line| line.strip_prefix("Depends:"))
-            .flat_map(|line| line.split([',', '|']))
-            .filter_map(|dependency| dependency.split_whitespace().next())
-            .find(|name| name.starts_with(beginning))
-            .map(str::to_owned)
-            .with_context(|| format!("{package} depends on no {beginning}…"))
-    }
-
-    /// Download a package and unpack it.
-    fn unpack(&self, package: &str) -> Result<PathBuf> {
-        sh::run(
-            self.command("apt-get")
-                .args(["--quiet", "--quiet", "download", package]),
-        )?;
-        let archive = fs::read_dir(&self.dir)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| is_package(path, package))
-            .with_context(|| format!("apt-get downloaded no {package}"))?;
-        let unpacked = self.dir.join("unpacked");
-        sh::run(
-            sh::command("dpkg-deb")
-                .arg("--extract")
-                .arg(&archive)
-                .arg(&unpacked),
-        )?;
-        fs::remove_file(archive)?;
-        Ok(unpacked)
-    }
-}
-
-fn is_package(path: &Path, package: &str) -> bool {
-    path.file_name().is_some_and(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
-    })
-}
-
-/// Keys of all of Debian's releases.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/// Where this machine gets Debian from.
-fn own_source() -> Result<String> {
-    let format = "$(ORIGIN)|$(COMPONENT)|$(CREATED_BY)|$(CODENAME)|$(REPO_URI)";
-    let text = sh::output(sh::command("apt-get").args(["indextargets", "--format", format]))?;
-    text.lines()
-        .find_map(|line| {
-            let parts: Vec<&str> = line.split('|').collect();
-            match parts.as_slice() {
-                ["Debian", "main", "Packages", suite, uri] if !suite.contains('-') => {
-                    Some((*uri).to_owned())
-                }
-                _ => None,
-            }
-        })
-        .context("this machine has no Debian package source to get kernels from")
 }

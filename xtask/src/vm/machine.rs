@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(960);
 /// Without `cmpxchg16b`: QEMU 7.2 leaves rubbish in the flags after it, a kernel that saves them traps, and dies.
 const CPU: &str = "max,-cx16";
 
+/// Pointers are signed by a short calculation instead of the real one, which is most of the time otherwise.
+const ARM_CPU: &str = "max,pauth-impdef=on";
+
 /// The two CPUs take turns in one thread. In a thread each, on a busy host, one may run an instruction that the other has
 /// replaced long ago: an attach changes the kernel's code by way of a breakpoint, and a stale one is a panic (`Oops: int3`).
 const EMULATION: &str = "tcg,thread=single";
@@ -127,29 +130,38 @@ fn hear(line: &str, told: &mut Told) {
 }
 
 fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command {
-    // Without hardware help: it is the same everywhere, and there may be none.
-    let (program, machine, console) = match kernel.arch {
-        Arch::X86_64 => (
-            "qemu-system-x86_64",
-            ["-M", "q35", "-accel", EMULATION, "-smp", "2", "-cpu", CPU],
-            "ttyS0",
-        ),
+    let (program, machine, cpu, console) = match kernel.arch {
+        Arch::X86_64 => ("qemu-system-x86_64", "q35", CPU, "ttyS0"),
+        Arch::Aarch64 => ("qemu-system-aarch64", "virt", ARM_CPU, "ttyAMA0"),
     };
     let mut command = sh::command(program);
-    let only = only.map_or_else(String::new, |only| {
-        format!(" courtside.only={}", only.replace(' ', "_"))
-    });
+    // Without hardware help: it is the same everywhere, and there may be none.
     command
-        .args(machine)
-        .args(["-m", "1024", "-nographic", "-no-reboot", "-net", "none"])
+        .args(["-M", machine, "-accel", EMULATION, "-cpu", cpu])
+        .args(["-m", "1024", "-nographic", "-no-reboot", "-net", "none"]);
+    let mut words = format!("console={console} panic=-1 quiet loglevel=1");
+    match kernel.cpi_shift {
+        None => {
+            command.args(["-smp", "2"]);
+        }
+        // Each instruction then takes 2^shift nanoseconds of the machine's clock, and a nanosecond is a cycle.
+        Some(shift) => {
+            command.args(["-smp", "1", "-icount", &format!("shift={shift}")]);
+            words = format!("{words} courtside.cpi={}", 1_u64 << shift);
+        }
+    }
+    if !kernel.parameters.is_empty() {
+        words = format!("{words} {}", kernel.parameters);
+    }
+    if let Some(only) = only {
+        words = format!("{words} courtside.only={}", only.replace(' ', "_"));
+    }
+    command
         .arg("-kernel")
         .arg(kernel.file())
         .arg("-initrd")
         .arg(image)
         .arg("-append")
-        .arg(format!(
-            "console={console} panic=-1 quiet loglevel=1 {}{only}",
-            kernel.parameters
-        ));
+        .arg(words);
     command
 }

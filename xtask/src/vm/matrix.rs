@@ -9,6 +9,13 @@ use serde_json::Value;
 use super::ledger::Holds;
 use super::machine::Told;
 
+/// Instructions that the verifier may go through for a program. It gives up at a million, and what it takes differs
+/// between kernels: enough is left for one that is not tried here.
+const BUDGET: u64 = 200_000;
+/// The same for programs that take more: 6.12 goes through `sock_send_length` in 414 050 instructions (443 939 with
+/// events), ten times as many as 6.1 through the same on a function.
+const LARGE_BUDGETS: [(&str, u64); 1] = [("sock_send_length", 500_000)];
+
 /// One kernel that was booted.
 pub struct Column {
     /// As in `kernels.rs`.
@@ -19,22 +26,27 @@ pub struct Column {
     pub told: Told,
     /// Each test, and whether it holds.
     pub holds: Vec<(String, Holds)>,
+    /// Cycles that an instruction takes there, where that is known. Only counters are tested then.
+    pub cpi: Option<u64>,
 }
 
 /// The page.
-pub fn page(columns: &mut [Column]) -> String {
-    columns.sort_by_key(|column| version(column.name));
+pub fn page(columns: Vec<Column>) -> String {
+    let (mut counting, mut columns): (Vec<Column>, Vec<Column>) =
+        columns.into_iter().partition(|column| column.cpi.is_some());
+    columns.sort_by(|a, b| version(a.name).cmp(&version(b.name)));
+    counting.sort_by_key(|column| column.cpi);
     let mut page = String::from(
         "# Kernels\n\nWritten by `cargo xtask vm` from what emulated machines said. `courtside check` tells the same of the\n\
          kernel it runs on.\n\n| kernel | release |\n|---|---|\n",
     );
-    for column in columns.iter() {
+    for column in &columns {
         line(&mut page, [column.name, &column.release]);
     }
     page.push_str("\n## What is attached to what\n\n");
     let mut notes = Notes::default();
-    head(&mut page, "what it serves", columns);
-    for serves in rows(columns, |column| {
+    head(&mut page, "what it serves", &names(&columns));
+    for serves in rows(&columns, |column| {
         probes(column)
             .map(|probe| text(probe, "serves").to_owned())
             .collect()
@@ -47,9 +59,85 @@ pub fn page(columns: &mut [Column]) -> String {
         line(&mut page, [serves.as_str()].into_iter().chain(cells));
     }
     notes.write(&mut page);
+    let _ = write!(
+        page,
+        "\n## What the verifier went through\n\nInstructions of each program; the kernel gives up at a million, and `cargo xtask \
+         vm` at {BUDGET}{}.\n\n",
+        LARGE_BUDGETS
+            .map(|(program, budget)| format!(", for `{program}` at {budget}"))
+            .concat()
+    );
+    head(&mut page, "program", &names(&columns));
+    for program in rows(&columns, |column| {
+        verified(column)
+            .map(|(program, _)| program.to_owned())
+            .collect()
+    }) {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let mut found = verified(column).filter(|(name, _)| *name == program);
+                found
+                    .next()
+                    .map_or("-".to_owned(), |(_, count)| count.to_string())
+            })
+            .collect();
+        let program = format!("`{program}`");
+        let cells = cells.iter().map(String::as_str);
+        line(&mut page, [program.as_str()].into_iter().chain(cells));
+    }
     page.push_str("\n## What holds\n\n");
+    holds(&mut page, &columns, &names(&columns));
+    if let Some(first) = counting.first() {
+        let _ = write!(
+            page,
+            "\n## Counters\n\nOn machines whose CPU takes a known number of cycles for each instruction (Linux {}).\n\n",
+            first.release
+        );
+        let names: Vec<String> = counting
+            .iter()
+            .map(|column| format!("CPI {}", column.cpi.unwrap_or_default()))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        holds(&mut page, &counting, &names);
+    }
+    page
+}
+
+/// Programs for which the verifier went through more instructions than it may, and how many.
+pub fn over_budget(told: &Told) -> Vec<String> {
+    told_verified(told)
+        .filter(|(program, count)| *count > budget(program))
+        .map(|(program, count)| {
+            let allowed = budget(program);
+            format!("{program}: {count} instructions verified, {allowed} are allowed")
+        })
+        .collect()
+}
+
+fn budget(program: &str) -> u64 {
+    let large = LARGE_BUDGETS.iter().find(|(name, _)| *name == program);
+    large.map_or(BUDGET, |(_, budget)| *budget)
+}
+
+/// Programs that are loaded, and the instructions that the verifier went through.
+fn verified(column: &Column) -> impl Iterator<Item = (&str, u64)> {
+    told_verified(&column.told)
+}
+
+fn told_verified(told: &Told) -> impl Iterator<Item = (&str, u64)> {
+    told_probes(told).filter_map(|probe| {
+        Some((
+            text(probe, "name"),
+            probe["verified_instructions"].as_u64()?,
+        ))
+    })
+}
+
+/// A table of tests.
+fn holds(page: &mut String, columns: &[Column], names: &[&str]) {
     let mut notes = Notes::default();
-    head(&mut page, "test", columns);
+    head(page, "test", names);
     for test in rows(columns, |column| {
         column.holds.iter().map(|(test, _)| test.clone()).collect()
     }) {
@@ -66,10 +154,13 @@ pub fn page(columns: &mut [Column]) -> String {
             })
             .collect();
         let cells = cells.iter().map(String::as_str);
-        line(&mut page, [test.as_str()].into_iter().chain(cells));
+        line(page, [test.as_str()].into_iter().chain(cells));
     }
-    notes.write(&mut page);
-    page
+    notes.write(page);
+}
+
+fn names(columns: &[Column]) -> Vec<&'static str> {
+    columns.iter().map(|column| column.name).collect()
 }
 
 /// Hooks by which something is served on a kernel.
@@ -118,10 +209,9 @@ impl Notes {
     }
 }
 
-fn head(page: &mut String, first: &str, columns: &[Column]) {
-    let names = columns.iter().map(|column| column.name);
-    line(page, [first].into_iter().chain(names));
-    line(page, std::iter::repeat_n("---", columns.len() + 1));
+fn head(page: &mut String, first: &str, names: &[&str]) {
+    line(page, [first].into_iter().chain(names.iter().copied()));
+    line(page, std::iter::repeat_n("---", names.len() + 1));
 }
 
 fn line<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
@@ -141,9 +231,11 @@ fn rows(columns: &[Column], of: impl Fn(&Column) -> Vec<String>) -> Vec<String> 
 }
 
 fn probes(column: &Column) -> impl Iterator<Item = &Value> {
-    column
-        .told
-        .results
+    told_probes(&column.told)
+}
+
+fn told_probes(told: &Told) -> impl Iterator<Item = &Value> {
+    told.results
         .iter()
         .filter_map(|result| result["figures"]["probes"].as_array())
         .flatten()
@@ -153,10 +245,11 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-fn version(name: &str) -> Vec<u32> {
-    name.split('.')
-        .filter_map(|part| part.parse().ok())
-        .collect()
+/// What a column is sorted by: of each architecture, the oldest kernel first.
+fn version(name: &str) -> (&str, Vec<u32>) {
+    let (version, architecture) = name.split_once('-').unwrap_or((name, ""));
+    let parts = version.split('.').filter_map(|part| part.parse().ok());
+    (architecture, parts.collect())
 }
 
 #[cfg(test)]
@@ -175,7 +268,34 @@ mod tests {
                 failed: None,
             },
             holds: vec![("loss".to_owned(), holds)],
+            cpi: None,
         }
+    }
+
+    #[test]
+    fn machines_whose_counters_are_known_have_a_table_of_their_own() {
+        let mut counting = column("6.12-arm64-cpi2", &json!({}), Holds::Yes);
+        counting.cpi = Some(2);
+        let page = page(vec![column("6.12", &json!({}), Holds::Yes), counting]);
+        assert!(page.contains("| test | 6.12 |\n"), "{page}");
+        assert!(page.contains("| test | CPI 2 |\n"), "{page}");
+    }
+
+    #[test]
+    fn a_program_that_is_hard_to_verify_is_named() {
+        let probe = |count: u64| json!({ "name": "sched_switch", "verified_instructions": count });
+        let told = |count| column("6.12", &probe(count), Holds::Yes);
+        assert_eq!(over_budget(&told(BUDGET).told), [""; 0]);
+        assert_eq!(over_budget(&told(BUDGET + 1).told).len(), 1);
+        let page = page(vec![told(1234)]);
+        assert!(page.contains("| `sched_switch` | 1234 |"), "{page}");
+    }
+
+    #[test]
+    fn kernels_of_one_architecture_stand_side_by_side() {
+        let mut names = ["6.12-arm64", "7.2", "6.1-arm64", "6.12", "6.1"];
+        names.sort_by(|a, b| version(a).cmp(&version(b)));
+        assert_eq!(names, ["6.1", "6.12", "7.2", "6.1-arm64", "6.12-arm64"]);
     }
 
     #[test]
@@ -186,7 +306,7 @@ mod tests {
         let stand_in = json!({
             "hook": "tp_btf:block_rq_issue", "serves": "disk", "state": "degraded", "reason": "no start",
         });
-        let page = page(&mut [
+        let page = page(vec![
             column(
                 "6.12",
                 &tracepoint,

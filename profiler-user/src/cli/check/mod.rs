@@ -58,7 +58,11 @@ fn inspect(kernel: &dyn Kernel, root: &Path) -> Report {
     let hopeless = checks.iter().any(|check| check.state == State::Missing);
     let attached = (!hopeless).then(|| kernel.attach(&Wishes::default()));
     let probes = match attached {
-        Some(Ok(measurement)) => measurement.probes().iter().map(tried).collect(),
+        Some(Ok(measurement)) => measurement
+            .probes()
+            .iter()
+            .map(|status| tried(status, measurement.verified_instructions(&status.name)))
+            .collect(),
         other => {
             if let Some(Err(error)) = other {
                 checks.push(Check {
@@ -83,7 +87,7 @@ fn inspect(kernel: &dyn Kernel, root: &Path) -> Report {
 }
 
 /// A program that was attached, or failed to be.
-fn tried(status: &ProbeStatus) -> Probe {
+fn tried(status: &ProbeStatus, verified_instructions: Option<u32>) -> Probe {
     Probe {
         name: status.name.clone(),
         hook: status.hook.clone(),
@@ -98,6 +102,7 @@ fn tried(status: &ProbeStatus) -> Probe {
             .find(|spec| spec.program == status.name)
             .map_or("", |spec| spec.serves)
             .to_owned(),
+        verified_instructions,
     }
 }
 
@@ -112,15 +117,23 @@ fn untried(planned: &Planned) -> Probe {
         },
         reason: planned.verdict.clone().err().unwrap_or_default(),
         serves: planned.serves.to_owned(),
+        verified_instructions: None,
     }
 }
 
 fn without(program: &str) -> State {
-    let stands_in_for = SPECS
-        .iter()
-        .find(|spec| spec.program == program)
-        .and_then(|spec| spec.instead_of);
-    if NEEDED.contains(&stands_in_for.unwrap_or(program)) {
+    let stands_in_for = |program: &str| {
+        SPECS
+            .iter()
+            .find(|spec| spec.program == program)
+            .and_then(|spec| spec.instead_of)
+    };
+    let mut first = program;
+    // What is stood in for comes before in the table, so this ends.
+    while let Some(better) = stands_in_for(first) {
+        first = better;
+    }
+    if NEEDED.contains(&first) {
         State::Missing
     } else {
         State::Degraded
@@ -147,10 +160,12 @@ mod tests {
                 state,
                 reason: "refused".to_owned(),
             };
-            tried(&status).state
+            tried(&status, None).state
         };
         assert_eq!(status("sched_switch", ProbeState::Failed), State::Missing);
         assert_eq!(status("sk_data_ready", ProbeState::Failed), State::Degraded);
         assert_eq!(status("sched_switch", ProbeState::Attached), State::Ok);
+        let stands_in_twice = status("kr_send", ProbeState::Failed);
+        assert_eq!(stands_in_twice, State::Missing);
     }
 }

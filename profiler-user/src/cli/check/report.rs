@@ -95,6 +95,8 @@ pub(in crate::cli) struct Probe {
     pub reason: String,
     /// What is measured with it.
     pub serves: String,
+    /// Instructions that the kernel went through to verify it; null if it is not loaded or the kernel is older than 5.16.
+    pub verified_instructions: Option<u32>,
 }
 
 /// Everything `check` found.
@@ -216,6 +218,7 @@ mod tests {
             state,
             reason: String::new(),
             serves: "CPU time".to_owned(),
+            verified_instructions: None,
         };
         Report::new(Host::default(), checks, vec![probe])
     }
