@@ -16,6 +16,8 @@ const CPI: &str = "courtside.cpi=";
 const LOOP: &str = "loop";
 /// Components that used the CPU for less are not looked at: who is read at a switch has run some instructions more.
 const ENOUGH_CYCLES: u64 = 20_000_000;
+/// Makes Courtside count the CPU's clock instead, as on machines without a PMU.
+const CLOCK_INSTEAD: &str = "COURTSIDE_PMU_CLOCK";
 /// As many as no PMU has counters.
 const TOO_MANY: usize = 40;
 
@@ -60,6 +62,26 @@ fn holds_cpi(counters: &Value) -> anyhow::Result<()> {
         "{cycles} cycles for {instructions} instructions, {truth} for each are true"
     );
     Ok(())
+}
+
+/// With the clock in place of the counters, which every machine has: a program's cycles are its time on the CPU.
+///
+/// # Errors
+/// When they are not.
+pub fn of_the_clock(host: &Host) -> anyhow::Result<Value> {
+    let mut command = looping(host, LOOP)?;
+    command.arg("--blind").env(CLOCK_INSTEAD, "1");
+    let measured = host.stat(&[], &mut command)?;
+    let component = measured.snapshot.component(LOOP)?;
+    let pmu = &measured.snapshot.0["quality"]["pmu"];
+    let figures = json!({ "pmu": pmu, "counters": component["counters"], "cpu": component["cpu"] });
+    ensure!(pmu["state"] == "ok", "{figures}");
+    let on_cpu_ns = number(component, "cpu/on_cpu_ns")?;
+    for count in ["counters/cycles", "counters/instructions"] {
+        // The host may stop the machine between two readings.
+        ensure!(close(number(component, count)?, on_cpu_ns, 5), "{figures}");
+    }
+    Ok(figures)
 }
 
 /// Counters of a process are what it counted itself, within one per cent; cache events, which this machine does not

@@ -56,6 +56,7 @@ const TESTS: &[(&str, Test)] = &[
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
     ("standing connections", traffic::standing),
+    ("counters of the clock", counters::of_the_clock),
     ("loss", traffic::loss_is_counted),
     ("kill leaves nothing", attach::kill_leaves_nothing),
 ];
