@@ -12,9 +12,12 @@ use super::machine::Told;
 /// Instructions that the verifier may go through for a program. It gives up at a million, and what it takes differs
 /// between kernels: enough is left for one that is not tried here.
 const BUDGET: u64 = 200_000;
-/// The same for programs that take more: 6.12 goes through `sock_send_length` in 414 050 instructions (443 939 with
-/// events), ten times as many as 6.1 through the same on a function.
-const LARGE_BUDGETS: [(&str, u64); 1] = [("sock_send_length", 500_000)];
+/// The same for programs that take more: 6.12 goes through `sock_send_length` in some 440 000 instructions, 6.18 in 486 121
+/// (535 134 with events, 686 751 with counters of turnarounds), and 6.1 through the same on a function in 40 625.
+const LARGE_BUDGETS: [(&str, u64); 2] = [
+    ("sock_send_length", 600_000),
+    ("sock_send_length_again", 600_000),
+];
 
 /// One kernel that was booted.
 pub struct Column {
