@@ -25,13 +25,13 @@ impl From<&DistRaw> for Dist {
         let count = count(raw);
         let mean_ns = raw.sum_ns / count.max(1);
         // The kernel writes buckets and extremes one after the other, and two CPUs may do so at once: a window may close in
-        // between, or an extreme get lost. One that cannot be is replaced by the bound of its bucket.
+        // between, or an extreme get lost. Where the mean shows that, it is the outer bound of the bucket.
         let (low, high) = bounds(first);
-        let can_be = (low..=high.min(mean_ns)).contains(&raw.min_ns);
-        let min_ns = if can_be { raw.min_ns } else { low };
+        let min_ns = raw.min_ns.clamp(low, high);
+        let min_ns = if mean_ns < min_ns { low } else { min_ns };
         let (low, high) = bounds(last);
-        let can_be = (low.max(mean_ns)..=high).contains(&raw.max_ns);
-        let max_ns = if can_be { raw.max_ns } else { high };
+        let max_ns = raw.max_ns.clamp(low, high).max(min_ns);
+        let max_ns = if mean_ns > max_ns { high } else { max_ns };
         let quantile = |q: f64| {
             let rank = ((count as f64 * q).ceil() as u64).clamp(1, count.max(1));
             let mut seen = 0u64;
@@ -127,14 +127,14 @@ mod tests {
 
     #[test]
     fn the_mean_is_between_the_extremes_even_if_one_was_lost() {
-        let mut lost = raw([1_300, 1_310, 1_390, 2_400]);
-        lost.min_ns = 2_400;
-        lost.max_ns = 1_300;
-        let dist = Dist::from(&lost);
-        assert_eq!((dist.min_ns, dist.max_ns), (1_280, 2_559));
+        let mut lost = raw([1_300, 1_310, 1_390, 1_520]);
+        lost.min_ns = 1_520;
+        assert_eq!(Dist::from(&lost).min_ns, 1_280);
         let mut lost = raw([1_300, 1_310, 1_320]);
         lost.min_ns = 1_320;
-        assert_eq!(Dist::from(&lost).min_ns, 1_280);
+        lost.max_ns = 1_300;
+        let dist = Dist::from(&lost);
+        assert_eq!((dist.min_ns, dist.max_ns), (1_280, 1_407));
     }
 
     #[test]
