@@ -1,25 +1,23 @@
 //! `courtside top`: the dashboard on a real terminal.
 //!
-//! In: a [`Source`] or a recording, and keys. Out: the screen, exported snapshots, the last minutes as a recording. The terminal is given back as it was on quit, error,
-//! panic and every signal that can be caught. Must not know: what is drawn, where snapshots come from.
+//! In: a [`Source`] or a recording, and keys. Out: the screen, exported snapshots, the last minutes as a recording. The
+//! terminal is given back as it was on quit, error, panic and every signal that can be caught. Must not know: what is
+//! drawn, where snapshots come from.
 
 use std::{
     env,
     fs::File,
-    io::{self, IsTerminal as _, Write as _, stdout},
-    panic,
+    io::{self, IsTerminal as _, Write, stdout},
+    mem, panic,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use ratatui::{
-    DefaultTerminal, Terminal,
+    Terminal,
     backend::CrosstermBackend,
     crossterm::{
         cursor::Show,
@@ -220,27 +218,55 @@ fn keep_last(state: &mut UiState, keep: &Keep, folder: &Path) {
     }
 }
 
-/// Whether the terminal is ours: in raw mode, on its alternate screen.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is ours: in raw mode, on its alternate screen. Held while something is written to it.
+static TAKEN: Mutex<bool> = Mutex::new(false);
+
+fn taken() -> MutexGuard<'static, bool> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn take() -> io::Result<()> {
-    TAKEN.store(true, Ordering::SeqCst);
+    let mut taken = taken();
+    *taken = true;
     enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen)
 }
 
 /// Gives the terminal back as it was, once.
 fn give_back() -> io::Result<()> {
-    if TAKEN.swap(false, Ordering::SeqCst) {
+    let mut taken = taken();
+    if mem::replace(&mut *taken, false) {
         disable_raw_mode()?;
         execute!(stdout(), LeaveAlternateScreen, Show)?;
     }
     Ok(())
 }
 
+/// What is drawn, until it is all there; then it goes to the terminal if that is still ours. A thread that panics gives
+/// the terminal back while another one draws: its message would be drawn over.
+#[derive(Default)]
+struct Drawn(Vec<u8>);
+
+impl Write for Drawn {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let taken = taken();
+        let drawn = mem::take(&mut self.0);
+        if *taken {
+            let mut terminal = stdout();
+            terminal.write_all(&drawn)?;
+            terminal.flush()?;
+        }
+        Ok(())
+    }
+}
+
 /// The terminal while it is ours. A panic of any thread gives it back before its message is printed.
 struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<Drawn>>,
 }
 
 impl Screen {
@@ -250,7 +276,7 @@ impl Screen {
             give_back().ok();
             report(info);
         }));
-        let terminal = take().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        let terminal = take().and_then(|()| Terminal::new(CrosstermBackend::new(Drawn::default())));
         if terminal.is_err() {
             give_back().ok();
         }
