@@ -230,7 +230,7 @@ fn memory_and_descriptors_stay_as_they_are() {
     };
     eventually("ten windows", || windows() >= 10).unwrap();
     let before = holds(running.tgid()).unwrap();
-    let mut after = before;
+    let mut after = None;
     while let Some(now) = holds(running.tgid()) {
         let seen = windows();
         // After the next window there is one more: it still measured when this was read. What is read while it ends is only
@@ -240,10 +240,11 @@ fn memory_and_descriptors_stay_as_they_are() {
         })
         .unwrap();
         if windows() >= seen + 2 {
-            after = now;
+            after = Some(now);
         }
     }
     assert!(running.wait().unwrap().success());
+    let after = after.unwrap();
     assert_eq!(before.0, after.0);
     assert!(after.1 < before.1 + (2 << 20), "{before:?} {after:?}");
     println!("{seconds} s: from {before:?} to {after:?} descriptors and bytes");

@@ -284,10 +284,13 @@ fn unix(number: u64) -> Event {
     event
 }
 
+/// Data of the sending task `by` arrives at a connection.
+fn arrival(time_ns: u64, by: u64, connection: u64) -> Event {
+    at(time_ns, by as u32 * 10, What::Arrival { connection })
+}
+
 #[test]
 fn arrows_over_unix_sockets_lead_to_the_end_at_which_the_data_arrived() {
-    let arrival =
-        |time_ns, by: u64, connection| at(time_ns, by as u32 * 10, What::Arrival { connection });
     let (arrows, _) = arrows(&[
         unix(1),
         unix(2),
@@ -311,8 +314,6 @@ fn arrows_over_unix_sockets_lead_to_the_end_at_which_the_data_arrived() {
 
 #[test]
 fn a_reader_that_is_faster_than_the_announcement_has_its_arrow() {
-    let arrival =
-        |time_ns, by: u64, connection| at(time_ns, by as u32 * 10, What::Arrival { connection });
     let (arrows, _) = arrows(&[
         unix(1),
         unix(2),
