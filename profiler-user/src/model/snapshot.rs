@@ -378,7 +378,8 @@ pub struct Court {
     pub queued_ns: f64,
 }
 
-/// A distribution. A quantile's relative error is at most 6.25 %; sum, count and extremes are exact.
+/// A distribution. A quantile's relative error is at most 6.25 %; sum and count are exact. So are extremes, but for one
+/// that came just while a window closed or another CPU wrote one: its error is at most 12.5 %, the width of its bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dist {
     /// How many values.

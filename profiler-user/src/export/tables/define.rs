@@ -22,6 +22,7 @@ const RATIO: &str = "ratio";
 const YES: &str = "true/false";
 const EXACT: &str = "exact";
 const QUANTILE: &str = "≤ 6.25 %";
+const EXTREME: &str = "≤ 12.5 %, mostly exact; see Errors";
 const SCALED: &str = "scaled when multiplexed";
 const SUM: &str = "sum exact; see Errors";
 
@@ -29,11 +30,11 @@ const SUM: &str = "sum exact; see Errors";
 const DIST: [(&str, &str, &str, &str); 9] = [
     ("count", NUMBER, "how many", EXACT),
     ("sum_ns", NS, "sum", EXACT),
-    ("min_ns", NS, "smallest; 0 if there is none", EXACT),
+    ("min_ns", NS, "smallest; 0 if there is none", EXTREME),
     ("p50_ns", NS, "median", QUANTILE),
     ("p90_ns", NS, "90th percentile", QUANTILE),
     ("p99_ns", NS, "99th percentile", QUANTILE),
-    ("max_ns", NS, "largest", EXACT),
+    ("max_ns", NS, "largest", EXTREME),
     (
         "bucket_upper_ns",
         NS,
