@@ -32,39 +32,40 @@ pub fn index_of(value_ns: u64) -> usize {
     if value_ns >> MAX_VALUE_POWER != 0 {
         return HIST_BUCKETS - 1;
     }
-    let power = 63 - log2_helper(value_ns);
+    let power = log2(value_ns);
     (16 + (power - 4) * 8 + ((value_ns >> (power - 3)) & 7)) as usize
 }
 
-/// Leading zeros by halving: the kernel's instruction set has no such instruction, and LLVM's expansion is longer.
+/// Any 64 bits that hold every sequence of six bits once.
+const SEQUENCE: u64 = 0x03f7_9d71_b4cb_0a89;
+
+/// The number of the highest bit, by the six bits of [`SEQUENCE`] that it leads to.
+static LOG2: [u8; 64] = {
+    let mut table = [0; 64];
+    let mut power = 0;
+    while power < 64 {
+        table[(SEQUENCE.wrapping_mul(filled(1 << power)) >> 58) as usize] = power;
+        power += 1;
+    }
+    table
+};
+
+/// The value with all bits below its highest one set.
 #[inline(always)]
-fn log2_helper(value: u64) -> u64 {
-    let mut v = value;
-    let mut zeros = 63u64;
-    if v >> 32 != 0 {
-        v >>= 32;
-        zeros -= 32;
-    }
-    if v >> 16 != 0 {
-        v >>= 16;
-        zeros -= 16;
-    }
-    if v >> 8 != 0 {
-        v >>= 8;
-        zeros -= 8;
-    }
-    if v >> 4 != 0 {
-        v >>= 4;
-        zeros -= 4;
-    }
-    if v >> 2 != 0 {
-        v >>= 2;
-        zeros -= 2;
-    }
-    if v >> 1 != 0 {
-        zeros -= 1;
-    }
-    zeros
+const fn filled(mut value: u64) -> u64 {
+    value |= value >> 1;
+    value |= value >> 2;
+    value |= value >> 4;
+    value |= value >> 8;
+    value |= value >> 16;
+    value | value >> 32
+}
+
+/// The number of the highest bit of a value that is not 0, without a branch: the kernel's instruction set has no such
+/// instruction, and of halving by branches the verifier follows each of the 64 ways, for each value that is counted.
+#[inline(always)]
+fn log2(value: u64) -> u64 {
+    u64::from(LOG2[(SEQUENCE.wrapping_mul(filled(value)) >> 58) as usize])
 }
 
 /// Lowest and highest value of a bucket.
@@ -96,6 +97,15 @@ mod tests {
             v = v + v / 37 + 1;
         }
         assert_eq!(bucket_of(u64::MAX), HIST_BUCKETS - 1);
+    }
+
+    #[test]
+    fn the_highest_bit_is_found() {
+        for power in 0..64 {
+            for value in [1 << power, 1 << power | 1, u64::MAX >> (63 - power)] {
+                assert_eq!(log2(value), power, "{value}");
+            }
+        }
     }
 
     #[test]

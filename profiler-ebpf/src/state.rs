@@ -82,8 +82,12 @@ pub struct TaskState {
     /// Where its turnaround starts: the later of arrival and last send.
     pub start_ns: u64,
     pub start: Clocks,
-    /// How long before this task's birth it had arrived.
+    /// Clocks where the send that is being booked began.
+    pub end: Clocks,
+    /// How long it had waited before this task was there or took it over.
     pub unborn_ns: u64,
+    /// How long this task slept before it read it; noted when its turnaround ends.
+    pub unread_ns: u64,
     /// `clocks.sleep_ns` when it was read.
     pub read_sleep_ns: u64,
     /// Arrival of the last message received since the last send; 0 if none.

@@ -6,7 +6,7 @@
 use courtside_wire::{FlowStats, ROLE_ACCEPTOR};
 
 use crate::{
-    clock::{came_on_cpu_after, clocks_at},
+    clock::{self, came_on_cpu_after},
     kernel::pmu_turnaround_wanted,
     maps::add,
     pmu,
@@ -34,7 +34,7 @@ pub fn received(task: &mut TaskState, arrival: u64) {
         task.start = task.sent;
     } else {
         task.start_ns = arrival;
-        task.start = clocks_at(task, arrival);
+        clock::note_start(task, arrival);
     }
     if pmu_turnaround_wanted() {
         task.start_counts = counts_at_start(task, arrival);
@@ -57,62 +57,86 @@ fn counts_at_start(task: &TaskState, arrival: u64) -> [u64; 2] {
     }
 }
 
+/// What a send ends.
+const NOTHING: u32 = 0;
+const TURNAROUND: u32 = 1;
+const HANDOVER: u32 = 2;
+
 /// Ends the turnaround of `task` with a send that began at `sent`, and books it.
 ///
 /// `unanswered` is the arrival of a message on the same connection that nobody answered yet, 0 if there is none.
 #[inline(always)]
 pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u64, epoch: u32) {
-    let end = clocks_at(task, sent);
     if pmu_turnaround_wanted() {
         book_counts(task, flow, unanswered, sent);
+    }
+    clock::note_end(task, sent);
+    let what = start(task, unanswered, sent);
+    // SAFETY: a live map value.
+    unsafe {
+        if what == NOTHING {
+            add(&raw mut (*flow).unprompted, 1);
+            if task.sent_ns != 0 && sent > task.sent_ns {
+                add(&raw mut (*flow).unprompted_ns, sent - task.sent_ns);
+            }
+        } else {
+            add(&raw mut (*flow).handovers, u64::from(what == HANDOVER));
+            book(task, flow, sent, epoch);
+        }
+    }
+    if sent > task.sent_ns {
+        task.sent_ns = sent;
+        task.sent = task.end;
+    }
+    clear(&mut task.prompt_ns);
+    clear(&mut task.last_arrival_ns);
+    clear(&mut task.handover_arrival_ns);
+    clear(&mut task.handover_wake_ns);
+}
+
+/// What a send at `sent` ends, and where that began: the start is in the task's state then.
+///
+/// A function of its own that leaves its result in the task's state: of what is read from there the verifier knows nothing,
+/// and goes on once, instead of once for each way through.
+#[inline(never)]
+fn start(task: &mut TaskState, unanswered: u64, sent: u64) -> u32 {
+    if task.prompt_ns != 0 {
+        task.unread_ns = task.read_sleep_ns.saturating_sub(task.start.sleep_ns);
+        if sent <= task.start_ns {
+            task.unborn_ns = 0;
+        }
+        return TURNAROUND;
     }
     let handover = if unanswered != 0 {
         unanswered
     } else {
         task.handover_arrival_ns
     };
-    if task.prompt_ns != 0 {
-        let start = task.start_ns;
-        if sent > start {
-            let queued = task.read_sleep_ns.saturating_sub(task.start.sleep_ns);
-            let before = task.unborn_ns;
-            book(flow, &task.start, &end, sent - start, queued, before, epoch);
-        } else {
-            book(flow, &end, &end, 0, 0, 0, epoch);
-        }
-    } else if handover != 0 && sent > handover {
-        // SAFETY: a live map value.
-        unsafe { add(&raw mut (*flow).handovers, 1) };
-        if task.handover_wake_ns > handover {
-            let taken = task.handover_wake_ns;
-            book_handover(flow, &task.handover, &end, handover, taken, sent, epoch);
-        } else if task.sent_ns > handover {
-            let taken = task.sent_ns;
-            book_handover(flow, &task.sent, &end, handover, taken, sent, epoch);
-        } else if task.born_ns > handover {
-            let born = task.born_ns;
-            book_handover(flow, &Clocks::ZERO, &end, handover, born, sent, epoch);
-        } else {
-            let taken = clocks_at(task, handover);
-            book(flow, &taken, &end, sent - handover, 0, 0, epoch);
-        }
+    if handover == 0 || sent <= handover {
+        return NOTHING;
+    }
+    // Everything before this thread took over is queued.
+    task.unread_ns = 0;
+    if task.handover_wake_ns > handover {
+        task.start_ns = task.handover_wake_ns;
+        task.start = task.handover;
+    } else if task.sent_ns > handover {
+        task.start_ns = task.sent_ns;
+        task.start = task.sent;
+    } else if task.born_ns > handover {
+        task.start_ns = task.born_ns;
+        task.start = Clocks::ZERO;
     } else {
-        // SAFETY: a live map value.
-        unsafe {
-            add(&raw mut (*flow).unprompted, 1);
-            if task.sent_ns != 0 && sent > task.sent_ns {
-                add(&raw mut (*flow).unprompted_ns, sent - task.sent_ns);
-            }
-        }
+        task.start_ns = handover;
+        clock::note_start(task, handover);
     }
-    if sent > task.sent_ns {
-        task.sent_ns = sent;
-        task.sent = end;
-    }
-    clear(&mut task.prompt_ns);
-    clear(&mut task.last_arrival_ns);
-    clear(&mut task.handover_arrival_ns);
-    clear(&mut task.handover_wake_ns);
+    let taken = if task.start_ns < sent {
+        task.start_ns
+    } else {
+        sent
+    };
+    task.unborn_ns = taken - handover;
+    HANDOVER
 }
 
 /// Adds the cycles and instructions that `task` spent in the turnaround which the send at `sent` ends.
@@ -156,52 +180,24 @@ fn book_counts(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent
     task.sent_counts = end;
 }
 
-/// Everything before the sending thread took over at `taken` is queued.
+/// Books the interval that is noted in the state of `task` and ends at `sent`: its parts, and what was queued before.
+/// On-CPU is what is left, so the parts add up.
 #[inline(always)]
-fn book_handover(
-    flow: *mut FlowStats,
-    at_taken: &Clocks,
-    end: &Clocks,
-    arrival: u64,
-    taken: u64,
-    sent: u64,
-    epoch: u32,
-) {
-    if taken < sent {
-        book(flow, at_taken, end, sent - taken, 0, taken - arrival, epoch);
-    } else {
-        book(flow, end, end, 0, 0, sent - arrival, epoch);
-    }
-}
-
-/// Books an interval of `length`, whose clocks went from `start` to `end`; of its sleep `unread` passed before the
-/// message was read. `before` is queued time that came first. On-CPU is what is left, so the parts add up.
-#[inline(always)]
-fn book(
-    flow: *mut FlowStats,
-    start: &Clocks,
-    end: &Clocks,
-    length: u64,
-    unread: u64,
-    before: u64,
-    epoch: u32,
-) {
+fn book(task: &TaskState, flow: *mut FlowStats, sent: u64, epoch: u32) {
+    let (start, end) = (&task.start, &task.end);
+    let before = task.unborn_ns;
+    let length = sent.saturating_sub(task.start_ns);
     let run_queue = end.run_queue_ns.saturating_sub(start.run_queue_ns);
     let block_io = end.block_io_ns.saturating_sub(start.block_io_ns);
     let off = end.sleep_ns.saturating_sub(start.sleep_ns);
-    let unread = if unread < off { unread } else { off };
-    let run_queue = if run_queue < length {
-        run_queue
-    } else {
-        length
-    };
+    let unread = smaller(task.unread_ns, off);
+    let run_queue = smaller(run_queue, length);
     let mut left = length - run_queue;
-    let block_io = if block_io < left { block_io } else { left };
+    let block_io = smaller(block_io, left);
     left -= block_io;
-    let queued = if unread < left { unread } else { left };
+    let queued = smaller(unread, left);
     left -= queued;
-    let sleep = off - unread;
-    let sleep = if sleep < left { sleep } else { left };
+    let sleep = smaller(off - unread, left);
     left -= sleep;
     // SAFETY: a live map value; every addition is atomic.
     unsafe {
@@ -220,6 +216,11 @@ fn book(
         }
         crate::net::count(&raw mut (*flow).turnaround_ns, length + before, epoch);
     }
+}
+
+#[inline(always)]
+fn smaller(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
 }
 
 /// Notes that `task` read a request of the connection `sk`.
