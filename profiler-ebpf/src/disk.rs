@@ -11,7 +11,7 @@ use courtside_wire::{
 
 use crate::{
     field, image,
-    kernel::{current_task, now_ns},
+    kernel::{current_task, now_ns, request_comes_second},
     maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
     net, ring, twice,
 };
@@ -23,8 +23,7 @@ const WRITE: u32 = 1;
 const ZONE_APPEND: u32 = 7;
 
 #[inline(always)]
-fn started(ctx: &BtfTracePointContext) -> i32 {
-    let request: *const u8 = ctx.arg(0);
+fn started(request: *const u8) -> i32 {
     let operation = field!(request, request_cmd_flags, u32) & OPERATION;
     if operation != READ && operation != WRITE && operation != ZONE_APPEND {
         // Flushes, discards and their like move no data.
@@ -54,13 +53,18 @@ fn started(ctx: &BtfTracePointContext) -> i32 {
 
 twice! {
     /// match-proto: block_io_start(struct request *rq)
-    DISK_START: block_io_start, block_io_start_again on "block_io_start" = started
+    DISK_START: block_io_start, block_io_start_again on "block_io_start" =
+        |ctx: &BtfTracePointContext| started(ctx.arg(0))
 }
 
-/// match-proto: block_rq_issue(struct request *rq)
+/// match-proto: block_rq_issue([struct request_queue *q before 5.11,] struct request *rq)
 #[btf_tracepoint(function = "block_rq_issue")]
 fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
-    started(&ctx)
+    started(if request_comes_second() {
+        ctx.arg(1)
+    } else {
+        ctx.arg(0)
+    })
 }
 
 twice! {

@@ -122,9 +122,7 @@ extern "C" fn iter_sockets(ctx: *const TaskFileIter) -> i32 {
     if task.is_null() || file.is_null() {
         return 0;
     }
-    // SAFETY: the helper checks that the file is a socket.
-    let socket =
-        unsafe { aya_ebpf::helpers::generated::bpf_sock_from_file(file as *mut _) } as *const u8;
+    let socket = socket_of(file);
     if socket.is_null() {
         return 0;
     }
@@ -156,6 +154,33 @@ extern "C" fn iter_sockets(ctx: *const TaskFileIter) -> i32 {
     }
     check_socket(sk, state.tgid);
     0
+}
+
+/// The `struct socket` of a file that is one, else null.
+#[cfg(not(feature = "untyped"))]
+#[inline(always)]
+fn socket_of(file: *const u8) -> *const u8 {
+    // SAFETY: the helper checks that the file is a socket.
+    unsafe { aya_ebpf::helpers::generated::bpf_sock_from_file(file as *mut _) as *const u8 }
+}
+
+/// The same without that helper (before 5.11): a socket's inode says that it is one, and the socket knows its file.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+fn socket_of(file: *const u8) -> *const u8 {
+    /// `S_IFMT` and `S_IFSOCK`
+    const KIND: u16 = 0o170_000;
+    const SOCKET: u16 = 0o140_000;
+    let inode = field!(file, file_inode, *const u8);
+    if field!(inode, inode_mode, u16) & KIND != SOCKET {
+        return core::ptr::null();
+    }
+    let socket = field!(file, file_private_data, *const u8);
+    // Not so of the path of a Unix socket, opened as such.
+    if socket.is_null() || field!(socket, socket_file, *const u8) != file {
+        return core::ptr::null();
+    }
+    socket
 }
 
 /// Lets user space compare what we read of one of its own sockets with what it knows.

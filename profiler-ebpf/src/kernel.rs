@@ -1,5 +1,6 @@
 //! Reading kernel structs: offsets from the running kernel's BTF, direct loads where the verifier knows the type. In the
-//! object for kernels where programs on functions get numbers for pointers (feature `untyped`) all reads are by helper.
+//! object for old kernels, and for those where programs on functions get numbers for pointers (feature `untyped`), all reads
+//! are by helper.
 //!
 //! In: pointers that the hooks gave. Out: plain values. Must not know: what they are used for.
 
@@ -35,6 +36,10 @@ pub static FINDS_TASK_STATE: u32 = 0;
 /// 1 where a program on a tracepoint may be preempted (7.0).
 #[unsafe(no_mangle)]
 pub static PREEMPTS_PROGRAMS: u32 = 0;
+
+/// 1 where `block_rq_issue` passes the queue before the request (before 5.11).
+#[unsafe(no_mangle)]
+pub static REQUEST_COMES_SECOND: u32 = 0;
 
 /// One offset as a constant.
 #[macro_export]
@@ -114,7 +119,7 @@ pub fn can_read_other_cpus() -> bool {
 #[inline(always)]
 pub fn finds_task_state() -> bool {
     // SAFETY: a read of our own read-only global.
-    unsafe { read_volatile(addr_of!(FINDS_TASK_STATE)) != 0 }
+    cfg!(not(feature = "untyped")) && unsafe { read_volatile(addr_of!(FINDS_TASK_STATE)) != 0 }
 }
 
 /// Whether a program on a tracepoint may be preempted.
@@ -148,7 +153,23 @@ pub fn now_ns() -> u64 {
     unsafe { generated::bpf_ktime_get_ns() }
 }
 
+/// Whether `block_rq_issue` passes the queue before the request.
+#[inline(always)]
+pub fn request_comes_second() -> bool {
+    // SAFETY: a read of our own read-only global.
+    unsafe { read_volatile(addr_of!(REQUEST_COMES_SECOND)) != 0 }
+}
+
+/// The running task, as a number.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+pub fn current_task() -> *const u8 {
+    // SAFETY: no arguments.
+    unsafe { generated::bpf_get_current_task() as *const u8 }
+}
+
 /// The running task, as a typed pointer.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub fn current_task() -> *const u8 {
     // SAFETY: no arguments.

@@ -11,7 +11,6 @@
 mod arrival;
 mod clock;
 mod disk;
-#[cfg(not(feature = "untyped"))]
 mod hooks_function;
 mod hooks_length;
 #[cfg(feature = "untyped")]

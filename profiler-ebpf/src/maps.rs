@@ -1,15 +1,17 @@
 //! Every map. Key, value, bound, who writes and who reads.
 
-use core::{
-    ffi::c_void,
-    intrinsics::{AtomicOrdering, atomic_xadd},
-    marker::PhantomData,
-};
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+#[cfg(not(feature = "untyped"))]
+use core::{ffi::c_void, marker::PhantomData};
 
+#[cfg(not(feature = "untyped"))]
 use aya_ebpf::{
-    bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
+    bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE},
     helpers::generated,
-    macros::{btf_map, map},
+    macros::btf_map,
+};
+use aya_ebpf::{
+    macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue},
 };
 use courtside_wire::{
@@ -17,19 +19,22 @@ use courtside_wire::{
     SelfCheck, Settings,
 };
 
-use crate::{
-    kernel::finds_task_state,
-    spare,
-    state::{SockState, TaskState},
-};
+use crate::state::SockState;
+#[cfg(not(feature = "untyped"))]
+use crate::{kernel::finds_task_state, spare, state::TaskState};
 
-/// `BPF_F_NO_PREALLOC`
+/// `BPF_F_NO_PREALLOC`. Before 6.1 memory is allocated as for everybody else, which programs of the scheduler must not do.
+#[cfg(not(feature = "untyped"))]
 const NO_PREALLOC: u32 = 1;
+#[cfg(feature = "untyped")]
+const NO_PREALLOC: u32 = 0;
 /// `BPF_LOCAL_STORAGE_GET_F_CREATE`
+#[cfg(not(feature = "untyped"))]
 const CREATE: u64 = 1;
 
 /// State that the kernel keeps with the object itself (task or socket) and frees with it.
 /// aya-ebpf 0.2 has no task storage; the form is that of its BTF maps.
+#[cfg(not(feature = "untyped"))]
 #[repr(C)]
 pub struct LocalStorage<const TYPE: usize, T> {
     r#type: *const [i32; TYPE],
@@ -40,9 +45,11 @@ pub struct LocalStorage<const TYPE: usize, T> {
     _value: PhantomData<T>,
 }
 
+#[cfg(not(feature = "untyped"))]
 // SAFETY: the fields are placeholders that the loader patches; the kernel synchronises access.
 unsafe impl<const TYPE: usize, T> Sync for LocalStorage<TYPE, T> {}
 
+#[cfg(not(feature = "untyped"))]
 impl<const TYPE: usize, T> LocalStorage<TYPE, T> {
     const fn new() -> Self {
         Self {
@@ -60,14 +67,12 @@ impl<const TYPE: usize, T> LocalStorage<TYPE, T> {
     }
 }
 
+#[cfg(not(feature = "untyped"))]
 #[btf_map]
 static TASKS: LocalStorage<{ BPF_MAP_TYPE_TASK_STORAGE as usize }, TaskState> = LocalStorage::new();
 #[cfg(not(feature = "untyped"))]
 #[btf_map]
-static SOCKETS: LocalStorage<
-    { aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize },
-    SockState,
-> = LocalStorage::new();
+static SOCKETS: LocalStorage<{ BPF_MAP_TYPE_SK_STORAGE as usize }, SockState> = LocalStorage::new();
 
 /// Traffic by end, peer, port, transport and role. Written by the socket programs, read by user space. Each socket
 /// remembers its slot: an array costs a send or receive far less than a look-up by key.
@@ -198,6 +203,7 @@ pub fn add_one(counter: *mut u32) {
 }
 
 /// State of a task, made if it has none. `task` must be a typed pointer.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
     if !finds_task_state() {
@@ -227,7 +233,10 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
 }
 
 #[cfg(feature = "untyped")]
-pub use crate::sockets::{known_socket_state, socket_state};
+pub use crate::{
+    sockets::{known_socket_state, socket_state},
+    spare::of as task_state,
+};
 
 /// State of a socket, made if it has none. `sk` must be a typed pointer.
 #[cfg(not(feature = "untyped"))]

@@ -113,6 +113,14 @@ offsets! {
     unix_addr = "unix_sock.addr", 8;
     /// The sock of a `struct socket`.
     socket_sk = "socket.sk", 8;
+    /// The file of a `struct socket`.
+    socket_file = "socket.file", 8;
+    /// What a file's kind keeps with it: of a socket's file the `struct socket`.
+    file_private_data = "file.private_data", 8;
+    /// The inode of a file.
+    file_inode = "file.f_inode", 8;
+    /// Kind of an inode, and who may do what.
+    inode_mode = "inode.i_mode", 2;
     /// Number of a process id in its outermost namespace.
     pid_nr = "pid.numbers", 0;
     /// `struct upid.nr`.

@@ -1,13 +1,13 @@
-//! State of sockets by their address, where programs have no typed pointer to a socket, without which the kernel keeps
-//! nothing with it.
+//! State of sockets by their address, where the kernel keeps nothing with them for programs like ours (before 5.11), or
+//! programs have no typed pointer to a socket, without which it does not.
 //!
 //! In: sockets, and the kernel's own clean-up when one goes. Out: state. Must not know: hooks of traffic, tasks.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    macros::{kprobe, map},
+    macros::{fentry, kprobe, map},
     maps::{Array, HashMap},
-    programs::ProbeContext,
+    programs::{FEntryContext, ProbeContext},
 };
 use courtside_wire::Lost;
 
@@ -48,6 +48,13 @@ fn make(sk: u64) -> Option<&'static mut SockState> {
     };
     // SAFETY: as above.
     Some(unsafe { &mut *state })
+}
+
+/// match-proto: void bpf_sk_storage_free(struct sock *sk)
+#[fentry(function = "bpf_sk_storage_free")]
+fn fe_socket_gone(ctx: FEntryContext) -> i32 {
+    let _ = SOCKETS.remove(ctx.arg::<u64>(0));
+    0
 }
 
 /// match-proto: void bpf_sk_storage_free(struct sock *sk)

@@ -5,11 +5,14 @@
 //! - Before 6.2 the kernel does not even find the state that is there, while it is at work on another task's on the same
 //!   CPU; and a program on a function is interrupted by others. On such kernels all tasks have their state here, always
 //!   (`kernel::finds_task_state`; user space makes the map large enough). A look-up in a hash map is never refused.
+//! - Before 5.11 it keeps none, and the object for old kernels (feature `untyped`) asks for none.
 //!
 //! In: tasks; their address is the key, since a thread that calls exec takes over the id of the first one. Out: state.
 //! Must not know: hooks, sockets.
 
-use core::ptr::{read_volatile, write_volatile};
+#[cfg(not(feature = "untyped"))]
+use core::ptr::read_volatile;
+use core::ptr::write_volatile;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -58,6 +61,7 @@ pub fn take(task: u64) -> Option<&'static mut TaskState> {
 }
 
 /// Moves what a task has here to where it belongs. `state` has just been made.
+#[cfg(not(feature = "untyped"))]
 #[inline(never)]
 pub fn give_back(task: u64, state: &mut TaskState) {
     let Some(spare) = SPARES.get_ptr(task) else {

@@ -14,6 +14,10 @@ use crate::sys::{
 /// The first kernel that preempts programs on tracepoints.
 const PREEMPTS_PROGRAMS: KernelVersion = KernelVersion { major: 7, minor: 0 };
 
+/// The first kernel that has memory for programs, wherever they run. Before that an allocation may wake the thread that
+/// frees memory, which a program of the scheduler must not do.
+const ALLOCATES_ANYWHERE: KernelVersion = KernelVersion { major: 6, minor: 1 };
+
 /// For tests: kprobes are used as where there is no fentry.
 pub const NO_FENTRY: &str = "COURTSIDE_NO_FENTRY";
 
@@ -38,11 +42,15 @@ pub struct Facts {
     pub reads_other_cpus: bool,
     /// A task's state is found wherever there is any; before 6.2 not while this CPU is at work on another's.
     pub finds_task_state: bool,
+    /// Maps may allocate what programs put into them (6.1), and the kernel keeps state with tasks and sockets (5.11).
+    pub allocates_anywhere: bool,
+    /// `block_rq_issue` passes the queue before the request (before 5.11).
+    pub request_comes_second: bool,
     /// A program on a tracepoint may be preempted (7.0), and is skipped meanwhile.
     pub preempts_programs: bool,
     /// Whether this build carries the programs.
     pub has_object: bool,
-    /// Whether it carries those for kprobes.
+    /// Whether it carries those for kprobes and old kernels.
     pub has_untyped_object: bool,
 }
 
@@ -54,7 +62,7 @@ impl Facts {
     pub fn read(root: &Path) -> Result<Self, BtfError> {
         let btf = Btf::load(root)?;
         let (offsets, missing) = resolve_offsets(&btf);
-        let tracepoints = super::plan::SPECS
+        let tracepoints: BTreeMap<String, usize> = super::plan::SPECS
             .iter()
             .filter_map(|spec| {
                 Some((
@@ -75,6 +83,7 @@ impl Facts {
             .filter(|kind| btf.has_func(&format!("bpf_iter_{kind}")))
             .map(str::to_owned)
             .collect();
+        let version = KernelVersion::read(root);
         let no_fentry = std::env::var_os(NO_FENTRY).is_some();
         Ok(Self {
             offsets,
@@ -82,6 +91,7 @@ impl Facts {
                 .into_iter()
                 .map(|field| (field.field.to_string(), field.reason.to_string()))
                 .collect(),
+            request_comes_second: tracepoints.get("block_rq_issue") == Some(&2),
             tracepoints,
             functions,
             // What puts a trampoline into a function's first bytes; without it fentry programs cannot be attached.
@@ -95,9 +105,9 @@ impl Facts {
             iterators,
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             finds_task_state: btf.has_func("bpf_task_storage_get_recur"),
+            allocates_anywhere: version.is_none_or(|version| version >= ALLOCATES_ANYWHERE),
             // Nothing in its BTF tells: tracepoints are guarded by SRCU there instead of by disabling preemption.
-            preempts_programs: KernelVersion::read(root)
-                .is_some_and(|version| version >= PREEMPTS_PROGRAMS),
+            preempts_programs: version.is_some_and(|version| version >= PREEMPTS_PROGRAMS),
             has_object: !super::OBJECT.is_empty(),
             has_untyped_object: !super::UNTYPED_OBJECT.is_empty(),
         })

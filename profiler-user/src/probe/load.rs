@@ -18,11 +18,11 @@ use zerocopy::IntoBytes;
 
 use super::{
     facts::Facts,
-    plan::{Hook, Planned, is_untyped},
+    plan::{Hook, Planned, keeps_by_address},
 };
 use crate::{
     frame::{ProbeState, ProbeStatus},
-    sys::host::KernelVersion,
+    sys::host::{KernelVersion, lift_locked_memory},
 };
 
 /// Why nothing could be loaded at all.
@@ -38,11 +38,8 @@ pub enum LoadError {
         "cannot read the kernel's BTF: {0}; it needs a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     Btf(#[from] aya::BtfError),
-    /// The kernel cannot keep state with tasks and sockets.
-    #[error(
-        "Linux {0} keeps no state with tasks and sockets for programs; Courtside needs {needed} or later",
-        needed = KEEPS_STATE
-    )]
+    /// The kernel lacks what programs need.
+    #[error("Linux {0} is too old; Courtside needs {OLDEST} or later")]
     TooOld(KernelVersion),
     /// The kernel refused the maps.
     #[error("cannot create the kernel maps: {}", chain(.0))]
@@ -58,13 +55,13 @@ pub enum LoadError {
 }
 
 /// Threads that can have state at once, where the kernel does not keep it with them: as many as there can be by default
-/// on a host of up to 32 CPUs. It is allocated when the programs are loaded, some 25 MB.
+/// on a host of up to 32 CPUs. It is allocated when the programs are loaded, some 40 MB.
 const TASKS_MAX: u32 = 32_768;
 
-/// The first kernel with storage for tasks, and for sockets in programs on tracepoints.
-const KEEPS_STATE: KernelVersion = KernelVersion {
+/// The oldest kernel that this was tried on. The ring buffer and the iterator over files came with 5.8.
+const OLDEST: KernelVersion = KernelVersion {
     major: 5,
-    minor: 11,
+    minor: 10,
 };
 
 /// Where hardware counters are read.
@@ -114,10 +111,16 @@ pub fn load(
     if !facts.has_object {
         return Err(LoadError::NoObject);
     }
-    if let Some(version) = KernelVersion::read(Path::new("/"))
-        && version < KEEPS_STATE
+    let root = Path::new("/");
+    if let Some(version) = KernelVersion::read(root)
+        && version < OLDEST
     {
         return Err(LoadError::TooOld(version));
+    }
+    let _lifted = lift_locked_memory(root);
+    let by_address = keeps_by_address(facts, planned);
+    if by_address && !facts.has_untyped_object {
+        return Err(LoadError::NoObject);
     }
     let btf = Btf::from_sys_fs()?;
     let pmu_turnaround = u32::from(pmu == PmuUse::SwitchesAndTurnarounds);
@@ -132,6 +135,7 @@ pub fn load(
     let reads_other_cpus = u32::from(facts.reads_other_cpus);
     let finds_task_state = u32::from(facts.finds_task_state);
     let preempts_programs = u32::from(facts.preempts_programs);
+    let request_comes_second = u32::from(facts.request_comes_second);
     // The programs speak only when somebody listens.
     let log_level = log::max_level() as u8;
     let offsets: &[u8] = <Offsets as IntoBytes>::as_bytes(&facts.offsets);
@@ -140,7 +144,7 @@ pub fn load(
     if ring_bytes != 0 {
         loader.map_max_entries("EVENTS", ring_bytes);
     }
-    if !facts.finds_task_state {
+    if by_address || !facts.finds_task_state {
         loader.map_max_entries("SPARES", TASKS_MAX);
     }
     for (map, entries) in &limits {
@@ -158,7 +162,8 @@ pub fn load(
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
         .override_global("FINDS_TASK_STATE", &finds_task_state, true)
         .override_global("PREEMPTS_PROGRAMS", &preempts_programs, true)
-        .load(if is_untyped(planned) {
+        .override_global("REQUEST_COMES_SECOND", &request_comes_second, true)
+        .load(if by_address {
             super::UNTYPED_OBJECT
         } else {
             super::OBJECT

@@ -3,6 +3,7 @@
 //! In: [`Facts`]. Out: a [`Planned`] for each program. Must not know: aya.
 
 use super::facts::Facts;
+use super::specs::KeepsHouse;
 pub use super::specs::{SPECS, Spec};
 
 /// Where a program sits.
@@ -100,7 +101,7 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
     let mut planned: Vec<Planned> = Vec::new();
     for spec in SPECS {
         let mut stands_in = None;
-        if spec.keeps_house {
+        if spec.keeps_house.is_some() {
             continue;
         }
         if let Some(of) = spec.instead_of {
@@ -152,20 +153,25 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
         .collect();
     let mut needed = needed.into_iter();
     planned.retain(|_| needed.next().unwrap_or_default());
-    if is_untyped(&planned) {
-        planned.extend(
-            SPECS
-                .iter()
-                .filter(|spec| spec.keeps_house)
-                .map(|spec| Planned {
-                    program: spec.program,
-                    hook: spec.hook,
-                    verdict: verdict(spec, facts),
-                    stands_in: None,
-                    serves: spec.serves,
-                }),
-        );
-    }
+    let by_address = keeps_by_address(facts, &planned);
+    let probes = has_probes(&planned);
+    planned.extend(
+        SPECS
+            .iter()
+            .filter(|spec| match spec.keeps_house {
+                None => false,
+                Some(KeepsHouse::ByEntry) => by_address && facts.hooks_functions,
+                Some(KeepsHouse::ByProbe) => by_address && !facts.hooks_functions,
+                Some(KeepsHouse::OfProbes) => probes,
+            })
+            .map(|spec| Planned {
+                program: spec.program,
+                hook: spec.hook,
+                verdict: verdict(spec, facts),
+                stands_in: None,
+                serves: spec.serves,
+            }),
+    );
     if facts.preempts_programs {
         let again: Vec<_> = planned.iter().filter_map(again).collect();
         planned.extend(again);
@@ -188,9 +194,14 @@ fn again(first: &Planned) -> Option<Planned> {
     })
 }
 
-/// Whether the plan needs the programs that get pointers without types.
+/// Whether the programs keep all state by address: where the kernel does not, and where they get pointers without types.
 #[must_use]
-pub fn is_untyped(planned: &[Planned]) -> bool {
+pub fn keeps_by_address(facts: &Facts, planned: &[Planned]) -> bool {
+    !facts.allocates_anywhere || has_probes(planned)
+}
+
+/// Whether a program of the plan gets pointers without types.
+fn has_probes(planned: &[Planned]) -> bool {
     planned
         .iter()
         .any(|probe| probe.hook.is_untyped() && probe.verdict.is_ok())
@@ -270,6 +281,8 @@ mod tests {
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
             finds_task_state: true,
+            allocates_anywhere: true,
+            request_comes_second: false,
             preempts_programs: false,
             has_object: true,
             has_untyped_object: true,
@@ -373,16 +386,32 @@ mod tests {
                 .all(|(name, works)| name.starts_with('k') && *works)
         );
         let planned = plan(&facts);
-        assert!(is_untyped(&planned));
-        assert!(
-            planned
-                .iter()
-                .any(|probe| probe.program == "kp_socket_gone")
-        );
+        assert!(keeps_by_address(&facts, &planned));
+        for program in ["kp_socket_gone", "sys_exit"] {
+            assert!(planned.iter().any(|probe| probe.program == program));
+        }
         let send = planned.iter().find(|probe| probe.program == "kr_send");
         let stands_in = send.and_then(|send| send.stands_in.as_ref());
         assert_eq!(stands_in.map(|it| it.of), Some("sock_send_length"));
-        assert!(!is_untyped(&plan(&super::tests::facts())));
+    }
+
+    #[test]
+    fn old_kernels_keep_state_by_address_and_forget_it_by_the_best_hook() {
+        let mut facts = facts();
+        assert!(!keeps_by_address(&facts, &plan(&facts)));
+        facts.allocates_anywhere = false;
+        let planned = plan(&facts);
+        assert!(keeps_by_address(&facts, &planned));
+        let house: Vec<_> = planned
+            .iter()
+            .filter(|probe| {
+                SPECS
+                    .iter()
+                    .any(|spec| spec.program == probe.program && spec.keeps_house.is_some())
+            })
+            .map(|probe| probe.program)
+            .collect();
+        assert_eq!(house, ["fe_socket_gone"]);
     }
 
     #[test]

@@ -25,8 +25,19 @@ pub struct Spec {
     pub optional: bool,
     /// A second copy, for kernels that preempt programs there.
     pub again: Option<&'static str>,
-    /// Needed where programs get pointers without types, and only there.
-    pub keeps_house: bool,
+    /// Measures nothing, but is needed for what others measure.
+    pub keeps_house: Option<KeepsHouse>,
+}
+
+/// Where a program that measures nothing is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepsHouse {
+    /// Where state is kept by address, and programs may sit on functions.
+    ByEntry,
+    /// Where state is kept by address, and only kprobes may.
+    ByProbe,
+    /// Where kprobes see sends and receives.
+    OfProbes,
 }
 
 impl Spec {
@@ -47,7 +58,7 @@ impl Spec {
             less: "",
             optional: false,
             again: None,
-            keeps_house: false,
+            keeps_house: None,
         }
     }
 
@@ -89,31 +100,46 @@ const TASK: &[&str] = &[
     "task_group_leader",
     "task_comm",
 ];
-const SOCKET: &[&str] = &[
-    "task_pid",
-    "task_tgid",
-    "task_flags",
-    "sock_family",
-    "sock_state",
-    "sock_daddr",
-    "sock_rcv_saddr",
-    "sock_dport",
-    "sock_num",
-    "sock_v6_daddr",
-    "sock_v6_rcv_saddr",
-    "sock_net",
-    "sock_protocol",
-    "sock_type",
-    "sock_receive_queue_len",
-    "net_inum",
-    "tcp_rcv_nxt",
-    "tcp_copied_seq",
-    "tcp_rtt_min",
-    "unix_peer",
-    "unix_addr",
-    "sock_userlocks",
-    "sock_userlocks_shift",
-];
+/// What is read of a socket, with more.
+macro_rules! of_sockets {
+    ($($more:literal),*) => {
+        &[
+            "task_pid",
+            "task_tgid",
+            "task_flags",
+            "sock_family",
+            "sock_state",
+            "sock_daddr",
+            "sock_rcv_saddr",
+            "sock_dport",
+            "sock_num",
+            "sock_v6_daddr",
+            "sock_v6_rcv_saddr",
+            "sock_net",
+            "sock_protocol",
+            "sock_type",
+            "sock_receive_queue_len",
+            "net_inum",
+            "tcp_rcv_nxt",
+            "tcp_copied_seq",
+            "tcp_rtt_min",
+            "unix_peer",
+            "unix_addr",
+            "sock_userlocks",
+            "sock_userlocks_shift",
+            $($more),*
+        ]
+    };
+}
+
+const SOCKET: &[&str] = of_sockets!();
+const STANDING: &[&str] = of_sockets!(
+    "socket_sk",
+    "socket_file",
+    "file_private_data",
+    "file_inode",
+    "inode_mode"
+);
 const REQUEST: &[&str] = &["request_cmd_flags", "request_data_len"];
 
 const WALK: &[&str] = &[
@@ -382,11 +408,21 @@ pub const SPECS: &[Spec] = &[
         "iter_sockets",
         Hook::Iterator("task_file"),
         0,
-        SOCKET,
+        STANDING,
         "connections that stood before the attach",
     ),
     Spec {
-        keeps_house: true,
+        keeps_house: Some(KeepsHouse::ByEntry),
+        ..Spec::new(
+            "fe_socket_gone",
+            Hook::Entry("bpf_sk_storage_free"),
+            1,
+            &[],
+            "forgetting sockets",
+        )
+    },
+    Spec {
+        keeps_house: Some(KeepsHouse::ByProbe),
         ..Spec::new(
             "kp_socket_gone",
             Hook::Probe("bpf_sk_storage_free"),
@@ -396,7 +432,7 @@ pub const SPECS: &[Spec] = &[
         )
     },
     Spec {
-        keeps_house: true,
+        keeps_house: Some(KeepsHouse::OfProbes),
         ..Spec::new(
             "sys_exit",
             Hook::BtfTracepoint("sys_exit"),

@@ -5,6 +5,8 @@
 
 use std::{fmt, fs, path::Path};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::frame::Host;
 
 /// Reads what identifies the machine; what cannot be read stays empty.
@@ -53,6 +55,40 @@ impl KernelVersion {
 impl fmt::Display for KernelVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Since here maps are charged to the control group, not to `RLIMIT_MEMLOCK`.
+pub const MEMLOCK_FREE_SINCE: KernelVersion = KernelVersion {
+    major: 5,
+    minor: 11,
+};
+
+/// The limit of locked memory as it was; it is again when this is dropped, so that no command inherits another one.
+#[derive(Debug)]
+pub struct LockedMemory(Option<Rlimit>);
+
+/// Lifts the limit of locked memory, which kernels before 5.11 charge maps to, as far as this process may.
+#[must_use]
+pub fn lift_locked_memory(root: &Path) -> LockedMemory {
+    if KernelVersion::read(root).is_none_or(|version| version >= MEMLOCK_FREE_SINCE) {
+        return LockedMemory(None);
+    }
+    let before = getrlimit(Resource::Memlock);
+    let none = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let lifted = setrlimit(Resource::Memlock, none).is_ok();
+    LockedMemory(lifted.then_some(before))
+}
+
+impl Drop for LockedMemory {
+    fn drop(&mut self) {
+        if let Some(before) = self.0.take() {
+            // To lower a limit is always allowed.
+            let _ = setrlimit(Resource::Memlock, before);
+        }
     }
 }
 

@@ -12,16 +12,13 @@ use crate::{
     probe::{self, facts::Facts},
     sys::{
         btf::BtfError,
-        host::{KernelVersion, in_first_pid_namespace, line},
+        host::{
+            KernelVersion, MEMLOCK_FREE_SINCE, in_first_pid_namespace, lift_locked_memory, line,
+        },
         privileges::Privileges,
     },
 };
 
-/// Since here maps are charged to the control group, not to `RLIMIT_MEMLOCK`.
-const MEMLOCK_FREE_SINCE: KernelVersion = KernelVersion {
-    major: 5,
-    minor: 11,
-};
 /// What the kernel maps may take where they are charged to it.
 const MEMLOCK_BYTES: u64 = 256 << 20;
 
@@ -111,6 +108,7 @@ fn memlock(root: &Path) -> Option<Check> {
     if KernelVersion::read(root)? >= MEMLOCK_FREE_SINCE {
         return None;
     }
+    let _lifted = lift_locked_memory(root);
     let limits = fs::read_to_string(root.join("proc/self/limits")).ok()?;
     let soft = limits
         .lines()
