@@ -87,7 +87,7 @@ fn run() -> anyhow::Result<()> {
             ..
         } => bench::record::bench(),
         Task::Test => test::test(),
-        Task::Vm { kernel, only } => vm::vm(&kernel, only.as_deref()),
+        Task::Vm { kernel, only } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build, ebpf, metrics, packages, python, sh};
+use crate::{build, ebpf, metrics, packages, python, sh, vm};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
 const PACKAGES: [&str; 11] = [
@@ -30,7 +30,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "packages",
         root: true,
@@ -75,6 +75,11 @@ const STEPS: [Step; 9] = [
         name: "truth tests",
         root: true,
         run: truth_tests,
+    },
+    Step {
+        name: "truth tests on other kernels",
+        root: true,
+        run: || vm::vm(&[], None, vm::Page::Leave),
     },
 ];
 
