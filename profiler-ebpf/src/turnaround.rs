@@ -80,7 +80,9 @@ pub fn sent(task: &mut TaskState, flow: *mut FlowStats, unanswered: u64, sent: u
                 add(&raw mut (*flow).unprompted_ns, sent - task.sent_ns);
             }
         } else {
-            add(&raw mut (*flow).handovers, u64::from(what == HANDOVER));
+            if what == HANDOVER {
+                add(&raw mut (*flow).handovers, 1);
+            }
             book(task, flow, sent, epoch);
         }
     }

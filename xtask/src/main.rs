@@ -73,6 +73,8 @@ enum Task {
 enum BenchOf {
     /// Measure what recordings cost, and write docs/recording-cost.md
     Record,
+    /// Count instructions by kind of hook in emulated machines, and write docs/overhead-kernels.md
+    Kernels,
 }
 
 fn run() -> anyhow::Result<()> {
@@ -86,6 +88,10 @@ fn run() -> anyhow::Result<()> {
             of: Some(BenchOf::Record),
             ..
         } => bench::record::bench(),
+        Task::Bench {
+            of: Some(BenchOf::Kernels),
+            ..
+        } => vm::cost::bench(),
         Task::Test => test::test(),
         Task::Vm { kernel, only } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),
     }

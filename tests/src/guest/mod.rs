@@ -15,6 +15,7 @@ use crate::harness::Host;
 
 mod attach;
 mod chain;
+mod cost;
 mod counters;
 mod system;
 mod traffic;
@@ -60,6 +61,9 @@ const TESTS: &[(&str, Test)] = &[
     ("loss", traffic::loss_is_counted),
     ("kill leaves nothing", attach::kill_leaves_nothing),
 ];
+
+/// What is asked for instead of tests.
+const COSTS: &[(&str, Test)] = &[("check", attach::check), ("cost", cost::of_a_roundtrip)];
 
 /// Tests on a machine whose counters have a known answer.
 const COUNTING_TESTS: &[(&str, Test)] = &[
@@ -109,9 +113,15 @@ fn run() -> anyhow::Result<()> {
     say(&json!({ "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim() }));
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let only = only(&command_line);
-    let tests = match counters::known(&command_line) {
-        Some(_) => COUNTING_TESTS,
-        None => TESTS,
+    let tests = if command_line
+        .split_whitespace()
+        .any(|word| word == cost::ASKED)
+    {
+        COSTS
+    } else if counters::known(&command_line).is_some() {
+        COUNTING_TESTS
+    } else {
+        TESTS
     };
     let mut log = system::KernelLog::open()?;
     log.read()?;
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn no_two_tests_have_one_name() {
-        for tests in [TESTS, COUNTING_TESTS] {
+        for tests in [TESTS, COUNTING_TESTS, COSTS] {
             for (number, (name, _)) in tests.iter().enumerate() {
                 assert!(
                     tests

@@ -18,27 +18,21 @@ use rustix::{
     system::{RebootCommand, reboot},
 };
 
-const MOUNTS: [(&str, &str); 7] = [
+const MOUNTS: [(&str, &str); 6] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("tracefs", "/sys/kernel/tracing"),
-    ("debugfs", "/sys/kernel/debug"),
     ("bpf", "/sys/fs/bpf"),
     ("cgroup2", "/sys/fs/cgroup"),
 ];
-/// Begins the word of the kernel's command line that says how long a thread may run before another one's turn comes.
-const SLICE: &str = "courtside.slice_ns=";
-/// Where the kernel is told that.
-const SLICE_FILE: &str = "/sys/kernel/debug/sched/base_slice_ns";
 /// Kernel messages from this level up are complaints; less is less (`KERN_WARNING`).
 const WARNING: u64 = 4;
 /// What a kernel complains of when the machine is slow: it is emulated, and its host has other things to do.
-const SLOWNESS: [&str; 6] = [
+const SLOWNESS: [&str; 5] = [
     "clocksource: ",
     "hrtimer: interrupt took",
     "perf: interrupt took too long",
-    "sched: DL replenish lagged too much",
     "sched_clock: Marking unstable",
     "TSC found unstable after boot",
 ];
@@ -58,9 +52,6 @@ pub fn set_up() -> anyhow::Result<()> {
     }
     fs::create_dir_all("/tmp")?;
     loopback_up().context("cannot bring loopback up")?;
-    if let Some(slice) = slice(&fs::read_to_string("/proc/cmdline")?) {
-        fs::write(SLICE_FILE, slice).with_context(|| format!("cannot write {SLICE_FILE}"))?;
-    }
     // SAFETY: no other thread runs yet.
     unsafe {
         env::set_var("COURTSIDE", "/bin/courtside");
@@ -69,12 +60,6 @@ pub fn set_up() -> anyhow::Result<()> {
         env::set_var("TMPDIR", "/tmp");
     }
     Ok(())
-}
-
-fn slice(command_line: &str) -> Option<&str> {
-    command_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(SLICE))
 }
 
 fn loopback_up() -> anyhow::Result<()> {
@@ -155,13 +140,6 @@ fn complaint(record: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_tells_how_long_a_thread_may_run() {
-        assert_eq!(slice("quiet panic=-1\n"), None);
-        let asked = slice("quiet courtside.slice_ns=800000000 panic=-1\n");
-        assert_eq!(asked, Some("800000000"));
-    }
 
     #[test]
     fn warnings_and_worse_are_complaints() {

@@ -58,15 +58,17 @@ pub struct Kernel {
     pub arch: Arch,
     /// What its command line says besides.
     pub parameters: &'static str,
+    /// Whether its clock counts instructions, a nanosecond each, and does not wait when there is nothing to do. So a program
+    /// is as long as it is on a CPU of silicon, and it is nothing to the machine if its host has other things to do.
+    /// Kernels that start one CPU after the other (before 6.5, x86-64) never start the second one so.
+    pub counts_instructions: bool,
     /// One CPU whose counters count exactly: cycles per instruction, as a power of two. Only counters are tested there.
     pub cpi_shift: Option<u32>,
 }
 
-/// Of 7.2. The machine has no `cmpxchg16b`, without which a kernel that takes a task's state from `kmalloc_nolock` has none to
-/// give, unless the allocator works with locks: it does where it looks after its red zones.
-/// And emulation makes a program some 300 times as long as it is, so that another thread's turn comes in the middle of it
-/// again and again, which this kernel allows. With 300 times the turn (2.8 ms) that is as rare as elsewhere.
-const SLAB_AND_SLICE: &str = "slab_debug=Z,kmalloc-* courtside.slice_ns=840000000";
+/// The machine has no `cmpxchg16b`, without which a kernel that takes a task's state from `kmalloc_nolock` has none to give,
+/// unless the allocator works with locks: it does where it looks after its red zones.
+const SLAB_WITHOUT_CX16: &str = "slab_debug=Z,kmalloc-*";
 
 /// The same kernel in a machine with one CPU that takes 2^`shift` cycles for each instruction.
 const fn counting(name: &'static str, shift: u32) -> Kernel {
@@ -75,6 +77,7 @@ const fn counting(name: &'static str, shift: u32) -> Kernel {
         suite: "trixie",
         arch: Arch::Aarch64,
         parameters: "",
+        counts_instructions: true,
         cpi_shift: Some(shift),
     }
 }
@@ -86,6 +89,7 @@ pub const KERNELS: &[Kernel] = &[
         suite: "trixie",
         arch: Arch::X86_64,
         parameters: "",
+        counts_instructions: true,
         cpi_shift: None,
     },
     Kernel {
@@ -93,13 +97,15 @@ pub const KERNELS: &[Kernel] = &[
         suite: "bookworm",
         arch: Arch::X86_64,
         parameters: "",
+        counts_instructions: false,
         cpi_shift: None,
     },
     Kernel {
         name: "7.2",
         suite: "sid",
         arch: Arch::X86_64,
-        parameters: SLAB_AND_SLICE,
+        parameters: SLAB_WITHOUT_CX16,
+        counts_instructions: true,
         cpi_shift: None,
     },
     Kernel {
@@ -107,6 +113,7 @@ pub const KERNELS: &[Kernel] = &[
         suite: "bullseye",
         arch: Arch::X86_64,
         parameters: "",
+        counts_instructions: false,
         cpi_shift: None,
     },
     Kernel {
@@ -114,6 +121,7 @@ pub const KERNELS: &[Kernel] = &[
         suite: "trixie",
         arch: Arch::Aarch64,
         parameters: "",
+        counts_instructions: true,
         cpi_shift: None,
     },
     Kernel {
@@ -121,6 +129,7 @@ pub const KERNELS: &[Kernel] = &[
         suite: "bookworm",
         arch: Arch::Aarch64,
         parameters: "",
+        counts_instructions: true,
         cpi_shift: None,
     },
     counting("6.12-arm64-cpi1", 0),

@@ -1,5 +1,4 @@
-//! Ledger: what may fail on which kernel, and why. What is not in it has to hold, and what is in it has to fail. Where it
-//! fails by chance, the failure has to own up to its cause, and at least one such test has to fail.
+//! Ledger: what may fail on which kernel, and why. What is not in it has to hold, and what is in it has to fail.
 //!
 //! In: tests/vm-ledger.toml and what a machine said. Out: a verdict. Must not know: what a test does.
 
@@ -10,9 +9,6 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::machine::Told;
-
-/// What a failure holds of which some part lost nothing: that part failed for another reason.
-const NOTHING_LOST: &str = "lost []";
 
 /// All entries.
 #[derive(Debug, Default, Deserialize)]
@@ -29,25 +25,12 @@ struct Entry {
     test: String,
     kernel: String,
     reason: String,
-    /// Of what fails by chance: the words in which a failure says why. Without them it is another failure.
-    by_chance: Option<String>,
-}
-
-impl Entry {
-    /// Whether a failure with this error is the one that is known.
-    fn explains(&self, error: &str) -> bool {
-        self.by_chance
-            .as_ref()
-            .is_none_or(|words| error.contains(words) && !error.contains(NOTHING_LOST))
-    }
 }
 
 /// Whether a test holds on a kernel, and why not.
 #[derive(Debug)]
 pub enum Holds {
     Yes,
-    /// Mostly, or mostly not: it fails by chance.
-    ByChance(String),
     No(String),
 }
 
@@ -73,7 +56,6 @@ impl Ledger {
     /// Judge what was said on `kernel`. `whole`: every test was to run.
     pub fn judge(&self, kernel: &str, told: &Told, whole: bool) -> Judged {
         let mut judged = Judged::default();
-        let mut by_chance = false;
         for result in &told.results {
             let test = result["test"].as_str().unwrap_or_default();
             let entry = self
@@ -83,25 +65,19 @@ impl Ledger {
             let error = result["error"].as_str().unwrap_or_default();
             let ok = result["ok"] == true;
             let holds = match entry {
-                Some(entry) if entry.by_chance.is_some() => Holds::ByChance(entry.reason.clone()),
                 Some(entry) => Holds::No(entry.reason.clone()),
                 None if ok => Holds::Yes,
                 None => Holds::No("not known yet".to_owned()),
             };
             judged.holds.push((test.to_owned(), holds));
             match (ok, entry) {
-                (true, Some(entry)) if entry.by_chance.is_some() => judged.lines.push(format!(
-                    "ok      {test}, this time; not always: {}",
-                    entry.reason
-                )),
                 (true, None) => judged.lines.push(format!("ok      {test}")),
-                (false, Some(entry)) if entry.explains(error) => {
-                    by_chance |= entry.by_chance.is_some();
+                (false, Some(entry)) => {
                     judged
                         .lines
                         .push(format!("known   {test}: {}", entry.reason));
                 }
-                (false, _) => judged.fail(test, &format!("{test}: {error}")),
+                (false, None) => judged.fail(test, &format!("{test}: {error}")),
                 (true, Some(_)) => judged.fail(
                     test,
                     &format!("{test} holds, but the ledger says that it does not"),
@@ -114,13 +90,6 @@ impl Ledger {
                 .entry
                 .iter()
                 .filter(|entry| entry.kernel == kernel && !ran(&entry.test));
-            let may = |entry: &Entry| entry.kernel == kernel && entry.by_chance.is_some();
-            if !by_chance && self.entry.iter().any(may) {
-                judged.fail(
-                    "the ledger",
-                    "all tests hold that the ledger says fail by chance",
-                );
-            }
             for entry in idle {
                 judged.fail(
                     &entry.test,
@@ -154,15 +123,11 @@ mod tests {
     const DISK: &str = "[[entry]]\ntest = \"disk\"\nkernel = \"5.10\"\nreason = \"no such hook\"\n";
 
     fn judge(results: &[(&str, bool)]) -> Vec<String> {
-        judge_by(DISK, results, "")
-    }
-
-    fn judge_by(ledger: &str, results: &[(&str, bool)], error: &str) -> Vec<String> {
-        let ledger: Ledger = toml::from_str(ledger).unwrap();
+        let ledger: Ledger = toml::from_str(DISK).unwrap();
         let told = Told {
             results: results
                 .iter()
-                .map(|(test, ok)| json!({ "test": test, "ok": ok, "error": error }))
+                .map(|(test, ok)| json!({ "test": test, "ok": ok }))
                 .collect(),
             done: true,
             failed: None,
@@ -180,29 +145,6 @@ mod tests {
     fn an_entry_that_never_fires_fails_the_run() {
         assert_eq!(judge(&[("disk", true)]), ["disk"]);
         assert_eq!(judge(&[("loss", true)]), ["disk"]);
-    }
-
-    #[test]
-    fn what_fails_by_chance_says_why_and_something_of_it_does_fail() {
-        let entries = ["disk", "loss"].map(|test| {
-            format!(
-                "[[entry]]\ntest = \"{test}\"\nkernel = \"5.10\"\nreason = \"r\"\nby_chance = \"skipped\"\n"
-            )
-        });
-        let judge = |results: &[(&str, bool)], error| judge_by(&entries.concat(), results, error);
-        let why = "lost [(\"skipped\", 3)]";
-        assert_eq!(judge(&[("disk", false), ("loss", false)], why), [""; 0]);
-        assert_eq!(judge(&[("disk", true), ("loss", false)], why), [""; 0]);
-        assert_eq!(
-            judge(&[("disk", true), ("loss", true)], why),
-            ["the ledger"]
-        );
-        for other in ["lost []", "lost [(\"skipped\", 3)] | lost []"] {
-            assert_eq!(
-                judge(&[("disk", true), ("loss", false)], other),
-                ["loss", "the ledger"]
-            );
-        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ const ARM_CPU: &str = "max,pauth-impdef=on";
 /// replaced long ago: an attach changes the kernel's code by way of a breakpoint, and a stale one is a panic (`Oops: int3`).
 const EMULATION: &str = "tcg,thread=single";
 
+/// A nanosecond for each instruction, and none for nothing to do.
+const CLOCK: &str = "shift=0,sleep=off";
+
 /// What a machine said.
 #[derive(Debug, Default)]
 pub struct Told {
@@ -39,10 +42,21 @@ pub struct Told {
     pub failed: Option<String>,
 }
 
+/// What a machine is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// All of its tests.
+    Tests,
+    /// Those with this in their name.
+    Only(&'a str),
+    /// To tell what a roundtrip costs, with a clock that counts instructions.
+    Cost,
+}
+
 /// Boot, and listen until the power is off.
-pub fn boot(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Result<Told> {
+pub fn boot(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Result<Told> {
     let log = dir().join(format!("{}.log", kernel.name));
-    let mut command = qemu(kernel, image, only);
+    let mut command = qemu(kernel, image, asked);
     eprintln!("+ {} (console in {})", sh::shown(&command), log.display());
     let mut machine = command
         .stdin(Stdio::null())
@@ -129,7 +143,7 @@ fn hear(line: &str, told: &mut Told) {
     }
 }
 
-fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command {
+fn qemu(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Command {
     let (program, machine, cpu, console) = match kernel.arch {
         Arch::X86_64 => ("qemu-system-x86_64", "q35", CPU, "ttyS0"),
         Arch::Aarch64 => ("qemu-system-aarch64", "virt", ARM_CPU, "ttyAMA0"),
@@ -140,9 +154,16 @@ fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command
         .args(["-M", machine, "-accel", EMULATION, "-cpu", cpu])
         .args(["-m", "1024", "-nographic", "-no-reboot", "-net", "none"]);
     let mut words = format!("console={console} panic=-1 quiet loglevel=1");
-    match kernel.cpi_shift {
+    let shift = match asked {
+        Asked::Cost => Some(0),
+        Asked::Tests | Asked::Only(_) => kernel.cpi_shift,
+    };
+    match shift {
         None => {
             command.args(["-smp", "2"]);
+            if kernel.counts_instructions {
+                command.args(["-icount", CLOCK]);
+            }
         }
         // Each instruction then takes 2^shift nanoseconds of the machine's clock, and a nanosecond is a cycle.
         Some(shift) => {
@@ -153,8 +174,12 @@ fn qemu(kernel: &Kernel, image: &std::path::Path, only: Option<&str>) -> Command
     if !kernel.parameters.is_empty() {
         words = format!("{words} {}", kernel.parameters);
     }
-    if let Some(only) = only {
-        words = format!("{words} courtside.only={}", only.replace(' ', "_"));
+    match asked {
+        Asked::Tests => {}
+        Asked::Only(only) => {
+            words = format!("{words} courtside.only={}", only.replace(' ', "_"));
+        }
+        Asked::Cost => words.push_str(" courtside.cost"),
     }
     command
         .arg("-kernel")

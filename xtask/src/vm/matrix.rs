@@ -137,7 +137,6 @@ fn holds(page: &mut String, columns: &[Column], names: &[&str]) {
                 match found.map(|(_, holds)| holds) {
                     None => "not run".to_owned(),
                     Some(Holds::Yes) => "holds".to_owned(),
-                    Some(Holds::ByChance(why)) => format!("not always{}", notes.number(why)),
                     Some(Holds::No(why)) => format!("no{}", notes.number(why)),
                 }
             })
@@ -230,7 +229,8 @@ fn told_probes(told: &Told) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+/// A text in a record of a machine; empty if there is none.
+pub fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
@@ -296,11 +296,7 @@ mod tests {
             "hook": "tp_btf:block_rq_issue", "serves": "disk", "state": "degraded", "reason": "no start",
         });
         let page = page(vec![
-            column(
-                "6.12",
-                &tracepoint,
-                Holds::ByChance("it is busy".to_owned()),
-            ),
+            column("6.12", &tracepoint, Holds::No("it is busy".to_owned())),
             column("6.1", &stand_in, Holds::Yes),
         ]);
         assert!(
@@ -310,7 +306,7 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("\n1. no start\n"), "{page}");
-        assert!(page.contains("| loss | holds | not always (1) |"), "{page}");
+        assert!(page.contains("| loss | holds | no (1) |"), "{page}");
         assert!(page.contains("\n1. it is busy\n"), "{page}");
     }
 }

@@ -12,9 +12,11 @@ use anyhow::{Context, Result, bail};
 use crate::{packages, sh};
 use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
+use machine::Asked;
 use matrix::Column;
 
 mod apt;
+pub mod cost;
 mod cross;
 mod image;
 mod kernels;
@@ -45,7 +47,7 @@ pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
         let image = image::build(kernel.arch)?;
         let release = kernel.fetch()?;
         eprintln!("\nxtask: Linux {release}");
-        let told = machine::boot(kernel, &image, only)?;
+        let told = machine::boot(kernel, &image, only.map_or(Asked::Tests, Asked::Only))?;
         let mut judged = ledger.judge(kernel.name, &told, only.is_none());
         lines.push(format!(
             "Linux {release}, {:.0} s",
