@@ -264,7 +264,9 @@ impl Session {
                 own_image = image;
             }
         })?;
-        self.names.learn(&info);
+        self.names.learn(&info, &processes, |tgid| {
+            decode::image_of(&self.loaded.ebpf, tgid)
+        });
 
         let mut frame = Frame {
             host: self.host.clone(),
@@ -374,7 +376,9 @@ impl Session {
             decode::images(&self.loaded.ebpf, |id, image| {
                 info.insert(id, image);
             })?;
-            self.names.learn(&info);
+            self.names.learn(&info, processes, |tgid| {
+                decode::image_of(&self.loaded.ebpf, tgid)
+            });
         }
         let mut listens: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
         decode::listeners(&self.loaded.ebpf, |key, image| {
