@@ -13,7 +13,9 @@ use courtside_wire::{IMAGE_KERNEL, ImageInfo, RemoteKey};
 
 use crate::{
     frame::{Image, Process, Remote},
-    sys::{cgroup::Cgroup, cgroup_ids::CgroupIds, process::Describer},
+    sys::{
+        cgroup::Cgroup, cgroup_ids::CgroupIds, host::in_first_pid_namespace, process::Describer,
+    },
 };
 
 /// Names that stay known after their image is gone; the oldest go first.
@@ -23,6 +25,8 @@ const REMEMBERED: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Names {
     describer: Describer,
+    /// Processes have the numbers in /proc that they have in the kernel.
+    same_ids: bool,
     cgroups: CgroupIds,
     known: BTreeMap<u32, Image>,
     order: Vec<u32>,
@@ -32,6 +36,7 @@ impl Names {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             describer: Describer::new(root),
+            same_ids: in_first_pid_namespace(root) != Some(false),
             cgroups: CgroupIds::new(root),
             known: BTreeMap::new(),
             order: Vec::new(),
@@ -52,7 +57,7 @@ impl Names {
             let others = processes.get(id).into_iter().flatten().copied();
             let mut alive = iter::once(info.tgid).chain(others);
             let description = alive.find_map(|tgid| {
-                let is_its_own = || image_of(tgid) == Some(*id);
+                let is_its_own = || self.same_ids && image_of(tgid) == Some(*id);
                 let description = is_its_own().then(|| self.describer.describe(tgid, &comm));
                 // It was its own all the time while it was read.
                 description.filter(|_| is_its_own())
@@ -140,7 +145,11 @@ impl Names {
                     .flatten()
                     .map(|tgid| Process {
                         tgid: *tgid,
-                        comm: self.describer.describe(*tgid, &image.program).comm,
+                        comm: if self.same_ids {
+                            self.describer.describe(*tgid, &image.program).comm
+                        } else {
+                            image.program.clone()
+                        },
                     })
                     .collect();
                 image.processes.sort();
@@ -226,6 +235,11 @@ mod tests {
         assert_eq!(of(12, &[(7, 12)]), "second.py");
         assert_eq!(of(11, &[(7, 12)]), "python3");
         assert_eq!(of(11, &[]), "python3");
+        // In a process-id namespace of our own it is not even the same process.
+        let own = host.path().join("proc/self/ns");
+        fs::create_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink("pid:[4026532000]", own.join("pid")).unwrap();
+        assert_eq!(of(12, &[(7, 12)]), "python3");
     }
 
     #[test]
