@@ -1,20 +1,24 @@
-//! Many, short, and elsewhere: processes and connections that hardly live, a thousand of each at once, other namespaces,
-//! control groups that come and go, a Courtside that was stopped, and one that runs for long.
+//! Many, short, and elsewhere: processes and connections that hardly live, a thousand of each at once, other namespaces
+//! and roots, control groups that come and go, a Courtside that was stopped, and one that runs for long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use courtside_tests::harness::{
-    Host, Measured, Running, Snapshot, courtside, eventually, list, number, workload,
+    Host, Measured, Running, Snapshot, courtside, eventually, number, workload,
 };
 use rustix::process::Signal;
 
 /// What a Courtside that measures may take of memory, whatever it measures.
 const RSS_BYTES: u64 = 64 << 20;
+/// How long a Courtside is stopped.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// Process ids are used again three times over, and so are ports: this host has fewer of both.
 #[test]
@@ -39,6 +43,7 @@ fn a_hundred_thousand_processes_and_connections_are_counted_exactly() {
     assert_eq!(snapshot.lost_counts(), []);
     let rss = number(&snapshot.0, "cost/rss_bytes").unwrap();
     assert!(rss < RSS_BYTES, "{rss}");
+    println!("{LIVES} processes and connections, none lost, {rss} bytes resident");
 }
 
 /// More programs than the kernel's map holds flows; each is forgotten in time, and named before.
@@ -59,6 +64,36 @@ fn six_thousand_programs_keep_their_names() {
     assert_eq!(snapshot.lost_counts(), []);
     let rss = number(&snapshot.0, "cost/rss_bytes").unwrap();
     assert!(rss < RSS_BYTES, "{rss}");
+    println!("{LIVES} programs, none lost, {rss} bytes resident");
+}
+
+/// Ten programs take turns, and all of them have one process id and one port: what goes by either is booked on whoever had
+/// it then, and nobody is called by the name of who had it later.
+#[test]
+fn who_has_the_id_and_the_port_of_another_is_not_taken_for_it() {
+    const LIVES: u64 = 1000;
+    let host = Host::take().unwrap();
+    let name = format!("c-{}", host.tag());
+    let lives = LIVES.to_string();
+    let arguments = ["churn", "--exec", "--again", "--lives", &lives];
+    let arguments = [&arguments[..], &["--name", &name]].concat();
+    let Measured {
+        snapshot, answer, ..
+    } = host.measure(&arguments).unwrap();
+    // Others on this host may take an id in between.
+    let again = number(&answer, "again").unwrap();
+    assert!(again > LIVES / 2, "{answer}");
+    let server = format!("{name}-server");
+    for client in 0..10 {
+        let edge = snapshot.edge(&format!("{name}-{client}"), &server).unwrap();
+        let told = |path: &str| number(edge, path).unwrap();
+        assert_eq!(told("roundtrips"), LIVES / 10, "{edge}");
+        assert_eq!(told("bytes_sent"), 100 * LIVES / 10);
+        assert_eq!(told("service_ns/count"), LIVES / 10);
+    }
+    assert_eq!(snapshot.neighbours(&server).len(), 10);
+    assert_eq!(snapshot.lost_counts(), []);
+    println!("{LIVES} processes, {again} of them with one id and one port");
 }
 
 /// A thread at each end for each of them.
@@ -80,6 +115,7 @@ fn a_thousand_connections_at_once_are_counted_exactly() {
     assert_eq!(number(edge, "roundtrips").unwrap(), 50_000);
     assert_eq!(number(edge, "service_ns/count").unwrap(), 50_000);
     assert_eq!(snapshot.lost_counts(), []);
+    println!("1000 connections, 2000 threads, 50000 roundtrips, none lost");
 }
 
 /// Two hosts of their own on this one, with the same addresses and, out of a range of a few, the same ports.
@@ -107,6 +143,25 @@ fn namespaces_with_the_same_addresses_are_not_mixed_up() {
     assert_eq!(snapshot.lost_counts(), []);
 }
 
+/// It sees the sockets of all network namespaces, also from one of its own in which nothing is up.
+#[test]
+fn from_a_network_namespace_of_its_own_it_sees_all_others() {
+    const MESSAGES: u64 = 5003;
+    let host = Host::take().unwrap();
+    let name = format!("n-{}", host.tag());
+    let mut game = Standing::start(&workload().unwrap(), &[], &name, "tcp4", MESSAGES);
+    let path = host.dir().join("alone.json");
+    let mut alone = Command::new("unshare");
+    alone.arg("--net").arg(courtside().unwrap());
+    alone.args(["stat", "--json", "-d", "1h", "-o"]).arg(&path);
+    let mut running = Running::start(&mut alone).unwrap();
+    begun(&running);
+    game.play();
+    running.signal(Signal::INT).unwrap();
+    assert!(running.wait().unwrap().success());
+    game.is_counted(&read(&path));
+}
+
 /// Where control groups of the second version are.
 fn cgroup2() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap();
@@ -117,32 +172,42 @@ fn cgroup2() -> Option<PathBuf> {
     })
 }
 
-/// One is there until the end, the other is removed before; traffic is counted in both, and by the name of the first.
+/// One is there until the end and talks all the time; twenty others are made, talk, and are removed meanwhile. Traffic is
+/// counted in all of them, and by the name of the first.
 #[test]
 fn control_groups_come_and_go() {
     let Some(root) = cgroup2() else { return };
     let host = Host::take().unwrap();
     let groups = ["stays", "goes"].map(|end| format!("courtside-{}-{end}", host.tag()));
     let paths = groups.each_ref().map(|group| root.join(group));
-    let play = "for group in $1 $2; do mkdir $group; sh -c \"echo 0 >$group/cgroup.procs; exec $0 ping-pong\"; done; \
-                until rmdir $2; do :; done";
+    // The one that stays has to be looked at while it is there; whoever goes is seen or not.
+    let play = "inside() { sh -c \"echo 0 >$1/cgroup.procs; exec $0 ping-pong --name $3 --messages $2\"; }; \
+                mkdir $1; inside $1 200000 stays & \
+                for count in $(seq 20); do mkdir $2; inside $2 1000 $3; until rmdir $2; do :; done; done; wait";
     let mut command = Command::new("sh");
     command
         .args(["-c", play])
         .arg(workload().unwrap())
-        .args(&paths);
+        .args(&paths)
+        .arg(host.tag());
     let measured = host.stat(&["--group-by", "cgroup"], &mut command);
     let _ = fs::remove_dir(&paths[0]);
     assert!(!paths[1].exists());
     let Measured { snapshot, .. } = measured.unwrap();
     let name = format!("/{}", groups[0]);
     let group = snapshot.component(&name).unwrap();
-    assert_eq!(number(group, "requests/served").unwrap(), 1000, "{group}");
-    let served: u64 = list(&snapshot.0, "components")
+    let served = number(group, "requests/served").unwrap();
+    assert_eq!(served, 200_000, "{group}");
+    // Of a group that was gone before it was looked for nothing but the programs are known.
+    let names = [format!("/{}", groups[1]), format!("{}-server", host.tag())];
+    let gone: u64 = names
+        .iter()
+        .filter_map(|name| snapshot.component(name).ok())
         .map(|component| number(component, "requests/served").unwrap())
         .sum();
-    assert!(served >= 2000, "{served}");
+    assert_eq!(gone, 20 * 1000, "{}", snapshot.0["components"]);
     assert_eq!(snapshot.lost_counts(), []);
+    println!("{served} requests in the group that stays, {gone} in twenty that were removed");
 }
 
 fn stat(options: &[&str]) -> Command {
@@ -165,34 +230,101 @@ fn begun(running: &Running) {
 #[test]
 fn a_courtside_that_is_stopped_for_a_while_loses_nothing() {
     const MESSAGES: u64 = 50_000;
-    const CONNECTIONS: u64 = 4;
     let host = Host::take().unwrap();
     let name = format!("s-{}", host.tag());
-    let mut game = Command::new(workload().unwrap());
-    game.args(["ping-pong", "--wait-go", "--warm-up", "3", "--name", &name])
-        .args(["--connections", &CONNECTIONS.to_string()])
-        .args(["--messages", &MESSAGES.to_string()])
-        .stdin(Stdio::piped());
-    let mut game = Running::start(&mut game).unwrap();
-    assert_eq!(game.line().unwrap(), "ready");
+    let mut game = Standing::start(&workload().unwrap(), &[], &name, "tcp4", MESSAGES);
     let path = host.dir().join("stopped.json");
     let output = path.to_str().unwrap();
     let mut running = Running::start(&mut stat(&["-d", "1h", "-o", output])).unwrap();
     begun(&running);
     running.signal(Signal::STOP).unwrap();
-    game.tell("go").unwrap();
-    assert!(game.wait().unwrap().success());
+    let stopped = Instant::now();
+    game.play();
+    thread::sleep(STOPPED.saturating_sub(stopped.elapsed()));
     running.signal(Signal::CONT).unwrap();
+    let stopped = stopped.elapsed();
     running.signal(Signal::INT).unwrap();
     assert!(running.wait().unwrap().success());
+    game.is_counted(&read(&path));
+    println!("{MESSAGES} messages while stopped for {stopped:?}, none lost");
+}
+
+/// They live in a mount namespace, below another root, and have their own process ids, their own /proc and a /tmp that
+/// nobody else sees; their names are longer than what the kernel keeps of them.
+#[test]
+fn processes_below_another_root_keep_their_names() {
+    const MESSAGES: u64 = 5003;
+    let host = Host::take().unwrap();
+    let root = host.dir().join("root");
+    fs::create_dir(&root).unwrap();
+    let play = "mount -t tmpfs none $0 && mkdir $0/root && mount --rbind / $0/root \
+                && mount -t tmpfs none $0/root/tmp && mount -t proc none $0/root/proc && exec env TMPDIR=/tmp chroot $0/root \"$@\"";
+    let before = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
+    let before = [&before[..], &["sh", "-c", play, root.to_str().unwrap()]].concat();
+    for transport in ["tcp4", "unix-stream"] {
+        let name = format!("name-of-someone-{}-{transport}", host.tag());
+        let mut game = Standing::start(&workload().unwrap(), &before, &name, transport, MESSAGES);
+        let path = host.dir().join("elsewhere.json");
+        let output = path.to_str().unwrap();
+        let mut running = Running::start(&mut stat(&["-d", "1h", "-o", output])).unwrap();
+        begun(&running);
+        game.play();
+        running.signal(Signal::INT).unwrap();
+        assert!(running.wait().unwrap().success());
+        game.is_counted(&read(&path));
+    }
+}
+
+fn read(path: &Path) -> Snapshot {
     let text = fs::read_to_string(path).unwrap();
-    let snapshot = Snapshot(serde_json::from_str(&text).unwrap());
-    let edge = snapshot
-        .edge(&format!("{name}-client"), &format!("{name}-server"))
-        .unwrap();
-    assert_eq!(number(edge, "messages_sent").unwrap(), MESSAGES);
-    assert_eq!(number(edge, "roundtrips").unwrap(), MESSAGES - CONNECTIONS);
-    assert_eq!(snapshot.lost_counts(), []);
+    Snapshot(serde_json::from_str(&text).unwrap())
+}
+
+/// A ping-pong whose connections stand before the attach.
+struct Standing {
+    game: Running,
+    name: String,
+    messages: u64,
+}
+
+impl Standing {
+    const CONNECTIONS: u64 = 4;
+
+    /// Starts it behind another command, and waits until it is ready.
+    fn start(program: &Path, before: &[&str], name: &str, transport: &str, messages: u64) -> Self {
+        let mut words = before.to_vec();
+        words.push(program.to_str().unwrap());
+        let mut game = Command::new(words[0]);
+        game.args(&words[1..])
+            .args(["ping-pong", "--wait-go", "--warm-up", "3", "--name", name])
+            .args(["--connections", &Self::CONNECTIONS.to_string()])
+            .args(["--messages", &messages.to_string()])
+            .args(["--transport", transport])
+            .stdin(Stdio::piped());
+        let mut game = Running::start(&mut game).unwrap();
+        assert_eq!(game.line().unwrap(), "ready");
+        Self {
+            game,
+            name: name.to_owned(),
+            messages,
+        }
+    }
+
+    fn play(&mut self) {
+        self.game.tell("go").unwrap();
+        assert!(self.game.wait().unwrap().success());
+    }
+
+    /// All of it, but for the first turn of each connection: nobody saw how that began.
+    fn is_counted(&self, snapshot: &Snapshot) {
+        let [client, server] = ["client", "server"].map(|end| format!("{}-{end}", self.name));
+        let edge = snapshot.edge(&client, &server).unwrap();
+        let turns = self.messages - Self::CONNECTIONS;
+        assert_eq!(number(edge, "messages_sent").unwrap(), self.messages);
+        assert_eq!(number(edge, "roundtrips").unwrap(), turns, "{edge}");
+        assert_eq!(number(edge, "service_ns/count").unwrap(), turns, "{edge}");
+        assert_eq!(snapshot.lost_counts(), []);
+    }
 }
 
 /// What a process holds while it lives: descriptors, and resident memory.
@@ -212,13 +344,8 @@ fn memory_and_descriptors_stay_as_they_are() {
     let host = Host::take().unwrap();
     let seconds = std::env::var("COURTSIDE_SOAK").unwrap_or_else(|_| "60".to_owned());
     let mut game = Command::new(workload().unwrap());
-    game.args([
-        "ping-pong",
-        "--messages",
-        "1000000000000",
-        "--connections",
-        "2",
-    ]);
+    game.args(["ping-pong", "--messages", "1000000000000"]);
+    game.args(["--connections", "2", "--name", &host.tag()]);
     let _game = Running::start(&mut game).unwrap();
     let path = host.dir().join("windows.json");
     let output = path.to_str().unwrap();

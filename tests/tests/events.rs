@@ -1,10 +1,13 @@
 //! Single events: each is recorded or counted as lost, and what is recorded is what happened.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Command};
 
-use courtside::event::{KINDS, What};
-use courtside_tests::harness::{Host, workload};
+use courtside::{
+    event::{KINDS, What},
+    record::Recording,
+};
+use courtside_tests::harness::{Host, Snapshot, courtside, finish, number, workload};
 use recorded::{Recorded, record};
 
 mod recorded;
@@ -83,4 +86,45 @@ fn what_finds_no_room_is_counted() {
     }
     // Each end sends each message or its answer.
     assert!(recorded.frame.events["send"] >= 2 * 5003);
+}
+
+/// The whole of Courtside is stopped for ten seconds, in which more happens than its ring holds: each event is in the file
+/// or counted as lost, what the kernel adds up misses none, and the windows that went by are one.
+#[test]
+fn a_collector_that_cannot_keep_up_says_what_it_lost() {
+    const MESSAGES: u64 = 200_000;
+    let host = Host::take().unwrap();
+    let play = "kill -STOP $PPID; sleep 10 & \"$0\" ping-pong --messages 200000 --name $1; wait; kill -CONT $PPID";
+    let workload = workload().unwrap();
+    let name = format!("l-{}", host.tag());
+    let game = ["sh", "-c", play, workload.to_str().unwrap(), &name];
+    let recorded = record(&host, "", &game);
+    let happened: u64 = recorded.frame.events.values().sum();
+    let lost = recorded.frame.lost["events"];
+    let seen = recorded.events.len() as u64;
+    assert!(lost > 0, "{seen}");
+    assert_eq!(seen + lost, happened);
+
+    let file = host.dir().join("events.rec");
+    let recording = Recording::open(&file).unwrap();
+    let windows: Vec<u64> = recording
+        .windows()
+        .map(|window| window.duration_ns)
+        .collect();
+    let seconds = windows.iter().sum::<u64>() / 1_000_000_000;
+    let longest = windows.iter().max().unwrap() / 1_000_000_000;
+    assert!(longest >= 9, "{windows:?}");
+    assert!(windows.len() as u64 + 8 <= seconds, "{windows:?}");
+
+    let mut command = Command::new(courtside().unwrap());
+    command
+        .arg("export")
+        .arg(&file)
+        .args(["-F", "json", "-o", "-"]);
+    let whole = finish(command).unwrap().stdout;
+    let whole = Snapshot(serde_json::from_slice(&whole).unwrap());
+    let edge = whole.edge(&format!("{name}-client"), &format!("{name}-server"));
+    assert_eq!(number(edge.unwrap(), "roundtrips").unwrap(), MESSAGES);
+    assert_eq!(whole.lost_counts(), [("events", lost)]);
+    println!("{seen} seen, {lost} lost, {happened} happened, windows {windows:?}");
 }

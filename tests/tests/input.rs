@@ -208,6 +208,39 @@ fn the_dashboard_without_a_terminal_names_stat() {
     says(&run(&["top"]), 1, &["needs a terminal", "courtside stat"]);
 }
 
+/// Whatever is written, and wherever.
+#[test]
+fn what_cannot_be_written_for_want_of_room_is_named() {
+    let host = Host::take().unwrap();
+    let recording = host.dir().join("x.rec");
+    let recording = recording.to_str().unwrap();
+    text(&run(&["record", "-d", "300ms", "-o", recording]));
+    for arguments in [
+        &["stat", "-d", "50ms"] as &[&str],
+        &["stat", "-d", "50ms", "--json"],
+        &["export", recording, "-F", "json"],
+        &["export", recording, "-F", "ndjson"],
+        &["export", recording, "-F", "perfetto"],
+        &["report", recording],
+    ] {
+        let output = run(&[arguments, &["-o", "/dev/full"]].concat());
+        says(&output, 1, &["/dev/full", "No space left on device"]);
+    }
+    let script = r#"exec "$@" >/dev/full"#;
+    for arguments in [
+        &["stat", "-d", "50ms"] as &[&str],
+        &["check"],
+        &["export", recording, "-F", "json", "-o", "-"],
+    ] {
+        let output = run_behind(&["sh", "-c", script, "sh"], arguments);
+        says(
+            &output,
+            1,
+            &["cannot write to stdout: No space left on device"],
+        );
+    }
+}
+
 #[test]
 fn without_privileges_those_missing_are_named_with_the_command_that_grants_them() {
     let _host = Host::take().unwrap();

@@ -9,10 +9,11 @@ use anyhow::{Result, bail};
 use crate::{build, ebpf, metrics, packages, python, sh, vm};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "bpftool",
     "bpftrace",
     "iproute2",
+    "libcap2-bin",
     "linux-perf",
     "nginx-light",
     "postgresql",

@@ -18,7 +18,7 @@ pub(super) struct Clock {
     started: Instant,
     limit: Option<Duration>,
     interval: Option<Duration>,
-    /// Intervals that are over.
+    /// Intervals that are over, also those whose end was missed.
     intervals: u32,
     progress: bool,
     /// How often the kernel's maps are read in between, and when they were last.
@@ -77,7 +77,7 @@ impl Clock {
     }
 
     fn end_of_interval(&self) -> Option<Instant> {
-        let elapsed = self.interval?.checked_mul(self.intervals + 1)?;
+        let elapsed = self.interval?.checked_mul(self.intervals.checked_add(1)?)?;
         self.started.checked_add(elapsed)
     }
 
@@ -99,11 +99,16 @@ impl Clock {
         self.end().is_some_and(|end| Instant::now() >= end)
     }
 
+    /// Whether an interval is over. Those that went by meanwhile are not made up for by windows of no length: the window
+    /// that ends now is as long as it was.
     pub(super) fn interval_is_over(&mut self) -> bool {
-        let over = self
-            .end_of_interval()
-            .is_some_and(|end| Instant::now() >= end);
-        self.intervals += u32::from(over);
+        let now = Instant::now();
+        let over = self.end_of_interval().is_some_and(|end| now >= end);
+        if let (true, Some(interval)) = (over, self.interval) {
+            let elapsed = now.duration_since(self.started).as_nanos();
+            let whole = elapsed / interval.as_nanos().max(1);
+            self.intervals = u32::try_from(whole).unwrap_or(u32::MAX);
+        }
         over
     }
 
@@ -125,5 +130,24 @@ impl Clock {
         if self.progress {
             let _ = write!(io::stderr(), "\r{:WIDTH$}\r", "");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_that_were_missed_are_one_window() {
+        let interval = Duration::from_secs(10);
+        let mut clock = Clock::start(None, Some(interval), false);
+        assert!(!clock.interval_is_over());
+        clock.started = Instant::now()
+            .checked_sub(interval * 10 + interval / 2)
+            .unwrap();
+        assert!(clock.interval_is_over());
+        assert!(!clock.interval_is_over());
+        // The rhythm is what it was.
+        assert_eq!(clock.next(), clock.started.checked_add(interval * 11));
     }
 }

@@ -5,10 +5,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
-
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     collect::Sink,
@@ -79,8 +76,7 @@ impl Shared {
     /// Takes batches of events. While one is written no window is, and the other way round.
     pub(super) fn sink(&self) -> Sink {
         let this = self.clone();
-        let offset = unix_offset_ns();
-        Box::new(move |events: &[Event]| {
+        Box::new(move |events: &[Event], offset: i64| {
             if events.is_empty() {
                 return Ok(());
             }
@@ -101,19 +97,4 @@ impl Shared {
             }
         })
     }
-}
-
-/// What makes wall-clock time of `CLOCK_MONOTONIC`.
-fn unix_offset_ns() -> i64 {
-    let monotonic = clock_gettime(ClockId::Monotonic);
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let monotonic = monotonic
-        .tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(monotonic.tv_nsec);
-    i64::try_from(unix.as_nanos())
-        .unwrap_or(i64::MAX)
-        .saturating_sub(monotonic)
 }

@@ -162,6 +162,12 @@ pub(super) fn processes(ebpf: &Ebpf, each: impl FnMut(u32, u32)) -> Result<(), D
     entries::<_, _, 4, 4>(ebpf, "PROCESSES", each)
 }
 
+/// Image of a process now; `None` if it has ended.
+pub(super) fn image_of(ebpf: &Ebpf, tgid: u32) -> Option<u32> {
+    let map: HashMap<&MapData, u32, u32> = ebpf.map("PROCESSES")?.try_into().ok()?;
+    map.get(&tgid, 0).ok()
+}
+
 /// What the kernel knows of every image.
 pub(super) fn images(ebpf: &Ebpf, each: impl FnMut(u32, ImageInfo)) -> Result<(), DecodeError> {
     entries::<_, _, 4, { size_of::<ImageInfo>() }>(ebpf, "IMAGES", each)

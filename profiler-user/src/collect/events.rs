@@ -31,7 +31,10 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::{CollectError, Session};
 use crate::event::{Connection, Disk, Event, Flow, Off, Task, What};
-use crate::{frame::Frame, sys::privileges};
+use crate::{
+    frame::Frame,
+    sys::{privileges, wall::Wall},
+};
 
 /// Events of one batch, at most.
 const BATCH: usize = 1 << 16;
@@ -48,8 +51,9 @@ pub(super) fn ring_bytes(cpus: u32) -> u32 {
     EACH_CPU * cpus.clamp(1, 16).next_power_of_two()
 }
 
-/// Takes batches of events, in the order of time but for stragglers. An error ends the thread.
-pub type Sink = Box<dyn FnMut(&[Event]) -> io::Result<()> + Send>;
+/// Takes batches of events, in the order of time but for stragglers, and what has to be added to their times to get
+/// wall-clock time. An error ends the thread.
+pub type Sink = Box<dyn FnMut(&[Event], i64) -> io::Result<()> + Send>;
 
 /// The thread that empties the ring.
 pub(super) struct Drain {
@@ -58,7 +62,7 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    pub(super) fn start(ring: RingBuf<MapData>, sink: Sink) -> io::Result<Self> {
+    pub(super) fn start(ring: RingBuf<MapData>, sink: Sink, wall: Wall) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
@@ -66,7 +70,7 @@ impl Drain {
             .spawn(move || {
                 // Attaching may need privileges, reading the ring does not.
                 privileges::drop_all(Path::new("/")).map_err(io::Error::other)?;
-                drain(ring, sink, &flag)
+                drain(ring, sink, wall, &flag)
             })?;
         Ok(Self {
             stop,
@@ -115,7 +119,12 @@ impl Session {
     }
 }
 
-fn drain(mut ring: RingBuf<MapData>, mut sink: Sink, stop: &AtomicBool) -> io::Result<u64> {
+fn drain(
+    mut ring: RingBuf<MapData>,
+    mut sink: Sink,
+    mut wall: Wall,
+    stop: &AtomicBool,
+) -> io::Result<u64> {
     let mut events: Vec<Event> = Vec::with_capacity(BATCH);
     let mut taken = 0;
     let mut handed = Instant::now();
@@ -147,7 +156,7 @@ fn drain(mut ring: RingBuf<MapData>, mut sink: Sink, stop: &AtomicBool) -> io::R
                 }
             };
             if ready > 0 {
-                sink(&events[..ready])?;
+                sink(&events[..ready], wall.offset_ns())?;
                 taken += ready as u64;
                 events.drain(..ready);
             }

@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use courtside_wire::{
@@ -34,7 +34,7 @@ use crate::{
         plan::plan,
         pmu,
     },
-    sys,
+    sys::{self, wall::Wall},
 };
 
 /// Why measuring could not start.
@@ -98,7 +98,9 @@ pub struct Session {
     loaded: Loaded,
     settings: Settings,
     before: Totals,
-    started: Instant,
+    wall: Wall,
+    /// When the window began, on `CLOCK_MONOTONIC`.
+    started_ns: u64,
     host: Host,
     names: names::Names,
     pmu: Pmu,
@@ -146,6 +148,7 @@ impl Session {
             });
         }
         let host = sys::host::host(root);
+        let mut wall = Wall::start();
         let facts = Facts::read(root)?;
         let (counters, pmu) = open_pmu(wishes, host.cpus);
         let pmu_use = match &counters {
@@ -165,7 +168,7 @@ impl Session {
         let drain = match sink {
             Some(sink) => {
                 let ring = decode::ring(&mut loaded.ebpf)?;
-                Some(events::Drain::start(ring, sink).map_err(AttachError::Events)?)
+                Some(events::Drain::start(ring, sink, wall.clone()).map_err(AttachError::Events)?)
             }
             None => None,
         };
@@ -192,7 +195,8 @@ impl Session {
             loaded,
             settings,
             before: Totals::default(),
-            started: Instant::now(),
+            started_ns: wall.now_ns().0,
+            wall,
             host,
             names: names::Names::new(root),
             pmu,
@@ -246,9 +250,9 @@ impl Session {
         self.loaded.iterate("iter_tasks")?;
         let epoch = self.settings.epoch;
         let ended = Instant::now();
-        let ended_unix = SystemTime::now();
-        let duration = ended.duration_since(self.started);
-        self.started = ended;
+        let (ended_ns, ended_unix_ns) = self.wall.now_ns();
+        let duration_ns = ended_ns.saturating_sub(self.started_ns);
+        self.started_ns = ended_ns;
         let own = std::process::id();
 
         let ebpf = &self.loaded.ebpf;
@@ -264,12 +268,14 @@ impl Session {
                 own_image = image;
             }
         })?;
-        self.names.learn(&info);
+        self.names.learn(&info, &processes, |tgid| {
+            decode::image_of(&self.loaded.ebpf, tgid)
+        });
 
         let mut frame = Frame {
             host: self.host.clone(),
-            start_unix_ns: unix_ns(ended_unix, duration),
-            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            start_unix_ns: ended_unix_ns.saturating_sub(duration_ns),
+            duration_ns,
             probes: self.loaded.statuses.clone(),
             midlife_connections: decode::midlife(ebpf)?,
             ..Frame::default()
@@ -374,7 +380,9 @@ impl Session {
             decode::images(&self.loaded.ebpf, |id, image| {
                 info.insert(id, image);
             })?;
-            self.names.learn(&info);
+            self.names.learn(&info, processes, |tgid| {
+                decode::image_of(&self.loaded.ebpf, tgid)
+            });
         }
         let mut listens: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
         decode::listeners(&self.loaded.ebpf, |key, image| {
@@ -518,10 +526,4 @@ fn tracing_note(loaded: &mut Loaded, error: &std::io::Error) {
         status.state = crate::frame::ProbeState::Degraded;
         status.reason = format!("hardware counters could not be handed to it: {error}");
     }
-}
-
-/// Wall-clock start of a window.
-fn unix_ns(ended: SystemTime, duration: Duration) -> u64 {
-    let now = ended.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.saturating_sub(duration).as_nanos()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    iter,
     net::{IpAddr, Ipv6Addr},
     path::Path,
 };
@@ -12,7 +13,9 @@ use courtside_wire::{IMAGE_KERNEL, ImageInfo, RemoteKey};
 
 use crate::{
     frame::{Image, Process, Remote},
-    sys::{cgroup::Cgroup, cgroup_ids::CgroupIds, process::Describer},
+    sys::{
+        cgroup::Cgroup, cgroup_ids::CgroupIds, host::in_first_pid_namespace, process::Describer,
+    },
 };
 
 /// Names that stay known after their image is gone; the oldest go first.
@@ -22,6 +25,8 @@ const REMEMBERED: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Names {
     describer: Describer,
+    /// Processes have the numbers in /proc that they have in the kernel.
+    same_ids: bool,
     cgroups: CgroupIds,
     known: BTreeMap<u32, Image>,
     order: Vec<u32>,
@@ -31,22 +36,34 @@ impl Names {
     pub(super) fn new(root: &Path) -> Self {
         Self {
             describer: Describer::new(root),
+            same_ids: in_first_pid_namespace(root) != Some(false),
             cgroups: CgroupIds::new(root),
             known: BTreeMap::new(),
             order: Vec::new(),
         }
     }
 
-    /// Asks the host about images that are new.
-    pub(super) fn learn(&mut self, info: &HashMap<u32, ImageInfo>) {
-        let new = || info.iter().filter(|(id, _)| !self.known.contains_key(id));
-        let described: Vec<_> = new()
-            .map(|(id, info)| {
-                let comm = text(&info.comm);
-                let description = self.describer.describe(info.tgid, &comm);
-                (*id, info.cgroup_id, comm, description)
-            })
-            .collect();
+    /// Asks the host about images that are new. `processes` are those of each image a moment ago, and `image_of` tells
+    /// whose a process is now: an id may have gone to another process, and a process to another program, meanwhile.
+    pub(super) fn learn(
+        &mut self,
+        info: &HashMap<u32, ImageInfo>,
+        processes: &BTreeMap<u32, BTreeSet<u32>>,
+        image_of: impl Fn(u32) -> Option<u32>,
+    ) {
+        let mut described = Vec::new();
+        for (id, info) in info.iter().filter(|(id, _)| !self.known.contains_key(id)) {
+            let comm = text(&info.comm);
+            let others = processes.get(id).into_iter().flatten().copied();
+            let mut alive = iter::once(info.tgid).chain(others);
+            let description = alive.find_map(|tgid| {
+                let is_its_own = || self.same_ids && image_of(tgid) == Some(*id);
+                let description = is_its_own().then(|| self.describer.describe(tgid, &comm));
+                // It was its own all the time while it was read.
+                description.filter(|_| is_its_own())
+            });
+            described.push((*id, info.cgroup_id, comm, description.unwrap_or_default()));
+        }
         let gone = described
             .iter()
             .filter(|(.., description)| description.cgroup.is_empty());
@@ -128,7 +145,11 @@ impl Names {
                     .flatten()
                     .map(|tgid| Process {
                         tgid: *tgid,
-                        comm: self.describer.describe(*tgid, &image.program).comm,
+                        comm: if self.same_ids {
+                            self.describer.describe(*tgid, &image.program).comm
+                        } else {
+                            image.program.clone()
+                        },
                     })
                     .collect();
                 image.processes.sort();
@@ -157,5 +178,92 @@ pub(super) fn remote(key: &RemoteKey, id: u32) -> Remote {
         id,
         address,
         port: key.port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Puts a process that runs this command line.
+    fn put(root: &Path, tgid: u32, start: u64, comm: &str, script: &str) {
+        let dir = root.join(format!("proc/{tgid}"));
+        fs::create_dir_all(&dir).unwrap();
+        let stat = format!(
+            "{tgid} ({comm}) S 1 1 1 0 -1 0 0 0 0 0 7 3 0 0 20 0 1 0 {start} 0 0 18446744073709551615 1 1 1 \
+             0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+        );
+        fs::write(dir.join("stat"), stat).unwrap();
+        fs::write(dir.join("cmdline"), format!("{comm}\0{script}\0")).unwrap();
+        fs::write(dir.join("cgroup"), "0::/shop\n").unwrap();
+    }
+
+    fn info(tgid: u32, comm: &str) -> ImageInfo {
+        let mut info = ImageInfo {
+            tgid,
+            ..ImageInfo::default()
+        };
+        info.comm[..comm.len()].copy_from_slice(comm.as_bytes());
+        info
+    }
+
+    fn learned(root: &Path, id: u32, info: ImageInfo, owners: &[(u32, u32)]) -> Image {
+        let mut names = Names::new(root);
+        let mut processes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for (tgid, image) in owners {
+            processes.entry(*image).or_default().insert(*tgid);
+        }
+        let image_of = |tgid| {
+            let mut owners = owners.iter();
+            owners.find_map(|(owner, image)| (*owner == tgid).then_some(*image))
+        };
+        names.learn(&HashMap::from([(id, info)]), &processes, image_of);
+        let none = BTreeMap::new();
+        let images = names.images(&BTreeSet::from([id]), &processes, &none);
+        images.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn who_has_an_id_now_does_not_name_who_had_it_before() {
+        let host = tempfile::tempdir().unwrap();
+        put(host.path(), 7, 4242, "python3", "second.py");
+        let of = |image, owners: &[(u32, u32)]| {
+            learned(host.path(), image, info(7, "python3"), owners).program
+        };
+        assert_eq!(of(12, &[(7, 12)]), "second.py");
+        assert_eq!(of(11, &[(7, 12)]), "python3");
+        assert_eq!(of(11, &[]), "python3");
+        // In a process-id namespace of our own it is not even the same process.
+        let own = host.path().join("proc/self/ns");
+        fs::create_dir_all(&own).unwrap();
+        std::os::unix::fs::symlink("pid:[4026532000]", own.join("pid")).unwrap();
+        assert_eq!(of(12, &[(7, 12)]), "python3");
+    }
+
+    #[test]
+    fn a_program_whose_first_process_is_gone_is_named_by_another() {
+        let host = tempfile::tempdir().unwrap();
+        put(host.path(), 7, 4242, "sh", "other.sh");
+        put(host.path(), 8, 4243, "python3", "daemon.py");
+        let owners = [(7, 12), (8, 11)];
+        let image = learned(host.path(), 11, info(7, "python3"), &owners);
+        assert_eq!((&*image.program, &*image.cgroup), ("daemon.py", "/shop"));
+    }
+
+    #[test]
+    fn a_program_that_changes_while_it_is_read_is_named_by_what_the_kernel_saw() {
+        let host = tempfile::tempdir().unwrap();
+        put(host.path(), 7, 4242, "second", "");
+        let mut names = Names::new(host.path());
+        let asked = std::cell::Cell::new(10);
+        let image_of = |_| {
+            asked.set(asked.get() + 1);
+            Some(asked.get())
+        };
+        let infos = HashMap::from([(11, info(7, "first"))]);
+        names.learn(&infos, &BTreeMap::new(), image_of);
+        assert_eq!(names.known[&11].program, "first");
     }
 }

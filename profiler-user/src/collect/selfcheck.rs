@@ -4,7 +4,8 @@
 //! In: loaded programs. Out: nothing, or what differs. Must not know: how offsets are found.
 
 use std::{
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    io,
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     path::Path,
 };
 
@@ -54,10 +55,9 @@ pub fn check(
     loaded: &mut Loaded,
     walk: impl FnOnce(&mut Loaded) -> Result<(), LoadError>,
 ) -> Result<(), CheckError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let remote_port = listener.local_addr()?.port();
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let port = client.local_addr()?.port();
+    // In a network namespace where loopback is down nothing can be connected; a port can be had all the same.
+    let own = Own::connected().or_else(|_| Own::bound())?;
+    let (port, remote_port) = (own.port, own.remote_port);
     let tgid = std::process::id();
     let want = SelfCheck {
         want_tgid: tgid,
@@ -121,6 +121,34 @@ pub fn check(
             read: read.clone(),
             known: known.clone(),
         }),
+    }
+}
+
+/// A socket of our own, as we know it. It is open while this lives.
+struct Own {
+    port: u16,
+    remote_port: u16,
+    _sockets: (Option<(TcpListener, TcpStream)>, Option<UdpSocket>),
+}
+
+impl Own {
+    fn connected() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        Ok(Self {
+            port: client.local_addr()?.port(),
+            remote_port: listener.local_addr()?.port(),
+            _sockets: (Some((listener, client)), None),
+        })
+    }
+
+    fn bound() -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        Ok(Self {
+            port: socket.local_addr()?.port(),
+            remote_port: 0,
+            _sockets: (None, Some(socket)),
+        })
     }
 }
 

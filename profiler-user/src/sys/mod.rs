@@ -1,4 +1,4 @@
-//! What the host says: kernel types, processes, cgroups, privileges, our own usage.
+//! What the host says: kernel types, processes, cgroups, privileges, our own usage, the time.
 //!
 //! In: a root path (`/`, or a fake tree in tests). Out: plain facts.
 //! Must not know: the kernel programs, how facts are folded or shown.
@@ -13,3 +13,4 @@ pub mod process;
 pub mod program;
 pub mod signals;
 pub mod usage;
+pub mod wall;

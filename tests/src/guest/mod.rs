@@ -17,6 +17,8 @@ mod attach;
 mod chain;
 mod cost;
 mod counters;
+mod faults;
+mod groups;
 mod system;
 mod traffic;
 
@@ -60,6 +62,9 @@ const TESTS: &[(&str, Test)] = &[
     ("counters of the clock", counters::of_the_clock),
     ("loss", traffic::loss_is_counted),
     ("kill leaves nothing", attach::kill_leaves_nothing),
+    ("ids used again", faults::same_again),
+    ("clock set", faults::clock_is_set),
+    ("control groups", groups::in_every_layout),
 ];
 
 /// What is asked for instead of tests.
@@ -81,11 +86,9 @@ const COUNTING_TESTS: &[(&str, Test)] = &[
 /// What the program is: the machine's init, or a helper that a test starts.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().collect();
-    if let [_, command, tgid] = arguments.as_slice()
-        && command == traffic::LET_GO
-    {
-        return match traffic::let_go(tgid) {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(helped) = help(&arguments) {
+        return match helped {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("vm-init: {error:#}");
@@ -101,6 +104,18 @@ pub fn main() -> ExitCode {
         say(&json!({ "failed": format!("{error:#}") }));
     }
     system::power_off()
+}
+
+/// What a test that started this program asks of it; `None` if nobody did.
+fn help(arguments: &[String]) -> Option<anyhow::Result<()>> {
+    match arguments {
+        [command, tgid] if command == traffic::LET_GO => Some(traffic::let_go(tgid)),
+        [command] if command == faults::UNDER_CLOCKS => Some(faults::under_clocks_play()),
+        [command, rest @ ..] if command == groups::IN_GROUPS => {
+            Some(groups::become_in_groups(rest))
+        }
+        _ => None,
+    }
 }
 
 fn run() -> anyhow::Result<()> {

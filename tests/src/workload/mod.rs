@@ -88,6 +88,8 @@ pub enum Role {
     ChurnServer(churn::Server),
     /// The process that forks them.
     ChurnParent(churn::Parent),
+    /// The process that gives them one id.
+    ChurnSameAgain(churn::SameAgain),
     /// One of them.
     ChurnLife(churn::Life),
     /// A process that keeps a CPU busy.
@@ -132,6 +134,7 @@ impl Role {
             Self::OverloadClient(client) => client.play(),
             Self::ChurnServer(server) => server.play(),
             Self::ChurnParent(parent) => parent.play(),
+            Self::ChurnSameAgain(parent) => parent.play(),
             Self::ChurnLife(life) => life.play(),
             Self::Hog(hog) => hog.run(),
         }

@@ -29,6 +29,9 @@ pub struct Stage {
     program: PathBuf,
 }
 
+/// First argument of a child; the second is a [`Part`].
+pub const PART: &str = "part";
+
 /// What a child is told on its command line.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Part {
@@ -90,27 +93,33 @@ impl Stage {
         self.dir.path()
     }
 
-    /// Starts `role` as a process called `name`.
+    /// This program under the name `name`.
     ///
     /// # Errors
-    /// When the process cannot be started.
-    pub fn start(&self, name: &str, role: Role, hears: Hears) -> anyhow::Result<Player> {
+    /// When there is no place for it.
+    pub fn program(&self, name: &str) -> anyhow::Result<PathBuf> {
         let link = self.dir().join(name);
         if !link.exists() {
             symlink(&self.program, &link)
                 .with_context(|| format!("cannot link {}", link.display()))?;
         }
-        let part = Part {
-            parent: getpid().as_raw_nonzero().get(),
-            role,
-        };
+        Ok(link)
+    }
+
+    /// Starts `role` as a process called `name`.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start(&self, name: &str, role: Role, hears: Hears) -> anyhow::Result<Player> {
+        let link = self.program(name)?;
+        let part = Part::of_ours(role);
         let mut command = Command::new(&link);
         if !matches!(hears, Hears::OurStdin) {
             // A Ctrl-C is for us alone; we tell the children.
             command.process_group(0);
         }
         let mut child = command
-            .arg("part")
+            .arg(PART)
             .arg(serde_json::to_string(&part)?)
             .stdin(match hears {
                 Hears::Nothing => Stdio::null(),
@@ -130,6 +139,15 @@ impl Stage {
 }
 
 impl Part {
+    /// What a child of this process is told.
+    #[must_use]
+    pub fn of_ours(role: Role) -> Self {
+        Self {
+            parent: getpid().as_raw_nonzero().get(),
+            role,
+        }
+    }
+
     /// Plays the part: what a child process does.
     ///
     /// # Errors

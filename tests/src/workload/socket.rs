@@ -7,6 +7,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -14,6 +15,9 @@ use clap::ValueEnum;
 use rustix::net::{self, SocketAddrAny, SocketAddrUnix};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How long to wait for a port that is not free yet.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How two processes are joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -176,5 +180,30 @@ impl Transport {
         net::connect(&socket, &server.for_calls()?)
             .with_context(|| format!("cannot connect to {server:?}"))?;
         Ok(socket)
+    }
+
+    /// A TCP client's socket to `server` from a port that was used a moment ago: waits until it can be had again.
+    ///
+    /// # Errors
+    /// When nobody listens, or somebody else keeps the port.
+    pub fn connect_from(self, server: &Address, port: u16) -> anyhow::Result<Socket> {
+        let deadline = Instant::now() + PATIENCE;
+        let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let mut last = None;
+        while Instant::now() < deadline {
+            let socket = self.socket()?;
+            socket.set_reuse_address(true)?;
+            let connected = socket.bind(&from.into()).and_then(|()| {
+                net::connect(&socket, &server.for_calls()?).map_err(io::Error::from)
+            });
+            match connected {
+                Ok(()) => return Ok(socket),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => last = Some(error),
+                Err(error) => return Err(error).context("cannot connect"),
+            }
+            std::thread::yield_now();
+        }
+        Err(last.context("no time")?).with_context(|| format!("cannot have port {port} again"))
     }
 }

@@ -27,7 +27,7 @@ pub(in super::super) fn events() -> Table {
             "time_unix_ns",
             Kind::Count,
             NS,
-            "when, since 1970; monotonic within a boot but for steps of the wall clock",
+            "when, since 1970; on the monotonic clock, which was told the time when measuring began",
             TIME,
             event(|e| Count(e.time_unix_ns)),
         ),

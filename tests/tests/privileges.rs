@@ -1,0 +1,156 @@
+//! What it needs to be allowed, and nothing else: the capabilities that the README names, one by one and all of them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use courtside_tests::harness::{
+    Host, Running, Snapshot, courtside, eventually, finish, list, number, workload,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A user that owns nothing.
+const NOBODY: u32 = 65534;
+
+/// The capabilities that the README says a user needs, by name.
+fn named() -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let (_, line) = readme.split_once("sudo setcap ").unwrap();
+    let (names, _) = line.split_once("+ep ").unwrap();
+    names.split(',').map(str::to_owned).collect()
+}
+
+/// A directory that everybody may use, with a copy of `courtside`.
+fn copy(host: &Host) -> PathBuf {
+    let everybody = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(host.dir(), everybody).unwrap();
+    let path = host.dir().join("courtside");
+    fs::copy(courtside().unwrap(), &path).unwrap();
+    path
+}
+
+/// A program as run by a user without any privileges but these, which are its ambient ones.
+fn unprivileged(program: &Path, capabilities: &[String]) -> Command {
+    let bare = |name: &String| format!("+{}", name.trim_start_matches("cap_"));
+    let sets: Vec<String> = capabilities.iter().map(bare).collect();
+    let sets = ["-all".to_owned()].into_iter().chain(sets);
+    let sets = sets.collect::<Vec<_>>().join(",");
+    let mut command = Command::new("setpriv");
+    command
+        .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
+        .arg("--clear-groups")
+        .args([
+            format!("--inh-caps={sets}"),
+            format!("--ambient-caps={sets}"),
+        ])
+        .arg(program);
+    command
+}
+
+#[test]
+fn each_capability_that_is_missing_is_named_alone() {
+    let host = Host::take().unwrap();
+    let program = copy(&host);
+    let all = named();
+    assert_eq!(all.len(), 4);
+    let to_grant = format!("run as root, or: sudo setcap {}+ep ", all.join(","));
+    for missing in &all {
+        let rest: Vec<String> = all
+            .iter()
+            .filter(|name| *name != missing)
+            .cloned()
+            .collect();
+        let file = host.dir().join("x.rec");
+        for arguments in [
+            &["stat", "-d", "50ms"] as &[&str],
+            &["record", "-d", "50ms", "-o", file.to_str().unwrap()],
+        ] {
+            let mut command = unprivileged(&program, &rest);
+            command.args(arguments);
+            let output = finish(command).unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            let reason = format!("needs {missing}; ");
+            assert!(said.contains(&reason) && said.contains(&to_grant), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+            // Nothing is begun that cannot be done.
+            assert!(!file.exists());
+        }
+        let mut command = unprivileged(&program, &rest);
+        command.args(["check", "--json"]);
+        let output = finish(command).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let check: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = list(&check, "checks").find(|check| check["name"] == "capabilities");
+        let found = found.unwrap().to_string();
+        for name in &all {
+            let is_named = found.contains(&format!("{name} missing"));
+            assert_eq!(is_named, name == missing, "{name}: {found}");
+        }
+    }
+}
+
+/// Both ways to have them: from whoever starts it, and from the file.
+#[test]
+fn with_exactly_those_anybody_measures_what_belongs_to_others() {
+    const MESSAGES: u64 = 5003;
+    const CONNECTIONS: u64 = 4;
+    let host = Host::take().unwrap();
+    let program = copy(&host);
+    let all = named();
+    let granted = host.dir().join("granted");
+    fs::copy(&program, &granted).unwrap();
+    let mut setcap = Command::new("setcap");
+    setcap.arg(format!("{}+ep", all.join(","))).arg(&granted);
+    assert!(finish(setcap).unwrap().status.success());
+    for (way, mut command) in [
+        ("ambient", unprivileged(&program, &all)),
+        ("setcap", unprivileged(&granted, &[])),
+    ] {
+        // A name that the kernel does not keep whole, of processes that are root's.
+        let name = format!("somebody-{}-{way}", host.tag());
+        let mut game = Command::new(workload().unwrap());
+        game.args(["ping-pong", "--wait-go", "--warm-up", "3", "--name", &name])
+            .args(["--connections", &CONNECTIONS.to_string()])
+            .args(["--messages", &MESSAGES.to_string()])
+            .stdin(Stdio::piped());
+        let mut game = Running::start(&mut game).unwrap();
+        assert_eq!(game.line().unwrap(), "ready");
+        let mut running = Running::start(command.args(["stat", "--json", "-d", "1h"])).unwrap();
+        let status = || fs::read_to_string(format!("/proc/{}/status", running.tgid())).unwrap();
+        eventually("the attach", || status().contains("NoNewPrivs:\t1\n")).unwrap();
+        let status = status();
+        assert!(
+            status.contains(&format!("Uid:\t{NOBODY}\t{NOBODY}\t")),
+            "{status}"
+        );
+        assert!(status.contains("CapEff:\t0000000000000000\n"), "{status}");
+        game.tell("go").unwrap();
+        assert!(game.wait().unwrap().success());
+        running.signal(Signal::INT).unwrap();
+        let mut text = String::new();
+        loop {
+            let line = running.line().unwrap();
+            if line.is_empty() {
+                break;
+            }
+            text.push_str(&line);
+        }
+        assert!(running.wait().unwrap().success());
+        let snapshot = Snapshot(serde_json::from_str(&text).unwrap());
+        let edge = snapshot.edge(&format!("{name}-client"), &format!("{name}-server"));
+        let edge = edge.unwrap();
+        let turns = MESSAGES - CONNECTIONS;
+        assert_eq!(number(edge, "messages_sent").unwrap(), MESSAGES, "{way}");
+        assert_eq!(number(edge, "roundtrips").unwrap(), turns, "{way}");
+        assert_eq!(number(edge, "service_ns/count").unwrap(), turns, "{way}");
+        assert_eq!(snapshot.lost_counts(), [], "{way}");
+        println!("{way}: {} for {MESSAGES} messages of others", all.join(","));
+    }
+}
