@@ -2,6 +2,8 @@
 //!
 //! In: a built `courtside`. Out: the parts, measured and true. Must not know: how long the work takes on this machine.
 
+use std::fs;
+
 use anyhow::ensure;
 use serde_json::{Value, json};
 
@@ -19,9 +21,17 @@ const WORK: [&str; 9] = [
     "--store",
     "spin=20ms,sleep=20ms",
 ];
+/// Word of the kernel's command line: the machine's clock counts instructions.
+const COUNTS: &str = "courtside.counts";
+
 /// Of the whole, in per cent, that may be booked on the other side of a boundary: a program reads the clock some time before
-/// its call is a send to the kernel. Six in ten thousand is the most that was seen.
-const TOLERANCE_PERCENT: u64 = 1;
+/// its call is a send to the kernel. Where the clock counts instructions six in ten thousand is the most that was seen; else
+/// what the host does meanwhile lies between the two, two in a hundred with a load average of 6.
+fn tolerance_percent() -> anyhow::Result<u64> {
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    let counts = command_line.split_whitespace().any(|word| word == COUNTS);
+    Ok(if counts { 1 } else { 5 })
+}
 
 /// Roundtrips are exact, and the parts of every tier's turnaround are what the tier says they were.
 ///
@@ -71,7 +81,7 @@ pub fn parts_are_true(host: &Host) -> anyhow::Result<Value> {
         let unprompted = number(turnaround, "unprompted_count")?;
         ensure!(unprompted == 0, "{name}: {unprompted} sends unprompted");
         let whole = truth(&["total_ns"])?;
-        let allowed = whole * TOLERANCE_PERCENT / 100;
+        let allowed = whole * tolerance_percent()? / 100;
         for (part, fields) in [
             ("on_cpu_ns", &["on_cpu_ns"] as &[&str]),
             ("run_queue_ns", &["run_queue_ns"]),

@@ -89,7 +89,7 @@ pub fn boot(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Resul
     loop {
         match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => {
-                hear(&line, &mut told);
+                hear(kernel, &line, &mut told);
                 text.push_str(&line);
                 text.push('\n');
                 writeln!(file, "{line}")?;
@@ -120,7 +120,7 @@ pub fn boot(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Resul
     Ok(told)
 }
 
-fn hear(line: &str, told: &mut Told) {
+fn hear(kernel: &Kernel, line: &str, told: &mut Told) {
     let Some(said) = line.split_once(MARK).map(|(_, said)| said) else {
         return;
     };
@@ -131,7 +131,8 @@ fn hear(line: &str, told: &mut Told) {
     if said["test"].is_string() {
         let word = if said["ok"] == true { "ok" } else { "failed" };
         eprintln!(
-            "  {word:<7} {} ({} ms)",
+            "  {word:<7} {}: {} ({} ms)",
+            kernel.name,
             said["test"].as_str().unwrap_or_default(),
             said["took_ms"]
         );
@@ -163,6 +164,7 @@ fn qemu(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Command {
             command.args(["-smp", "2"]);
             if kernel.counts_instructions {
                 command.args(["-icount", CLOCK]);
+                words.push_str(" courtside.counts");
             }
         }
         // Each instruction then takes 2^shift nanoseconds of the machine's clock, and a nanosecond is a cycle.

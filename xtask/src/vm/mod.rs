@@ -5,14 +5,18 @@
 //! Must not know: what a test does (that is `tests/src/guest`).
 
 use std::fs;
-use std::time::Instant;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{packages, sh};
 use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
-use machine::Asked;
+use machine::{Asked, Told};
 use matrix::Column;
 
 mod apt;
@@ -38,21 +42,26 @@ pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
         packages::need("The machines", &[kernel.arch.emulator()])?;
     }
     let ledger = Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?;
+    let everything = wanted.is_empty() && only.is_none() && page == Page::Write;
+    let machines = kernels
+        .into_iter()
+        .map(|kernel| {
+            Ok(Machine {
+                kernel,
+                image: image::build(kernel.arch)?,
+                release: kernel.fetch()?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let asked = only.map_or(Asked::Tests, Asked::Only);
     let mut failed = Vec::new();
     let mut lines = Vec::new();
     let mut columns = Vec::new();
-    let everything = wanted.is_empty() && only.is_none() && page == Page::Write;
-    for kernel in kernels {
-        let start = Instant::now();
-        let image = image::build(kernel.arch)?;
-        let release = kernel.fetch()?;
-        eprintln!("\nxtask: Linux {release}");
-        let told = machine::boot(kernel, &image, only.map_or(Asked::Tests, Asked::Only))?;
+    for (machine, said) in machines.iter().zip(boot_all(&machines, asked)?) {
+        let Said { told, took } = said?;
+        let (kernel, release) = (machine.kernel, machine.release.clone());
         let mut judged = ledger.judge(kernel.name, &told, only.is_none());
-        lines.push(format!(
-            "Linux {release}, {:.0} s",
-            start.elapsed().as_secs_f64()
-        ));
+        lines.push(format!("Linux {release}, {:.0} s", took.as_secs_f64()));
         lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
         for hard in matrix::over_budget(&told) {
             lines.push(format!("  FAILED  {hard}"));
@@ -79,6 +88,61 @@ pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
         eprintln!("xtask: written to docs/kernels.md");
     }
     Ok(())
+}
+
+/// What is booted.
+struct Machine {
+    kernel: &'static Kernel,
+    image: PathBuf,
+    release: String,
+}
+
+/// What a machine said, and how long it ran.
+struct Said {
+    told: Told,
+    took: Duration,
+}
+
+/// Boots all, one on each CPU of this host, and says in their order what each said.
+fn boot_all(machines: &[Machine], asked: Asked<'_>) -> Result<Vec<Result<Said>>> {
+    let next = AtomicUsize::new(0);
+    let mut said = Vec::new();
+    let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut said = Vec::new();
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(machine) = machines.get(number) else {
+                            return said;
+                        };
+                        said.push((number, boot(machine, asked)));
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            let of_one = worker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread that ran machines panicked"))?;
+            said.extend(of_one);
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
+    said.sort_by_key(|(number, _)| *number);
+    Ok(said.into_iter().map(|(_, said)| said).collect())
+}
+
+fn boot(machine: &Machine, asked: Asked<'_>) -> Result<Said> {
+    let start = Instant::now();
+    eprintln!("\nxtask: Linux {}", machine.release);
+    let told = machine::boot(machine.kernel, &machine.image, asked)?;
+    Ok(Said {
+        told,
+        took: start.elapsed(),
+    })
 }
 
 fn select(wanted: &[String]) -> Result<Vec<&'static Kernel>> {
