@@ -159,12 +159,13 @@ impl Books for Tally {
             Booked::Sent { bytes, message } => {
                 return self.sent(connection, flow, bytes, message);
             }
+            Booked::WaitsBack(_) => return,
             Booked::Received { .. } => self.release(connection, Some(flow)),
             _ => {}
         }
         let sums = self.flows.entry(flow).or_default();
         match what {
-            Booked::Sent { .. } => {}
+            Booked::Sent { .. } | Booked::WaitsBack(_) => {}
             Booked::Received { bytes } => sums.flow.bytes_received += u64::from(bytes),
             Booked::Message { queued_ns, known } => {
                 sums.flow.messages_received += 1;
