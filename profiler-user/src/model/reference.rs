@@ -10,7 +10,9 @@
 
 mod task;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use foldhash::HashMap;
 
 use self::task::{Handed, Task};
 pub use super::books::Counts;

@@ -2,9 +2,10 @@
 //!
 //! In: bookings, and the events themselves. Out: the flows of a window. Must not know: windows, time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use courtside_wire::bucket_of;
+use foldhash::HashMap;
 
 use super::super::books::{Booked, Books, add_parts};
 use crate::{
