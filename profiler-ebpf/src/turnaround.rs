@@ -24,14 +24,14 @@ pub fn received(task: &mut TaskState, arrival: u64) {
     }
     task.prompt_ns = arrival;
     task.unborn_ns = 0;
-    if arrival < task.born_ns {
+    if arrival <= task.sent_ns {
+        task.start_ns = task.sent_ns;
+        task.start = task.sent;
+    } else if arrival < task.born_ns {
         // Nobody had it before this task was there.
         task.unborn_ns = task.born_ns - arrival;
         task.start_ns = task.born_ns;
         task.start = Clocks::ZERO;
-    } else if arrival <= task.sent_ns {
-        task.start_ns = task.sent_ns;
-        task.start = task.sent;
     } else {
         task.start_ns = arrival;
         clock::note_start(task, arrival);
@@ -46,10 +46,10 @@ pub fn received(task: &mut TaskState, arrival: u64) {
 /// known only from the read on; whoever waited had spent none since it went to sleep.
 #[inline(always)]
 fn counts_at_start(task: &TaskState, arrival: u64) -> [u64; 2] {
-    if arrival < task.born_ns {
-        [0; 2]
-    } else if arrival <= task.sent_ns {
+    if arrival <= task.sent_ns {
         task.sent_counts
+    } else if arrival < task.born_ns {
+        [0; 2]
     } else if came_on_cpu_after(task, arrival) {
         pmu::counts_before_running(task)
     } else {

@@ -17,8 +17,15 @@ use std::{
 
 use courtside::{
     event::Event,
+    export::{
+        Piece,
+        csv::Csv,
+        events::{Named, Teller},
+        parquet::Parquet,
+        perfetto::Perfetto,
+    },
     frame::{Flow, Frame, merge},
-    model::{State, View, fold},
+    model::{GroupBy, State, View, fold, recut::Recut, turnarounds::Turnarounds, who_is_who},
     record::{Header, Kind, Recording, Ring, Writer, encode_events},
 };
 use rustix::fs::{Advice, fadvise};
@@ -238,7 +245,14 @@ fn events(folder: &Path, recorded: &Path) -> serde_json::Value {
     });
     fs::remove_file(&path).unwrap();
     let each = |ns: u64| events.len() as f64 * 1e9 / ns as f64;
+    let (_, recut_ns) = timed(|| recut(&recording));
+    let exports = ["csv", "parquet", "perfetto"].map(|format| {
+        let (bytes, ns) = timed(|| export(&recording, format));
+        json!({ "format": format, "a_second": each(ns), "bytes_an_event": bytes as f64 / events.len() as f64 })
+    });
     json!({
+        "recut_a_second": each(recut_ns),
+        "exports": exports,
         "events": events.len(),
         "happened": whole.events.values().sum::<u64>(),
         "lost": whole.lost["events"],
@@ -248,6 +262,74 @@ fn events(folder: &Path, recorded: &Path) -> serde_json::Value {
         "written_a_second": each(written_ns),
         "read_a_second": each(read_ns),
     })
+}
+
+/// Cuts a recording into windows of a length that its own cannot be put together to.
+fn recut(recording: &Recording) {
+    let mut frames = recording.frames().map(Result::unwrap);
+    let mut recut = Recut::new(recording.header().interval_ns * 7 / 10);
+    let mut go_on = |recut: &mut Recut| {
+        while recut.wants_window() {
+            match frames.next() {
+                Some(frame) => recut.window(frame),
+                None => recut.no_more_windows(),
+            }
+        }
+        while recut.next_ready().is_some() {}
+    };
+    go_on(&mut recut);
+    let mut events = recording.events();
+    while let Some(event) = events.next() {
+        recut.event(event.unwrap(), events.unix_offset_ns());
+        go_on(&mut recut);
+    }
+    recut.no_more_events();
+    go_on(&mut recut);
+}
+
+/// Reads a recording and writes its single events in another form; how many bytes that takes.
+fn export(recording: &Recording, format: &str) -> usize {
+    let mut who = courtside::export::events::Who::default();
+    let mut trace = Perfetto::default();
+    let mut state = State::default();
+    for (number, frame) in (0..).zip(recording.frames()) {
+        let frame = frame.unwrap();
+        for (number, id, name) in who_is_who(&frame, GroupBy::default()) {
+            who.insert(number, Named { id, name }.into());
+        }
+        trace.add(number, &fold(&mut state, &frame, &View::default()));
+    }
+    let (mut csv, mut parquet) = (Csv::new(true), Parquet::new(true).unwrap());
+    let (mut teller, mut turnarounds) = (Teller::new(who), Turnarounds::default());
+    let bytes_of = |piece: Option<Piece>| piece.map_or(0, |piece| piece.bytes.len());
+    let mut bytes = 0;
+    let mut events = recording.events();
+    while let Some(event) = events.next() {
+        let (event, offset_ns) = (event.unwrap(), events.unix_offset_ns());
+        match format {
+            "csv" => bytes += bytes_of(csv.event(0, &teller.tell(&event, offset_ns))),
+            "parquet" => {
+                let told = teller.tell(&event, offset_ns);
+                bytes += bytes_of(parquet.event(0, &told).unwrap());
+            }
+            _ => {
+                turnarounds.add(event);
+                while let Some((event, turnaround)) = turnarounds.next(false) {
+                    let told = teller.tell(&event, offset_ns);
+                    bytes += bytes_of(trace.event(&told));
+                    if let Some(turnaround) = turnaround {
+                        trace.turnaround(&told, &turnaround);
+                    }
+                }
+            }
+        }
+    }
+    let rest = match format {
+        "csv" => csv.finish(),
+        "parquet" => parquet.finish().unwrap(),
+        _ => trace.finish(),
+    };
+    bytes + rest.iter().map(|piece| piece.bytes.len()).sum::<usize>()
 }
 
 fn main() {

@@ -6,18 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use courtside::{
     event::{Flow, What},
-    frame::{Role, Transport},
+    frame::{PartsRaw, Role, Transport},
     model::reference::{Counts, reference},
 };
 use courtside_tests::harness::{Host, workload};
 use recorded::{Recorded, record};
+use uncertain::Uncertain;
 
 mod recorded;
+mod uncertain;
 
-/// Images of the workload's processes: what the workload's own process became, and what it and its children made.
-fn images(recorded: &Recorded) -> BTreeSet<u32> {
+/// Waits of a task that the kernel programs remember.
+const REMEMBERED_WAITS: u64 = 8;
+
+/// Images of the workload's processes and their names: what the workload's own process became, and what it and its
+/// children made.
+fn images(recorded: &Recorded) -> BTreeMap<u32, String> {
     let mut tids = BTreeSet::new();
-    let mut images = BTreeSet::new();
+    let mut images = BTreeMap::new();
     for event in &recorded.events {
         match &event.what {
             // The kernel cuts names at fifteen characters.
@@ -25,11 +31,12 @@ fn images(recorded: &Recorded) -> BTreeSet<u32> {
                 if comm.starts_with(b"courtside-workl") || tids.contains(&event.tid) =>
             {
                 tids.insert(event.tid);
-                images.insert(*image);
+                let name = String::from_utf8_lossy(comm);
+                images.insert(*image, name.trim_end_matches('\0').to_owned());
             }
             What::Fork { tid, image, .. } if tids.contains(&event.tid) => {
                 tids.insert(*tid);
-                images.insert(*image);
+                images.entry(*image).or_default();
             }
             _ => {}
         }
@@ -70,6 +77,7 @@ fn booked(recorded: &Recorded) -> BTreeMap<Flow, Counts> {
             unprompted: flow.unprompted,
             unprompted_ns: flow.unprompted_ns,
             handovers: flow.handovers,
+            waits_back: 0,
         };
         assert!(booked.insert(key, counts).is_none());
     }
@@ -87,77 +95,168 @@ fn sent(counts: &mut BTreeMap<Flow, Counts>) -> BTreeMap<Flow, [u64; 2]> {
 
 /// What was sent before the other end and its port were known is booked by the kernel programs when they are, and told
 /// in its event as it was then. All else is told as it is booked.
-fn sent_agrees(kernel: &BTreeMap<Flow, [u64; 2]>, told: &BTreeMap<Flow, [u64; 2]>) {
+fn sent_differs(
+    kernel: &BTreeMap<Flow, [u64; 2]>,
+    told: &BTreeMap<Flow, [u64; 2]>,
+    uncertain: &Uncertain,
+) -> Vec<(u32, String)> {
     let total = |sent: &BTreeMap<Flow, [u64; 2]>| {
-        let mut totals = BTreeMap::new();
+        let mut totals: BTreeMap<Flow, [u64; 2]> = BTreeMap::new();
         for (key, [messages, bytes]) in sent {
-            let end = Flow {
-                peer: 0,
-                port: 0,
-                ..*key
-            };
-            let total: &mut [u64; 2] = totals.entry(end).or_default();
+            let total = totals.entry(end(*key)).or_default();
             total[0] += messages;
             total[1] += bytes;
         }
-        totals.retain(|_, total| *total != [0; 2]);
         totals
     };
-    assert_eq!(total(kernel), total(told), "{kernel:?}\n{told:?}");
-    for (key, told) in told
-        .iter()
-        .filter(|(key, _)| key.peer != 0 && key.port != 0)
-    {
-        let kernel = kernel.get(key).copied().unwrap_or_default();
-        assert!(
-            told[0] <= kernel[0] && told[1] <= kernel[1],
-            "{key:?}: {told:?}, {kernel:?}"
-        );
+    let of =
+        |sent: &BTreeMap<Flow, [u64; 2]>, key: &Flow| sent.get(key).copied().unwrap_or_default();
+    let mut wrong = Vec::new();
+    let [kernel_total, told_total, waiting] = [kernel, told, &uncertain.waiting].map(total);
+    let at_once: BTreeSet<Flow> = uncertain.at_once.iter().copied().map(end).collect();
+    let keys: BTreeSet<Flow> = kernel_total
+        .keys()
+        .chain(told_total.keys())
+        .copied()
+        .collect();
+    for key in keys {
+        let [kernel, told, waiting] =
+            [&kernel_total, &told_total, &waiting].map(|all| of(all, &key));
+        let agrees = |n: usize| kernel[n] <= told[n] && told[n] <= kernel[n] + waiting[n];
+        if !agrees(1) || !agrees(0) && !at_once.contains(&key) {
+            let all = format!("sent in all by {key:?}: kernel {kernel:?}, reference {told:?}");
+            wrong.push((key.image, all));
+        }
+    }
+    let known = |key: &Flow| key.peer != 0 && key.port != 0 && !uncertain.at_once.contains(key);
+    for (key, told) in told.iter().filter(|(key, _)| known(key)) {
+        let kernel = of(kernel, key);
+        if told[0] > kernel[0] || told[1] > kernel[1] {
+            let one = format!("sent by {key:?}: kernel {kernel:?}, reference {told:?}");
+            wrong.push((key.image, one));
+        }
+    }
+    wrong
+}
+
+/// An end's traffic, whoever the other end is.
+fn end(flow: Flow) -> Flow {
+    Flow {
+        peer: 0,
+        port: 0,
+        ..flow
     }
 }
 
-/// A recording in which no task of this host waited more often within a turnaround than the kernel programs remember: the
-/// parts of such a turnaround are approximate, and that is counted.
-fn record_whole(host: &Host, arguments: &[&str]) -> Recorded {
+/// A recording that lost nothing of these classes: on a host that does much else, one may.
+fn record_without(host: &Host, lost: &[&str], arguments: &[&str]) -> Recorded {
     let workload = workload().unwrap();
     let measured = [&[workload.to_str().unwrap()], arguments].concat();
     let recorded = (0..20)
         .map(|_| record(host, "", &measured))
-        .find(|recorded| recorded.frame.lost["history"] == 0);
+        .find(|recorded| lost.iter().all(|class| recorded.frame.lost[*class] == 0));
     let recorded = recorded.unwrap();
-    assert_eq!(recorded.frame.lost["events"], 0);
     assert!(recorded.answer.is_object());
     recorded
 }
 
+/// A recording in which, besides, no task of this host waited more often within a turnaround than the kernel programs
+/// remember: the parts of such a turnaround are approximate, and that is counted.
+fn record_whole(host: &Host, arguments: &[&str]) -> Recorded {
+    record_without(host, &["events", "history"], arguments)
+}
+
 fn agree(host: &Host, arguments: &[&str]) {
     let recorded = record_whole(host, arguments);
-    let images = images(&recorded);
-    let ours = |key: &Flow| images.contains(&key.image);
+    let Differences {
+        wrong, handovers, ..
+    } = differences(&recorded);
+    assert!(
+        wrong.is_empty() && handovers == 0,
+        "{arguments:?}\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// Where the kernel programs and the calculation differ.
+struct Differences {
+    wrong: Vec<String>,
+    /// Flows that were compared in full.
+    in_full: usize,
+    /// Flows in which nothing but whether a send was handed over differs, and what follows from it.
+    handovers: usize,
+}
+
+fn differences(recorded: &Recorded) -> Differences {
+    let images = images(recorded);
+    let ours = |key: &Flow| images.contains_key(&key.image);
     let mut told = reference(&recorded.events);
     told.retain(|key, _| ours(key));
-    let mut kernel = booked(&recorded);
+    let mut kernel = booked(recorded);
     kernel.retain(|key, _| ours(key));
     assert!(!kernel.is_empty());
-    sent_agrees(&sent(&mut kernel), &sent(&mut told));
-    for counts in [&mut kernel, &mut told] {
-        counts.retain(|_, counts| *counts != Counts::default());
-    }
+    let uncertain = Uncertain::of(&recorded.events);
+    let mut wrong = sent_differs(&sent(&mut kernel), &sent(&mut told), &uncertain);
+    let (mut in_full, mut handovers) = (0, 0);
     let keys: BTreeSet<Flow> = told.keys().chain(kernel.keys()).copied().collect();
-    let mut wrong = Vec::new();
     for key in keys {
-        let (kernel, told) = (kernel.get(&key), told.get(&key));
-        if kernel != told {
-            wrong.push(format!(
-                "{key:?}\n  kernel    {kernel:?}\n  reference {told:?}"
-            ));
+        let [mut kernel, mut told] =
+            [&kernel, &told].map(|all| all.get(&key).copied().unwrap_or_default());
+        let waits_back = std::mem::take(&mut told.waits_back);
+        if uncertain.at_once.contains(&key) {
+            [kernel, told] = [kernel, told].map(without_order);
+        } else if waits_back >= REMEMBERED_WAITS {
+            [kernel, told] = [kernel, told].map(without_parts);
+        } else {
+            in_full += 1;
+        }
+        if kernel.handovers != told.handovers && without_order(kernel) == without_order(told) {
+            // Not explained yet: docs/journal/2026-11-22-events.md, "Still open".
+            println!(
+                "hand-over: {key:?}: {} {}",
+                kernel.handovers, told.handovers
+            );
+            handovers += 1;
+        } else if kernel != told {
+            let both = format!("{key:?}\n  kernel    {kernel:?}\n  reference {told:?}");
+            wrong.push((key.image, both));
         }
     }
-    if let Some(path) = std::env::var_os("COURTSIDE_KEEP_EVENTS").filter(|_| !wrong.is_empty()) {
-        let lines: Vec<String> = recorded.events.iter().map(|e| format!("{e:?}")).collect();
-        std::fs::write(path, lines.join("\n")).unwrap();
+    let named = |(image, what)| format!("{} {what}", images.get(&image).map_or("", String::as_str));
+    let wrong = wrong.into_iter().map(named).collect();
+    Differences {
+        wrong,
+        in_full,
+        handovers,
     }
-    assert!(wrong.is_empty(), "{arguments:?}\n{}", wrong.join("\n"));
+}
+
+/// All events as text, to be looked at.
+fn lines(recorded: &Recorded) -> String {
+    let lines: Vec<String> = recorded.events.iter().map(|e| format!("{e:?}")).collect();
+    lines.join("\n")
+}
+
+/// What does not depend on which of two calls came first: bytes, and how often was sent.
+fn without_order(counts: Counts) -> Counts {
+    Counts {
+        bytes_received: counts.bytes_received,
+        turnarounds: counts.turnarounds + counts.unprompted,
+        ..Counts::default()
+    }
+}
+
+/// The turnarounds' length alone.
+fn without_parts(counts: Counts) -> Counts {
+    let parts = counts.parts;
+    let waits = parts.run_queue_ns + parts.block_io_ns + parts.sleep_ns + parts.queued_ns;
+    Counts {
+        parts: PartsRaw {
+            on_cpu_ns: parts.on_cpu_ns + waits,
+            ..PartsRaw::default()
+        },
+        ..counts
+    }
 }
 
 fn ping_pong(transport: &str) {
@@ -236,4 +335,40 @@ fn on_two_requests_at_a_time() {
     let host = Host::take().unwrap();
     agree(&host, &["interleaved", "--pairs", "500"]);
     agree(&host, &["interleaved", "--pairs", "500", "--pipelined"]);
+}
+
+/// Random conversations, from a seed each: 100 of them, or `COURTSIDE_SEEDS=FIRST..END`.
+#[test]
+fn on_random_conversations() {
+    let host = Host::take().unwrap();
+    let seeds = std::env::var("COURTSIDE_SEEDS").unwrap_or_else(|_| "1..101".to_owned());
+    let (first, end) = seeds.split_once("..").unwrap();
+    let (mut first, end): (u64, u64) = (first.parse().unwrap(), end.parse().unwrap());
+    let mut failed = Vec::new();
+    while first < end {
+        let plays = (end - first).min(50);
+        let [seed, number] = [first, plays].map(|n| n.to_string());
+        let arguments = ["scramble", "--seed", &seed, "--plays", &number];
+        let recorded = record_without(&host, &["events"], &arguments);
+        let Differences {
+            wrong,
+            in_full,
+            handovers,
+        } = differences(&recorded);
+        let path = std::env::var_os("COURTSIDE_KEEP_EVENTS")
+            .filter(|_| !wrong.is_empty() || handovers > 0);
+        if let Some(path) = path {
+            let path = format!("{}-{first}", path.display());
+            std::fs::write(path, lines(&recorded)).unwrap();
+        }
+        assert!(in_full as u64 > plays, "{in_full} flows compared in full");
+        assert!(handovers * 50 < in_full, "{handovers} of {in_full} flows");
+        for wrong in &wrong {
+            println!("{wrong}");
+        }
+        failed.extend(wrong);
+        first += plays;
+    }
+    // Names are sSEED-PROCESS: that seed fails again, if it is not a matter of chance.
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -7,8 +7,8 @@ use std::{
     io::{self, Write},
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    rc::Rc,
     str::FromStr,
-    sync::Arc,
     time::Duration,
 };
 
@@ -256,11 +256,11 @@ impl Recorded {
 
     /// Who each image and remote end of the windows is.
     fn who(&self) -> Who {
-        let mut who = Who::new();
+        let mut who = Who::default();
         let numbers = 0..=*self.range.end();
         for frame in numbers.filter_map(|number| self.recording.frame(number).ok()) {
             for (number, id, name) in who_is_who(&frame, self.view.group_by) {
-                who.insert(number, Arc::new(Named { id, name }));
+                who.insert(number, Rc::new(Named { id, name }));
             }
         }
         who

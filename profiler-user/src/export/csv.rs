@@ -5,11 +5,11 @@
 //! Null is an empty field, a list is its numbers with blanks between them. A text that a spreadsheet would take for a
 //! formula has an apostrophe before it: whoever names a process decides what is in a cell.
 
-use std::borrow::Cow;
+use std::fmt::Display;
 
+use super::Piece;
 use super::events::Told;
 use super::tables::{Row, Table, Value, events, tables};
-use super::{Error, Piece};
 use crate::model::Snapshot;
 
 /// Writes tables as CSV.
@@ -17,128 +17,137 @@ pub struct Csv {
     tables: Vec<Table>,
     events: Table,
     /// Rows of events that were not given away yet.
-    waiting: Writer,
-    rows: usize,
+    waiting: Vec<u8>,
     begun: bool,
 }
 
-type Writer = ::csv::Writer<Vec<u8>>;
-
-/// Rows of events that are given away together.
-const BATCH: usize = 4096;
+/// Bytes of rows of events that are given away together.
+const BATCH: usize = 1 << 20;
 
 impl Csv {
     /// Begins every table, that of events only if there are any.
-    ///
-    /// # Errors
-    /// As for [`Self::add`].
-    pub fn new(with_events: bool) -> Result<Self, Error> {
-        let mut csv = Self {
-            tables: tables(),
-            events: events(),
-            waiting: Writer::from_writer(Vec::new()),
-            rows: 0,
-            begun: false,
-        };
+    #[must_use]
+    pub fn new(with_events: bool) -> Self {
+        let events = events();
+        let mut waiting = Vec::new();
         if with_events {
-            header(&mut csv.waiting, &csv.events)?;
+            header(&mut waiting, &events);
         }
-        Ok(csv)
+        Self {
+            tables: tables(),
+            events,
+            waiting,
+            begun: false,
+        }
     }
 
     /// One more event of the window of this number.
-    ///
-    /// # Errors
-    /// As for [`Self::add`].
-    pub fn event(&mut self, window: u64, event: &Told) -> Result<Option<Piece>, Error> {
+    pub fn event(&mut self, window: u64, event: &Told) -> Option<Piece> {
         write(
             &mut self.waiting,
             &self.events,
             Row::of_event(window, event),
-        )?;
-        self.rows += 1;
-        if self.rows < BATCH {
-            return Ok(None);
+        );
+        if self.waiting.len() < BATCH {
+            return None;
         }
-        self.rows = 0;
-        let waiting = std::mem::replace(&mut self.waiting, Writer::from_writer(Vec::new()));
-        piece(&self.events, waiting)
+        let next = Vec::with_capacity(self.waiting.capacity());
+        piece(&self.events, std::mem::replace(&mut self.waiting, next))
     }
 
     /// The rows of one more window and its number; the first brings the headers.
-    ///
-    /// # Errors
-    /// If the CSV writer fails, which it does only out of memory.
-    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
+    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Vec<Piece> {
         let header = !std::mem::replace(&mut self.begun, true);
         self.write(Some((window, snapshot)), header)
     }
 
     /// What is left: the last events, and the headers if there was no window at all.
-    ///
-    /// # Errors
-    /// As for [`Self::add`].
-    pub fn finish(self) -> Result<Vec<Piece>, Error> {
-        let mut pieces = self.write(None, !self.begun)?;
-        pieces.extend(piece(&self.events, self.waiting)?);
-        Ok(pieces)
+    #[must_use]
+    pub fn finish(self) -> Vec<Piece> {
+        let mut pieces = self.write(None, !self.begun);
+        pieces.extend(piece(&self.events, self.waiting));
+        pieces
     }
 
-    fn write(&self, window: Option<(u64, &Snapshot)>, begin: bool) -> Result<Vec<Piece>, Error> {
-        let mut pieces = Vec::new();
-        for table in &self.tables {
-            let mut writer = Writer::from_writer(Vec::new());
+    fn write(&self, window: Option<(u64, &Snapshot)>, begin: bool) -> Vec<Piece> {
+        let file = |table: &Table| {
+            let mut bytes = Vec::new();
             if begin {
-                header(&mut writer, table)?;
+                header(&mut bytes, table);
             }
             for row in window.into_iter().flat_map(|(n, s)| table.rows(n, s)) {
-                write(&mut writer, table, row)?;
+                write(&mut bytes, table, row);
             }
-            pieces.extend(piece(table, writer)?);
-        }
-        Ok(pieces)
+            piece(table, bytes)
+        };
+        self.tables.iter().filter_map(file).collect()
     }
 }
 
-fn header(writer: &mut Writer, table: &Table) -> Result<(), Error> {
-    Ok(writer.write_record(table.columns.iter().map(|column| &column.name))?)
-}
-
-fn write(writer: &mut Writer, table: &Table, row: Row<'_>) -> Result<(), Error> {
-    for column in &table.columns {
-        match column.value(row) {
-            // Most cells are numbers: none of them is worth an allocation.
-            Value::Count(n) => writer.write_field(itoa::Buffer::new().format(n))?,
-            value => writer.write_field(text(&value).as_bytes())?,
-        }
-    }
-    Ok(writer.write_record(None::<&[u8]>)?)
-}
-
-fn piece(table: &Table, writer: Writer) -> Result<Option<Piece>, Error> {
-    let bytes = writer
-        .into_inner()
-        .map_err(|e| Error::Csv(e.into_error().into()))?;
-    Ok((!bytes.is_empty()).then(|| Piece {
+fn piece(table: &Table, bytes: Vec<u8>) -> Option<Piece> {
+    (!bytes.is_empty()).then(|| Piece {
         file: format!("{}.csv", table.name),
         bytes,
-    }))
+    })
 }
 
-fn text<'a>(value: &Value<'a>) -> Cow<'a, str> {
-    Cow::Owned(match value {
-        Value::Null => return Cow::Borrowed(""),
-        Value::Count(n) => n.to_string(),
-        // The shortest text that reads back as the same number.
-        Value::Real(x) => x.to_string(),
-        Value::Flag(yes) => yes.to_string(),
-        Value::Text(text) if is_formula(text) => format!("'{text}"),
-        Value::Text(text) => return Cow::Borrowed(text),
-        Value::Counts(list) => {
-            let numbers: Vec<String> = list.iter().map(ToString::to_string).collect();
-            numbers.join(" ")
+fn header(out: &mut Vec<u8>, table: &Table) {
+    for column in &table.columns {
+        text(out, &column.name);
+        out.push(b',');
+    }
+    end_line(out);
+}
+
+fn write(out: &mut Vec<u8>, table: &Table, row: Row<'_>) {
+    for column in &table.columns {
+        match column.value(row) {
+            Value::Null => {}
+            Value::Count(n) => number(out, n),
+            // The shortest text that reads back as the same number.
+            Value::Real(x) => shown(out, x),
+            Value::Flag(yes) => shown(out, yes),
+            Value::Text(name) if is_formula(name) => text(out, &format!("'{name}")),
+            Value::Text(name) => text(out, name),
+            Value::Counts(list) => {
+                for (place, n) in list.into_iter().enumerate() {
+                    if place > 0 {
+                        out.push(b' ');
+                    }
+                    number(out, n);
+                }
+            }
         }
-    })
+        out.push(b',');
+    }
+    end_line(out);
+}
+
+/// Each field of a line has brought a comma; the last one ends it instead.
+fn end_line(out: &mut [u8]) {
+    if let Some(last) = out.last_mut() {
+        *last = b'\n';
+    }
+}
+
+fn number(out: &mut Vec<u8>, n: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+fn shown(out: &mut Vec<u8>, what: impl Display) {
+    out.extend_from_slice(what.to_string().as_bytes());
+}
+
+/// A text, in quotation marks only if it has to be (RFC 4180).
+fn text(out: &mut Vec<u8>, text: &str) {
+    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
+    if text.as_bytes().iter().any(special) {
+        out.push(b'"');
+        out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
 }
 
 /// Whether a spreadsheet may run it: what OWASP lists under CSV injection, in its wide forms, too. An apostrophe in front

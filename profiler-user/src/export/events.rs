@@ -3,8 +3,9 @@
 //! In: events in the order of time, and who is who. Out: each with what earlier ones said of its task and connection.
 //! Must not know: formats. Memory grows with the tasks and connections that live.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
+
+use foldhash::HashMap;
 
 use crate::event::{Connection, Event, KINDS, Off, What};
 
@@ -18,7 +19,7 @@ pub struct Named {
 }
 
 /// Which component each image and each remote end belongs to.
-pub type Who = HashMap<u32, Arc<Named>>;
+pub type Who = HashMap<u32, Rc<Named>>;
 
 /// An event, told in full. What is not known, or makes no sense for its kind, is `None`.
 #[derive(Clone, Debug, Default)]
@@ -34,13 +35,13 @@ pub struct Told {
     /// Its process.
     pub tgid: Option<u32>,
     /// Its name.
-    pub comm: Option<Arc<str>>,
+    pub comm: Option<Rc<str>>,
     /// Its component.
-    pub component: Option<Arc<Named>>,
+    pub component: Option<Rc<Named>>,
     /// What is known of the connection.
-    pub connection: Option<Arc<Connection>>,
+    pub connection: Option<Rc<Connection>>,
     /// Component of the other end.
-    pub peer: Option<Arc<Named>>,
+    pub peer: Option<Rc<Named>>,
     /// Bytes sent, received, or moved.
     pub bytes: Option<u64>,
     /// When the send call began, or the first byte received had arrived, where the kernel tells.
@@ -70,15 +71,15 @@ impl Told {
 
 struct Task {
     tgid: Option<u32>,
-    comm: Option<Arc<str>>,
-    component: Option<Arc<Named>>,
+    comm: Option<Rc<str>>,
+    component: Option<Rc<Named>>,
 }
 
 /// Tells events.
 pub struct Teller {
     who: Who,
     tasks: HashMap<u32, Task>,
-    connections: HashMap<u64, (Arc<Connection>, Option<Arc<Named>>)>,
+    connections: HashMap<u64, (Rc<Connection>, Option<Rc<Named>>)>,
 }
 
 impl Teller {
@@ -87,17 +88,17 @@ impl Teller {
     pub fn new(who: Who) -> Self {
         Self {
             who,
-            tasks: HashMap::new(),
-            connections: HashMap::new(),
+            tasks: HashMap::default(),
+            connections: HashMap::default(),
         }
     }
 
-    fn named(&self, image: u32) -> Option<Arc<Named>> {
+    fn named(&self, image: u32) -> Option<Rc<Named>> {
         self.who.get(&image).cloned()
     }
 
     /// Whose end of a connection it is.
-    fn owner(&self, told: &Told) -> Option<Arc<Named>> {
+    fn owner(&self, told: &Told) -> Option<Rc<Named>> {
         let connection = told.connection.as_ref()?;
         self.named(connection.flow.image)
     }
@@ -122,7 +123,7 @@ impl Teller {
             .connection()
             .and_then(|number| self.connections.get(&number));
         if let Some((connection, peer)) = connection {
-            told.connection = Some(Arc::clone(connection));
+            told.connection = Some(Rc::clone(connection));
             told.peer.clone_from(peer);
         }
         match &event.what {
@@ -185,7 +186,7 @@ impl Teller {
             }
             What::Connection(connection) => {
                 let peer = self.named(connection.flow.peer);
-                let known = (Arc::new((**connection).clone()), peer);
+                let known = (Rc::new((**connection).clone()), peer);
                 self.connections.insert(connection.number, known);
             }
             What::Fork { tid, tgid, image } => {
@@ -220,7 +221,7 @@ impl Teller {
 }
 
 /// A name as the kernel keeps it: up to the first zero.
-fn text(comm: &[u8; 16]) -> Arc<str> {
+fn text(comm: &[u8; 16]) -> Rc<str> {
     let end = comm
         .iter()
         .position(|byte| *byte == 0)

@@ -225,9 +225,12 @@ impl Recent {
     const TEXTS: usize = 8;
 
     fn bytes(&mut self, text: &str) -> ByteArray {
-        let same = |known: &&ByteArray| known.data() == text.as_bytes();
-        if let Some(known) = self.texts.iter().find(same) {
-            return known.clone();
+        let same = |known: &ByteArray| known.data() == text.as_bytes();
+        if let Some(at) = self.texts.iter().position(same) {
+            // What comes often moves to the front.
+            let nearer = at.saturating_sub(1);
+            self.texts.swap(at, nearer);
+            return self.texts[nearer].clone();
         }
         let new = ByteArray::from(text);
         if self.texts.len() < Self::TEXTS {

@@ -35,6 +35,9 @@ pub struct Counts {
     pub unprompted_ns: u64,
     /// Turnarounds that began in another thread.
     pub handovers: u64,
+    /// How many waits ago a turnaround had begun, at most, when its thread first could know. Whoever remembers fewer can
+    /// tell its length, but not its parts. Not part of a Frame.
+    pub waits_back: u64,
 }
 
 /// What one step adds to a flow.
@@ -71,6 +74,8 @@ pub(super) enum Booked {
     Turnaround(PartsRaw),
     /// That turnaround began in another thread.
     Handover,
+    /// So many waits ago that turnaround had begun when its thread first could know.
+    WaitsBack(u64),
     /// A send that nothing prompted, and the gap before it.
     Unprompted(u64),
 }
@@ -103,6 +108,7 @@ impl Books for BTreeMap<Flow, Counts> {
                 add_parts(&mut counts.parts, &parts);
             }
             Booked::Handover => counts.handovers += 1,
+            Booked::WaitsBack(waits) => counts.waits_back = counts.waits_back.max(waits),
             Booked::Unprompted(ns) => {
                 counts.unprompted += 1;
                 counts.unprompted_ns += ns;

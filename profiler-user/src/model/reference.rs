@@ -10,7 +10,9 @@
 
 mod task;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use foldhash::HashMap;
 
 use self::task::{Handed, Task};
 pub use super::books::Counts;
@@ -89,6 +91,8 @@ pub(super) struct Calculation {
 const PATIENCE_NS: u64 = 1_000_000_000;
 /// Steps that wait, at most.
 const PATIENCE: usize = 1 << 18;
+/// Steps among which the place of a new one is looked for first.
+const NEAR: usize = 32;
 /// What ended this long ago does nothing any more.
 const GONE_NS: u64 = 10_000_000_000;
 /// Waits of a task that are kept where memory is bounded.
@@ -104,10 +108,10 @@ impl Calculation {
     fn keeping(keep_waits: usize) -> Self {
         Self {
             model: Model {
-                tasks: HashMap::new(),
-                switched: HashMap::new(),
-                connections: HashMap::new(),
-                found: HashMap::new(),
+                tasks: HashMap::default(),
+                switched: HashMap::default(),
+                connections: HashMap::default(),
+                found: HashMap::default(),
                 keep_waits,
                 gone: VecDeque::new(),
             },
@@ -127,7 +131,7 @@ impl Calculation {
                 });
             }
             What::Send { began_ns, .. } => {
-                let at = self.steps.partition_point(|step| step.time_ns <= *began_ns);
+                let at = self.place(*began_ns);
                 let begins = Step {
                     time_ns: *began_ns,
                     event: event.clone(),
@@ -138,15 +142,23 @@ impl Calculation {
             _ => {}
         }
         self.newest_ns = self.newest_ns.max(event.time_ns);
-        let at = self
-            .steps
-            .partition_point(|step| step.time_ns <= event.time_ns);
+        let at = self.place(event.time_ns);
         let happens = Step {
             time_ns: event.time_ns,
             event,
             begins: false,
         };
         self.steps.insert(at, happens);
+    }
+
+    /// Behind all steps up to this time: nearly always among the last few.
+    fn place(&self, time_ns: u64) -> usize {
+        let later = self.steps.iter().rev().take(NEAR);
+        let later = later.take_while(|step| step.time_ns > time_ns).count();
+        if later < NEAR {
+            return self.steps.len() - later;
+        }
+        self.steps.partition_point(|step| step.time_ns <= time_ns)
     }
 
     /// When the next step happens; `None` if there is none, or something that came first may still be told. At the end
@@ -219,7 +231,10 @@ impl Model {
                 let task = self.task(event.tid);
                 task.prompted = true;
                 task.holds = Some((*arrived_ns, task.voluntary));
-                task.prompt.get_or_insert((*arrived_ns, now));
+                if task.prompt.is_none() {
+                    task.prompt = Some((*arrived_ns, now));
+                    task.waits_back = task.waits_since(task.turnaround_start_ns(*arrived_ns));
+                }
             }
             What::State {
                 connection, after, ..
@@ -423,11 +438,20 @@ impl Model {
         let handed = task.handed.filter(|handed| handed.arrived_ns != 0);
         let handover_ns = unanswered.or(handed.map(|handed| handed.arrived_ns));
         if let Some((arrived_ns, read_ns)) = task.prompt {
-            let unborn_ns = task.born_ns.saturating_sub(arrived_ns);
+            // Of what arrived before it sent last, it had its share then.
+            let before_ns = if arrived_ns > task.sent_ns {
+                arrived_ns
+            } else {
+                task.born_ns
+            };
+            let unborn_ns = task.born_ns.saturating_sub(before_ns);
             let from_ns = task.turnaround_start_ns(arrived_ns).min(sent_ns);
             let mut parts = task.parts(from_ns, sent_ns, read_ns);
             parts.queued_ns += if sent_ns > from_ns { unborn_ns } else { 0 };
             book(Booked::Turnaround(parts));
+            book(Booked::WaitsBack(
+                task.waits_back.max(task.waits_since(sent_ns)),
+            ));
         } else if let Some(arrived_ns) = handover_ns.filter(|arrived_ns| *arrived_ns < sent_ns) {
             book(Booked::Handover);
             // It took over when it was woken for it; else it had been busy with something else, or was not there yet.
@@ -438,6 +462,12 @@ impl Model {
             let mut parts = task.parts(taken_ns, sent_ns, 0);
             parts.queued_ns += taken_ns - arrived_ns;
             book(Booked::Turnaround(parts));
+            let known_ns = if taken_ns > arrived_ns {
+                sent_ns
+            } else {
+                arrived_ns
+            };
+            book(Booked::WaitsBack(task.waits_since(known_ns)));
         } else {
             let gap_ns = match task.sent_ns {
                 0 => 0,
@@ -482,5 +512,66 @@ fn answered(first_turn: bool, ns: u64) -> Booked {
         Booked::MidlifeTurn
     } else {
         Booked::Answered(ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a thread does that was made at 100: it sends at 200, reads at 300 what arrived at 50, and answers at 400.
+    #[test]
+    fn what_arrived_before_a_thread_was_made_counts_from_its_last_send() {
+        let flow = Flow {
+            image: 1,
+            peer: 2,
+            port: 80,
+            transport: TCP,
+            role: ACCEPTOR,
+        };
+        let event = |time_ns, tid, what| Event {
+            time_ns,
+            tid,
+            cpu: 0,
+            what,
+        };
+        let send = |time_ns| What::Send {
+            connection: 1,
+            bytes: 1,
+            began_ns: time_ns,
+            known: true,
+            flow,
+        };
+        let made = What::Fork {
+            tid: 8,
+            tgid: 7,
+            image: 1,
+        };
+        let runs = What::Switch {
+            off: Off::Sleep,
+            next_tid: 8,
+        };
+        let reads = What::Receive {
+            connection: 1,
+            bytes: 1,
+            arrived_ns: 50,
+            known: true,
+            floor_ns: 0,
+            from_unprompted: false,
+            flow,
+        };
+        let counts = reference(&[
+            event(100, 7, made),
+            event(100, 7, runs),
+            event(200, 8, send(200)),
+            event(300, 8, reads),
+            event(400, 8, send(400)),
+        ]);
+        let parts = PartsRaw {
+            on_cpu_ns: 200,
+            ..PartsRaw::default()
+        };
+        assert_eq!(counts[&flow].turnarounds, 1);
+        assert_eq!(counts[&flow].parts, parts);
     }
 }

@@ -13,6 +13,7 @@ mod overload;
 mod ping_pong;
 mod process;
 mod relay;
+mod scramble;
 mod servers;
 mod socket;
 mod work;
@@ -48,6 +49,8 @@ enum Workload {
     Overload(overload::Overload),
     /// Processes and connections that live for one request.
     Churn(churn::Churn),
+    /// Random conversations of threads and processes.
+    Scramble(scramble::Scramble),
     /// Keeps CPUs busy.
     Hog(burn::Hog),
     /// A loop that counts its own cycles and instructions.
@@ -92,6 +95,8 @@ pub enum Role {
     ChurnSameAgain(churn::SameAgain),
     /// One of them.
     ChurnLife(churn::Life),
+    /// A process of a random conversation.
+    Speaker(scramble::Speaker),
     /// A process that keeps a CPU busy.
     Hog(burn::Hog),
 }
@@ -112,6 +117,7 @@ impl Cli {
             Workload::DuplexStream(duplex) => duplex.run(),
             Workload::Overload(overload) => overload.run(),
             Workload::Churn(churn) => churn.run(),
+            Workload::Scramble(scramble) => scramble.run(),
             Workload::Hog(hog) => hog.run(),
             Workload::Count(count) => count.run(),
             Workload::DiskIo(disk) => disk.run(),
@@ -136,6 +142,7 @@ impl Role {
             Self::ChurnParent(parent) => parent.play(),
             Self::ChurnSameAgain(parent) => parent.play(),
             Self::ChurnLife(life) => life.play(),
+            Self::Speaker(speaker) => speaker.play(),
             Self::Hog(hog) => hog.run(),
         }
     }

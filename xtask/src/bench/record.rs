@@ -163,6 +163,22 @@ fn page(machine: &Machine, results: &Value) -> String {
             count("/events/written_a_second"),
             count("/events/read_a_second"),
         );
+        page += &format!(
+            "| read and cut into other windows (`-i`), one core | {} a second | 10 million |\n",
+            count("/events/recut_a_second")
+        );
+        for export in results["events"]["exports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            page += &format!(
+                "| read and exported as {}, {:.0} bytes an event, one core | {:.0} a second | 10 million |\n",
+                export["format"].as_str().unwrap_or_default(),
+                export["bytes_an_event"].as_f64().unwrap_or(f64::NAN),
+                export["a_second"].as_f64().unwrap_or(f64::NAN),
+            );
+        }
     }
     page
 }

@@ -6,7 +6,9 @@
 //! what is sent over one arrives at the other end within the send call. A UDP socket that is not connected names no other
 //! end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::{HashMap, HashSet};
 
 use super::proto::{Event, EventType, Thread, TracePacket, Track};
 use super::{Perfetto, annotation, packet};

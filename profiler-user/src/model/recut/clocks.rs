@@ -2,7 +2,9 @@
 //!
 //! In: events in the order of time. Out: what each image had until a window ended. Must not know: sockets, windows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use foldhash::HashMap;
 
 use super::tally::Dist;
 use crate::{

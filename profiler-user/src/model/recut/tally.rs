@@ -2,9 +2,10 @@
 //!
 //! In: bookings, and the events themselves. Out: the flows of a window. Must not know: windows, time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use courtside_wire::bucket_of;
+use foldhash::HashMap;
 
 use super::super::books::{Booked, Books, add_parts};
 use crate::{
@@ -159,12 +160,13 @@ impl Books for Tally {
             Booked::Sent { bytes, message } => {
                 return self.sent(connection, flow, bytes, message);
             }
+            Booked::WaitsBack(_) => return,
             Booked::Received { .. } => self.release(connection, Some(flow)),
             _ => {}
         }
         let sums = self.flows.entry(flow).or_default();
         match what {
-            Booked::Sent { .. } => {}
+            Booked::Sent { .. } | Booked::WaitsBack(_) => {}
             Booked::Received { bytes } => sums.flow.bytes_received += u64::from(bytes),
             Booked::Message { queued_ns, known } => {
                 sums.flow.messages_received += 1;

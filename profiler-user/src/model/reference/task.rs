@@ -30,6 +30,8 @@ pub(super) struct Task {
     pub(super) sent_ns: u64,
     /// The first message since then: its arrival, and when it was read.
     pub(super) prompt: Option<(u64, u64)>,
+    /// How many waits there were in between.
+    pub(super) waits_back: u64,
     /// The last message since then: its arrival, and `voluntary` when it was read.
     pub(super) holds: Option<(u64, u64)>,
     /// A message that a thread of the same process held when it woke this one: its arrival, and the wake-up.
@@ -75,6 +77,11 @@ impl Task {
             }
         }
         parts
+    }
+
+    /// Waits that began after that time.
+    pub(super) fn waits_since(&self, ns: u64) -> u64 {
+        self.waits.iter().filter(|wait| wait.off_ns > ns).count() as u64
     }
 
     /// When the turnaround that a message prompted began.

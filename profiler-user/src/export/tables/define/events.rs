@@ -19,7 +19,7 @@ pub(in super::super) fn events() -> Table {
             _ => Null,
         })
     }
-    fn id(named: Option<&std::sync::Arc<Named>>) -> Value<'_> {
+    fn id(named: Option<&std::rc::Rc<Named>>) -> Value<'_> {
         named.map_or(Null, |named| Text(&named.id))
     }
     for (name, kind, unit, meaning, error, get) in [
