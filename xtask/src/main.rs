@@ -66,6 +66,9 @@ enum Task {
         /// Only the tests with this in their name
         #[arg(long)]
         only: Option<String>,
+        /// Boot nothing: judge what the machines said last, and write docs/kernels.md
+        #[arg(long, conflicts_with_all = ["kernel", "only"])]
+        last: bool,
     },
 }
 
@@ -93,7 +96,8 @@ fn run() -> anyhow::Result<()> {
             ..
         } => vm::cost::bench(),
         Task::Test => test::test(),
-        Task::Vm { kernel, only } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),
+        Task::Vm { last: true, .. } => vm::last(),
+        Task::Vm { kernel, only, .. } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ pub enum Asked<'a> {
 
 /// Boot, and listen until the power is off.
 pub fn boot(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Result<Told> {
-    let log = dir().join(format!("{}.log", kernel.name));
+    let log = log(kernel);
     let mut command = qemu(kernel, image, asked);
     eprintln!("+ {} (console in {})", sh::shown(&command), log.display());
     let mut machine = command
@@ -118,6 +119,26 @@ pub fn boot(kernel: &Kernel, image: &std::path::Path, asked: Asked<'_>) -> Resul
         ));
     }
     Ok(told)
+}
+
+/// What the machine said when it ran last.
+pub fn said_last(kernel: &Kernel) -> Result<Told> {
+    let log = log(kernel);
+    let text = fs::read(&log)
+        .with_context(|| format!("{} has not run here (no {})", kernel.name, log.display()))?;
+    let mut told = Told::default();
+    for line in String::from_utf8_lossy(&text).lines() {
+        hear(kernel, line, &mut told);
+    }
+    if !told.done && told.failed.is_none() {
+        told.failed = Some("the machine stopped in between".to_owned());
+    }
+    Ok(told)
+}
+
+/// Where its console goes.
+fn log(kernel: &Kernel) -> PathBuf {
+    dir().join(format!("{}.log", kernel.name))
 }
 
 fn hear(kernel: &Kernel, line: &str, told: &mut Told) {

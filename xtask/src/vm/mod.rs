@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -35,14 +35,22 @@ pub enum Page {
     Leave,
 }
 
+/// Judge what all machines said when they ran last, without booting them, and write docs/kernels.md.
+pub fn last() -> Result<()> {
+    let mut verdict = Verdict::new()?;
+    for kernel in KERNELS {
+        verdict.judge(kernel, kernel.fetch()?, machine::said_last(kernel)?, true);
+    }
+    verdict.end(Page::Write)
+}
+
 /// Boot the kernels that were asked for (all if none was), and run the tests whose name holds `only`.
 pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
     let kernels = select(wanted)?;
     for kernel in &kernels {
         packages::need("The machines", &[kernel.arch.emulator()])?;
     }
-    let ledger = Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?;
-    let everything = wanted.is_empty() && only.is_none() && page == Page::Write;
+    let everything = wanted.is_empty() && only.is_none();
     let machines = kernels
         .into_iter()
         .map(|kernel| {
@@ -54,23 +62,51 @@ pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let asked = only.map_or(Asked::Tests, Asked::Only);
-    let mut failed = Vec::new();
-    let mut lines = Vec::new();
-    let mut columns = Vec::new();
+    let mut verdict = Verdict::new()?;
     for (machine, said) in machines.iter().zip(boot_all(&machines, asked)?) {
-        let Said { told, took } = said?;
-        let (kernel, release) = (machine.kernel, machine.release.clone());
-        let mut judged = ledger.judge(kernel.name, &told, only.is_none());
-        lines.push(format!("Linux {release}, {:.0} s", took.as_secs_f64()));
-        lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
+        verdict.judge(
+            machine.kernel,
+            machine.release.clone(),
+            said?,
+            only.is_none(),
+        );
+    }
+    verdict.end(if everything { page } else { Page::Leave })
+}
+
+/// What became of the machines so far.
+struct Verdict {
+    ledger: Ledger,
+    failed: Vec<String>,
+    lines: Vec<String>,
+    columns: Vec<Column>,
+}
+
+impl Verdict {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            ledger: Ledger::read(&sh::root().join("tests/vm-ledger.toml"))?,
+            failed: Vec::new(),
+            lines: Vec::new(),
+            columns: Vec::new(),
+        })
+    }
+
+    /// Adds one machine. `whole`: all of its tests were to run.
+    fn judge(&mut self, kernel: &Kernel, release: String, told: Told, whole: bool) {
+        let mut judged = self.ledger.judge(kernel.name, &told, whole);
+        let lines = judged.lines.iter().map(|line| format!("  {line}"));
+        self.lines.push(format!("Linux {release}"));
+        self.lines.extend(lines);
         for hard in matrix::over_budget(&told) {
-            lines.push(format!("  FAILED  {hard}"));
+            self.lines.push(format!("  FAILED  {hard}"));
             judged.failed.push("the verifier's budget".to_owned());
         }
         if !judged.failed.is_empty() {
-            failed.push(format!("{}: {}", kernel.name, judged.failed.join(", ")));
+            let failed = format!("{}: {}", kernel.name, judged.failed.join(", "));
+            self.failed.push(failed);
         }
-        columns.push(Column {
+        self.columns.push(Column {
             name: kernel.name,
             release,
             told,
@@ -78,16 +114,19 @@ pub fn vm(wanted: &[String], only: Option<&str>, page: Page) -> Result<()> {
             cpi: kernel.cpi_shift.map(|shift| 1 << shift),
         });
     }
-    eprintln!("\nxtask vm:\n{}", lines.join("\n"));
-    if !failed.is_empty() {
-        bail!("failed: {}", failed.join("; "));
+
+    fn end(self, page: Page) -> Result<()> {
+        eprintln!("\nxtask vm:\n{}", self.lines.join("\n"));
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join("; "));
+        }
+        if page == Page::Write {
+            let path = sh::root().join("docs/kernels.md");
+            fs::write(path, matrix::page(self.columns)).context("cannot write docs/kernels.md")?;
+            eprintln!("xtask: written to docs/kernels.md");
+        }
+        Ok(())
     }
-    if everything {
-        fs::write(sh::root().join("docs/kernels.md"), matrix::page(columns))
-            .context("cannot write docs/kernels.md")?;
-        eprintln!("xtask: written to docs/kernels.md");
-    }
-    Ok(())
 }
 
 /// What is booted.
@@ -97,14 +136,8 @@ struct Machine {
     release: String,
 }
 
-/// What a machine said, and how long it ran.
-struct Said {
-    told: Told,
-    took: Duration,
-}
-
 /// Boots all, one on each CPU of this host, and says in their order what each said.
-fn boot_all(machines: &[Machine], asked: Asked<'_>) -> Result<Vec<Result<Said>>> {
+fn boot_all(machines: &[Machine], asked: Asked<'_>) -> Result<Vec<Result<Told>>> {
     let next = AtomicUsize::new(0);
     let mut said = Vec::new();
     let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -135,14 +168,13 @@ fn boot_all(machines: &[Machine], asked: Asked<'_>) -> Result<Vec<Result<Said>>>
     Ok(said.into_iter().map(|(_, said)| said).collect())
 }
 
-fn boot(machine: &Machine, asked: Asked<'_>) -> Result<Said> {
+fn boot(machine: &Machine, asked: Asked<'_>) -> Result<Told> {
     let start = Instant::now();
     eprintln!("\nxtask: Linux {}", machine.release);
     let told = machine::boot(machine.kernel, &machine.image, asked)?;
-    Ok(Said {
-        told,
-        took: start.elapsed(),
-    })
+    let took = start.elapsed().as_secs_f64();
+    eprintln!("xtask: Linux {} ran {took:.0} s", machine.release);
+    Ok(told)
 }
 
 fn select(wanted: &[String]) -> Result<Vec<&'static Kernel>> {
