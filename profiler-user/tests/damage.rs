@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
 use std::{
-    env, fs, panic,
+    env, fs,
+    ops::Range,
+    panic,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,63 +18,48 @@ use courtside::{
     model::State,
     record::{Header, Kind, Recording, Writer, encode_events},
 };
+use fastrand::Rng;
 
 #[path = "../../fuzz/src/exercise.rs"]
 mod exercise;
 
 const CASES: u64 = 1000;
 
-/// Numbers that look random and are the same for a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end.max(1) as u64) as usize
-    }
-
-    fn range(&mut self, end: usize, longest: usize) -> std::ops::Range<usize> {
-        let from = self.below(end);
-        from..(from + 1 + self.below(longest)).min(end)
-    }
+/// A part of what has that length, not longer than `longest`.
+fn part(dice: &mut Rng, end: usize, longest: usize) -> Range<usize> {
+    let from = dice.usize(..end);
+    from..(from + 1 + dice.usize(..longest)).min(end)
 }
 
 /// Damages bytes in one to four places.
-fn damage(bytes: &mut Vec<u8>, dice: &mut Dice) {
-    for _ in 0..1 + dice.below(4) {
+fn damage(bytes: &mut Vec<u8>, dice: &mut Rng) {
+    for _ in 0..1 + dice.usize(..4) {
         if bytes.is_empty() {
             return;
         }
-        let at = dice.below(bytes.len());
-        match dice.below(7) {
-            0 => bytes[at] ^= 1 << dice.below(8),
-            1 => bytes[at] = dice.roll() as u8,
+        let at = dice.usize(..bytes.len());
+        match dice.usize(..7) {
+            0 => bytes[at] ^= 1 << dice.usize(..8),
+            1 => bytes[at] = dice.u8(..),
             2 => bytes.truncate(at),
             3 => {
-                let range = dice.range(bytes.len(), 200);
+                let range = part(dice, bytes.len(), 200);
                 bytes.drain(range);
             }
             4 => {
-                let copy = bytes[dice.range(bytes.len(), 400)].to_vec();
+                let copy = bytes[part(dice, bytes.len(), 400)].to_vec();
                 bytes.splice(at..at, copy);
             }
             5 => {
                 let numbers = [0, 1, 0xFF, u64::MAX, u64::MAX / 2, 1 << 31, 1 << 25];
-                let number = numbers[dice.below(numbers.len())].to_le_bytes();
-                let size = if dice.below(2) == 0 { 4 } else { 8 };
+                let number = numbers[dice.usize(..numbers.len())].to_le_bytes();
+                let size = if dice.usize(..2) == 0 { 4 } else { 8 };
                 for (byte, new) in bytes[at..].iter_mut().zip(&number[..size]) {
                     *byte = *new;
                 }
             }
             _ => {
-                let range = dice.range(bytes.len(), 64);
+                let range = part(dice, bytes.len(), 64);
                 bytes[range].fill(0);
             }
         }
@@ -80,9 +67,9 @@ fn damage(bytes: &mut Vec<u8>, dice: &mut Dice) {
 }
 
 /// Damages the text of a window: other numbers, missing and repeated pieces.
-fn damage_text(text: &str, dice: &mut Dice) -> String {
+fn damage_text(text: &str, dice: &mut Rng) -> String {
     let mut text = text.to_owned();
-    for _ in 0..1 + dice.below(4) {
+    for _ in 0..1 + dice.usize(..4) {
         let digits: Vec<(usize, &str)> = text
             .match_indices(|c: char| c.is_ascii_digit())
             .filter(|&(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_digit()))
@@ -90,7 +77,7 @@ fn damage_text(text: &str, dice: &mut Dice) -> String {
         if digits.is_empty() {
             return text;
         }
-        let from = digits[dice.below(digits.len())].0;
+        let from = digits[dice.usize(..digits.len())].0;
         let rest = &text[from..];
         let length = rest.find(|c: char| !c.is_ascii_digit());
         let to = from + length.unwrap_or(rest.len());
@@ -106,7 +93,7 @@ fn damage_text(text: &str, dice: &mut Dice) -> String {
             "1e300",
             "null",
         ];
-        text.replace_range(from..to, numbers[dice.below(numbers.len())]);
+        text.replace_range(from..to, numbers[dice.usize(..numbers.len())]);
     }
     text
 }
@@ -129,20 +116,21 @@ fn recording(payloads: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Tries one seed after the other.
-fn try_all(mut one: impl FnMut(&mut Dice)) {
+fn try_all(mut one: impl FnMut(&mut Rng)) {
     let number = |name| {
         env::var(name)
             .ok()
             .and_then(|text| text.parse::<u64>().ok())
     };
     if let Some(seed) = number("COURTSIDE_DAMAGE_SEED") {
-        return one(&mut Dice(seed));
+        return one(&mut Rng::with_seed(seed));
     }
     let time = number("COURTSIDE_DAMAGE_SECONDS").map(Duration::from_secs);
     let begun = Instant::now();
     let mut seed = 0;
     while time.map_or(seed < CASES, |time| begun.elapsed() < time) {
-        let result = panic::catch_unwind(panic::AssertUnwindSafe(|| one(&mut Dice(seed))));
+        let result =
+            panic::catch_unwind(panic::AssertUnwindSafe(|| one(&mut Rng::with_seed(seed))));
         assert!(result.is_ok(), "COURTSIDE_DAMAGE_SEED={seed} breaks it");
         seed += 1;
     }

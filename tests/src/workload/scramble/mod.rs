@@ -6,9 +6,9 @@
 mod plan;
 
 use std::{
-    io,
+    io::{self, Read as _},
     path::PathBuf,
-    sync::{Condvar, Mutex, OnceLock, PoisonError},
+    sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc},
     thread,
 };
 
@@ -23,7 +23,7 @@ use super::{
     Role,
     clock::{sleep, spin},
     ping_pong::joined,
-    process::{Hears, Stage, say},
+    process::{Hears, Player, Stage, say},
     socket::{Address, Transport},
 };
 
@@ -80,7 +80,7 @@ impl Scramble {
                 addresses: addresses.clone(),
             };
             let name = format!("s{seed}-{process}");
-            let mut player = stage.start(&name, Role::Speaker(part), Hears::Nothing)?;
+            let mut player = stage.start(&name, Role::Speaker(part), Hears::Us)?;
             let accepts: Vec<(usize, Address)> = player.hear()?;
             for (connection, address) in accepts {
                 *addresses
@@ -89,10 +89,24 @@ impl Scramble {
             }
             players.push(player);
         }
-        players
-            .into_iter()
-            .try_for_each(super::process::Player::finish)
+        played(players)?.into_iter().try_for_each(Player::finish)
     }
+}
+
+/// Waits until all have played their parts, or one has failed: the others may wait for that one for ever then. None ends
+/// before, since another may have yet to connect to it.
+fn played(players: Vec<Player>) -> anyhow::Result<Vec<Player>> {
+    let (done, dones) = mpsc::channel();
+    let number = players.len();
+    for mut player in players {
+        let done = done.clone();
+        thread::spawn(move || {
+            let heard = player.hear::<bool>().map(|_| player);
+            // Nobody listens after a failure.
+            let _ = done.send(heard);
+        });
+    }
+    dones.into_iter().take(number).collect()
 }
 
 impl Speaker {
@@ -114,7 +128,10 @@ impl Speaker {
             posts: &posts,
             threads,
         };
-        part.play()
+        part.play()?;
+        say(&true)?;
+        io::stdin().read_to_end(&mut Vec::new())?;
+        Ok(())
     }
 
     /// The ends of this process, by the numbers of their connections.
