@@ -299,7 +299,7 @@ fn export(recording: &Recording, format: &str) -> usize {
         }
         trace.add(number, &fold(&mut state, &frame, &View::default()));
     }
-    let (mut csv, mut parquet) = (Csv::new(true), Parquet::new(true).unwrap());
+    let (mut csv, mut parquet) = (Csv::new(true).unwrap(), Parquet::new(true).unwrap());
     let (mut teller, mut turnarounds) = (Teller::new(who), Turnarounds::default());
     let bytes_of = |piece: Option<Piece>| piece.map_or(0, |piece| piece.bytes.len());
     let mut bytes = 0;
@@ -307,7 +307,10 @@ fn export(recording: &Recording, format: &str) -> usize {
     while let Some(event) = events.next() {
         let (event, offset_ns) = (event.unwrap(), events.unix_offset_ns());
         match format {
-            "csv" => bytes += bytes_of(csv.event(0, &teller.tell(&event, offset_ns))),
+            "csv" => {
+                let told = teller.tell(&event, offset_ns);
+                bytes += bytes_of(csv.event(0, &told).unwrap());
+            }
             "parquet" => {
                 let told = teller.tell(&event, offset_ns);
                 bytes += bytes_of(parquet.event(0, &told).unwrap());
@@ -325,7 +328,7 @@ fn export(recording: &Recording, format: &str) -> usize {
         }
     }
     let rest = match format {
-        "csv" => csv.finish(),
+        "csv" => csv.finish().unwrap(),
         "parquet" => parquet.finish().unwrap(),
         _ => trace.finish(),
     };

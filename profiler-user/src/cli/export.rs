@@ -56,13 +56,13 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
         }
         ExportFormat::Csv => {
             let mut files = Files::folder(&args.output)?;
-            let mut csv = Csv::new(recorded.has_events());
+            let mut csv = Csv::new(recorded.has_events())?;
             recorded.snapshots(|number, snapshot| {
                 unused.look(snapshot);
-                files.add(csv.add(number as u64, snapshot))
+                files.add(csv.add(number as u64, snapshot)?)
             })?;
-            recorded.events(|number, event| files.add(csv.event(number as u64, event)))?;
-            files.add(csv.finish())?;
+            recorded.events(|number, event| files.add(csv.event(number as u64, event)?))?;
+            files.add(csv.finish()?)?;
         }
         ExportFormat::Parquet => {
             let mut files = Files::folder(&args.output)?;

@@ -5,11 +5,9 @@
 //! Null is an empty field, a list is its numbers with blanks between them. A text that a spreadsheet would take for a
 //! formula has an apostrophe before it: whoever names a process decides what is in a cell.
 
-use std::fmt::Display;
-
-use super::Piece;
 use super::events::Told;
 use super::tables::{Row, Table, Value, events, tables};
+use super::{Error, Piece};
 use crate::model::Snapshot;
 
 /// Writes tables as CSV.
@@ -17,137 +15,121 @@ pub struct Csv {
     tables: Vec<Table>,
     events: Table,
     /// Rows of events that were not given away yet.
-    waiting: Vec<u8>,
+    waiting: Writer,
+    rows: usize,
     begun: bool,
 }
 
-/// Bytes of rows of events that are given away together.
-const BATCH: usize = 1 << 20;
+type Writer = ::csv::Writer<Vec<u8>>;
+
+/// Rows of events that are given away together.
+const BATCH: usize = 4096;
 
 impl Csv {
     /// Begins every table, that of events only if there are any.
-    #[must_use]
-    pub fn new(with_events: bool) -> Self {
-        let events = events();
-        let mut waiting = Vec::new();
-        if with_events {
-            header(&mut waiting, &events);
-        }
-        Self {
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn new(with_events: bool) -> Result<Self, Error> {
+        let mut csv = Self {
             tables: tables(),
-            events,
-            waiting,
+            events: events(),
+            waiting: Writer::from_writer(Vec::new()),
+            rows: 0,
             begun: false,
+        };
+        if with_events {
+            header(&mut csv.waiting, &csv.events)?;
         }
+        Ok(csv)
     }
 
     /// One more event of the window of this number.
-    pub fn event(&mut self, window: u64, event: &Told) -> Option<Piece> {
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn event(&mut self, window: u64, event: &Told) -> Result<Option<Piece>, Error> {
         write(
             &mut self.waiting,
             &self.events,
             Row::of_event(window, event),
-        );
-        if self.waiting.len() < BATCH {
-            return None;
+        )?;
+        self.rows += 1;
+        if self.rows < BATCH {
+            return Ok(None);
         }
-        let next = Vec::with_capacity(self.waiting.capacity());
-        piece(&self.events, std::mem::replace(&mut self.waiting, next))
+        self.rows = 0;
+        let waiting = std::mem::replace(&mut self.waiting, Writer::from_writer(Vec::new()));
+        piece(&self.events, waiting)
     }
 
     /// The rows of one more window and its number; the first brings the headers.
-    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Vec<Piece> {
+    ///
+    /// # Errors
+    /// If the CSV writer fails, which it does only out of memory.
+    pub fn add(&mut self, window: u64, snapshot: &Snapshot) -> Result<Vec<Piece>, Error> {
         let header = !std::mem::replace(&mut self.begun, true);
         self.write(Some((window, snapshot)), header)
     }
 
     /// What is left: the last events, and the headers if there was no window at all.
-    #[must_use]
-    pub fn finish(self) -> Vec<Piece> {
-        let mut pieces = self.write(None, !self.begun);
-        pieces.extend(piece(&self.events, self.waiting));
-        pieces
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn finish(self) -> Result<Vec<Piece>, Error> {
+        let mut pieces = self.write(None, !self.begun)?;
+        pieces.extend(piece(&self.events, self.waiting)?);
+        Ok(pieces)
     }
 
-    fn write(&self, window: Option<(u64, &Snapshot)>, begin: bool) -> Vec<Piece> {
-        let file = |table: &Table| {
-            let mut bytes = Vec::new();
+    fn write(&self, window: Option<(u64, &Snapshot)>, begin: bool) -> Result<Vec<Piece>, Error> {
+        let mut pieces = Vec::new();
+        for table in &self.tables {
+            let mut writer = Writer::from_writer(Vec::new());
             if begin {
-                header(&mut bytes, table);
+                header(&mut writer, table)?;
             }
             for row in window.into_iter().flat_map(|(n, s)| table.rows(n, s)) {
-                write(&mut bytes, table, row);
+                write(&mut writer, table, row)?;
             }
-            piece(table, bytes)
-        };
-        self.tables.iter().filter_map(file).collect()
+            pieces.extend(piece(table, writer)?);
+        }
+        Ok(pieces)
     }
 }
 
-fn piece(table: &Table, bytes: Vec<u8>) -> Option<Piece> {
-    (!bytes.is_empty()).then(|| Piece {
-        file: format!("{}.csv", table.name),
-        bytes,
-    })
+fn header(writer: &mut Writer, table: &Table) -> Result<(), Error> {
+    Ok(writer.write_record(table.columns.iter().map(|column| &column.name))?)
 }
 
-fn header(out: &mut Vec<u8>, table: &Table) {
-    for column in &table.columns {
-        text(out, &column.name);
-        out.push(b',');
-    }
-    end_line(out);
-}
-
-fn write(out: &mut Vec<u8>, table: &Table, row: Row<'_>) {
+fn write(writer: &mut Writer, table: &Table, row: Row<'_>) -> Result<(), Error> {
     for column in &table.columns {
         match column.value(row) {
-            Value::Null => {}
-            Value::Count(n) => number(out, n),
+            Value::Null => writer.write_field("")?,
+            // Most cells are numbers: none of them is worth an allocation.
+            Value::Count(n) => writer.write_field(itoa::Buffer::new().format(n))?,
             // The shortest text that reads back as the same number.
-            Value::Real(x) => shown(out, x),
-            Value::Flag(yes) => shown(out, yes),
-            Value::Text(name) if is_formula(name) => text(out, &format!("'{name}")),
-            Value::Text(name) => text(out, name),
+            Value::Real(x) => writer.write_field(x.to_string())?,
+            Value::Flag(yes) => writer.write_field(yes.to_string())?,
+            Value::Text(text) if is_formula(text) => writer.write_field(format!("'{text}"))?,
+            Value::Text(text) => writer.write_field(text)?,
             Value::Counts(list) => {
-                for (place, n) in list.into_iter().enumerate() {
-                    if place > 0 {
-                        out.push(b' ');
-                    }
-                    number(out, n);
-                }
+                let numbers: Vec<String> = list.into_iter().map(|n| n.to_string()).collect();
+                writer.write_field(numbers.join(" "))?;
             }
         }
-        out.push(b',');
     }
-    end_line(out);
+    Ok(writer.write_record(None::<&[u8]>)?)
 }
 
-/// Each field of a line has brought a comma; the last one ends it instead.
-fn end_line(out: &mut [u8]) {
-    if let Some(last) = out.last_mut() {
-        *last = b'\n';
-    }
-}
-
-fn number(out: &mut Vec<u8>, n: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-}
-
-fn shown(out: &mut Vec<u8>, what: impl Display) {
-    out.extend_from_slice(what.to_string().as_bytes());
-}
-
-/// A text, in quotation marks only if it has to be (RFC 4180).
-fn text(out: &mut Vec<u8>, text: &str) {
-    let special = |byte: &u8| matches!(byte, b',' | b'"' | b'\r' | b'\n');
-    if text.as_bytes().iter().any(special) {
-        out.push(b'"');
-        out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
-        out.push(b'"');
-    } else {
-        out.extend_from_slice(text.as_bytes());
-    }
+fn piece(table: &Table, writer: Writer) -> Result<Option<Piece>, Error> {
+    let bytes = writer
+        .into_inner()
+        .map_err(|e| Error::Csv(e.into_error().into()))?;
+    Ok((!bytes.is_empty()).then(|| Piece {
+        file: format!("{}.csv", table.name),
+        bytes,
+    }))
 }
 
 /// Whether a spreadsheet may run it: what OWASP lists under CSV injection, in its wide forms, too. An apostrophe in front

@@ -33,6 +33,9 @@ pub enum Error {
     /// Not as JSON.
     #[error("cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not as CSV.
+    #[error("cannot be written as CSV: {0}")]
+    Csv(#[from] ::csv::Error),
     /// Not as Parquet.
     #[error("cannot be written as Parquet: {0}")]
     Parquet(#[from] ::parquet::errors::ParquetError),

@@ -64,9 +64,12 @@ fn files(pieces: impl IntoIterator<Item = Vec<Piece>>) -> BTreeMap<String, Vec<u
 }
 
 fn as_csv(windows: &[Snapshot]) -> BTreeMap<String, Vec<u8>> {
-    let mut csv = Csv::new(false);
-    let mut pieces: Vec<_> = (0..).zip(windows).map(|(n, w)| csv.add(n, w)).collect();
-    pieces.push(csv.finish());
+    let mut csv = Csv::new(false).unwrap();
+    let mut pieces: Vec<_> = (0..)
+        .zip(windows)
+        .map(|(n, w)| csv.add(n, w).unwrap())
+        .collect();
+    pieces.push(csv.finish().unwrap());
     files(pieces)
 }
 

@@ -155,14 +155,14 @@ fn an_event_is_told_with_what_was_said_of_its_task_and_connection() {
 #[test]
 fn tables_hold_every_event() {
     let told = told(&[send(500, 400, 1), receive(600, 2, 100)]);
-    let mut csv = Csv::new(true);
+    let mut csv = Csv::new(true).unwrap();
     let mut parquet = Parquet::new(true).unwrap();
     let mut pieces = Vec::new();
     for event in &told {
-        pieces.extend(csv.event(7, event));
+        pieces.extend(csv.event(7, event).unwrap());
         pieces.extend(parquet.event(7, event).unwrap());
     }
-    pieces.extend(csv.finish());
+    pieces.extend(csv.finish().unwrap());
     pieces.extend(parquet.finish().unwrap());
     let mut files = files([pieces]);
     let from_csv = read_csv(&events(), &files["events.csv"]);
@@ -185,7 +185,7 @@ fn tables_hold_every_event() {
         assert_eq!(from_csv[5][name], cell, "{name}");
     }
     // No events, no table of them.
-    assert!(!self::files([Csv::new(false).finish()]).contains_key("events.csv"));
+    assert!(!self::files([Csv::new(false).unwrap().finish().unwrap()]).contains_key("events.csv"));
 }
 
 #[test]
