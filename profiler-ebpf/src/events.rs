@@ -131,7 +131,7 @@ pub struct SwitchEvent {
     pub pad: u32,
 }
 
-/// A wake-up. The head tells the waker.
+/// A wake-up. The head tells the waker: 0 for an interrupt, whichever task it interrupted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct WakeEvent {

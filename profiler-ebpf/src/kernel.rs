@@ -7,7 +7,7 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::helpers::generated;
-use courtside_wire::Offsets;
+use courtside_wire::{Offsets, offsets::ABSENT};
 
 /// Filled by user space before load; frozen, so the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -174,6 +174,30 @@ pub fn current_task() -> *const u8 {
 pub fn current_task() -> *const u8 {
     // SAFETY: no arguments.
     unsafe { generated::bpf_get_current_task_btf() as *const u8 }
+}
+
+/// What the kernel counts for interrupts: the bits of NMIs, of hard interrupts, and the one of soft interrupts that run.
+const INTERRUPTS: u32 = 0x00ff_0100;
+
+/// Whether an interrupt runs here, on the time of the current task; `false` where the kernel does not show it.
+#[inline(never)]
+pub fn in_interrupt() -> bool {
+    let current = current_task();
+    let count = if offset!(task_preempt_count) != ABSENT {
+        field!(current, task_preempt_count, u32)
+    } else if offset!(rq_to_preempt_count) != ABSENT
+        && offset!(task_cfs_rq) != ABSENT
+        && offset!(cfs_rq_rq) != ABSENT
+    {
+        // Where this CPU's variables lie no program may ask before it has a typed pointer to one; every task has.
+        let part = field!(current, task_cfs_rq, u64) as *const u8;
+        let run_queue = field!(part, cfs_rq_rq, u64);
+        let distance = i64::from(offset!(rq_to_preempt_count) as i32);
+        probe::<u32>(run_queue.wrapping_add(distance as u64), 0)
+    } else {
+        0
+    };
+    count & INTERRUPTS != 0
 }
 
 /// An index into the buckets of a histogram, bounded. Compared with an immediate: of a comparison with a register,

@@ -18,6 +18,7 @@ macro_rules! offsets {
             pub const ABSENT: Self = Self { $( $field: ABSENT, )* };
 
             /// Name, `struct.field` paths (first that exists wins) and expected size in bytes (0: any) of each.
+            /// `variable#from:other` is the distance between two variables of each CPU.
             pub const TABLE: &'static [(&'static str, &'static [&'static str], u32)] =
                 &[ $( (stringify!($field), &[$($path),+], $size), )* ];
 
@@ -57,6 +58,14 @@ offsets! {
     task_on_cpu = "task_struct.on_cpu", 0;
     /// CPU it runs on.
     task_cpu = "task_struct.thread_info.cpu" | "task_struct.cpu", 4;
+    /// How deep the CPU is in interrupts, where each task has that with it (arm64).
+    task_preempt_count = "task_struct.thread_info.preempt.count", 4;
+    /// How deep it is where each CPU has that (x86-64): from the CPU's run queue on.
+    rq_to_preempt_count = "pcpu_hot.preempt_count#from:runqueues" | "__preempt_count#from:runqueues", 0;
+    /// The part of its CPU's run queue that a task is in.
+    task_cfs_rq = "task_struct.se.cfs_rq", 8;
+    /// The run queue that is part of.
+    cfs_rq_rq = "cfs_rq.rq", 8;
     /// Start time since boot.
     task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time", 8;
     /// Protocol numbers and addresses of any socket.

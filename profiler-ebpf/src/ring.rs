@@ -210,13 +210,13 @@ pub fn switched(now: u64, prev_tid: u32, kind: u32, next: *const u8) {
     put(EVENT_SWITCH, event);
 }
 
-/// The running task woke `woken`, which was off the CPU or not.
+/// The running task woke `woken`, which was off the CPU or not; or an interrupt did, and that is nobody.
 #[inline(always)]
-pub fn woken(now: u64, woken: *const u8, waited: bool) {
+pub fn woken(now: u64, woken: *const u8, waited: bool, by_interrupt: bool) {
     let event = WakeEvent {
         head: head(
             now,
-            current_tid(),
+            if by_interrupt { 0 } else { current_tid() },
             EVENT_WAKE,
             if waited { WAKE_WAITED } else { 0 },
         ),

@@ -8,7 +8,9 @@ use aya_log_ebpf::debug;
 
 use crate::{
     clock, field, image,
-    kernel::{current_task, finds_task_state, now_ns, pmu_wanted, switch_passes_state},
+    kernel::{
+        current_task, finds_task_state, in_interrupt, now_ns, pmu_wanted, switch_passes_state,
+    },
     maps::{PROCESSES, task_state},
     offset, pmu, ring, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
@@ -101,7 +103,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let waited = field!(woken, task_on_cpu, u8) == 0;
     if ring::wanted() {
         ring::task(woken, task, now);
-        ring::woken(now, woken, waited);
+        ring::woken(now, woken, waited, in_interrupt());
     }
     if waited {
         task.wake_ns = now;
@@ -114,11 +116,16 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(waker) = task_state(current_task()) else {
         return 0;
     };
-    task.prompted |= waker.prompted;
-    if waker.last_arrival_ns != 0
+    let hands_over = waker.last_arrival_ns != 0
         && waker.read_voluntary == waker.voluntary
-        && task.handover_wake_ns < waker.last_arrival_ns
-    {
+        && task.handover_wake_ns < waker.last_arrival_ns;
+    let prompts = waker.prompted > task.prompted;
+    // An interrupt wakes on its own account, not on that of the thread that it interrupted.
+    if !hands_over && !prompts || in_interrupt() {
+        return 0;
+    }
+    task.prompted |= waker.prompted;
+    if hands_over {
         if waited {
             task.handover_wake_ns = now;
             task.handover_counts = pmu::counts_before_running(task);

@@ -29,7 +29,7 @@ pub enum What {
         /// Who runs now; 0 is the idle task.
         next_tid: u32,
     },
-    /// The task woke another one.
+    /// The task woke another one; task 0: an interrupt did, or the idle task.
     Wake {
         /// Whom.
         tid: u32,

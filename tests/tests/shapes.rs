@@ -193,6 +193,19 @@ fn interleaved_requests_are_marked_as_a_lower_bound() {
     assert_eq!(told(turnaround, "unprompted_count"), 500, "{turnaround}");
 }
 
+/// A thread that its timer wakes is given nothing by the thread whose time the interrupt falls into, though that one
+/// belongs to its process and holds a request.
+#[test]
+fn what_a_timer_wakes_was_handed_nothing() {
+    let host = Host::take().unwrap();
+    let run = Run::of(&host, &[], &["interrupted"]);
+    let ticks = told(&run.measured.answer, "ticks");
+    assert_eq!(ticks, 50);
+    let turnaround = &run.component("busy")["turnaround"];
+    assert_eq!(told(turnaround, "count"), 1, "{turnaround}");
+    assert_eq!(told(turnaround, "unprompted_count"), ticks, "{turnaround}");
+}
+
 /// Two requests sent before either reply is read look like one message: fewer roundtrips than there were, and it says so.
 #[test]
 fn pipelined_requests_are_marked_as_a_lower_bound() {

@@ -4,11 +4,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use courtside_wire::Offsets;
+use courtside_wire::{Offsets, offsets::ABSENT};
 
 use crate::sys::{
     btf::{Btf, BtfError, resolve_offsets},
     host::KernelVersion,
+    symbols::distance,
 };
 
 /// The first kernel that preempts programs on tracepoints.
@@ -17,6 +18,14 @@ const PREEMPTS_PROGRAMS: KernelVersion = KernelVersion { major: 7, minor: 0 };
 /// The first kernel that has memory for programs, wherever they run. Before that an allocation may wake the thread that
 /// frees memory, which a program of the scheduler must not do.
 const ALLOCATES_ANYWHERE: KernelVersion = KernelVersion { major: 6, minor: 1 };
+
+/// What shows whether an interrupt runs.
+const OF_INTERRUPTS: [&str; 4] = [
+    "task_preempt_count",
+    "rq_to_preempt_count",
+    "task_cfs_rq",
+    "cfs_rq_rq",
+];
 
 /// For tests: kprobes are used as where there is no fentry.
 pub const NO_FENTRY: &str = "COURTSIDE_NO_FENTRY";
@@ -46,6 +55,8 @@ pub struct Facts {
     pub allocates_anywhere: bool,
     /// `block_rq_issue` passes the queue before the request (before 5.11).
     pub request_comes_second: bool,
+    /// Programs can tell what an interrupt does from what the interrupted task does.
+    pub tells_interrupts: bool,
     /// A program on a tracepoint may be preempted (7.0), and is skipped meanwhile.
     pub preempts_programs: bool,
     /// Whether this build carries the programs.
@@ -61,7 +72,16 @@ impl Facts {
     /// When the kernel has no BTF or it cannot be read.
     pub fn read(root: &Path) -> Result<Self, BtfError> {
         let btf = Btf::load(root)?;
-        let (offsets, missing) = resolve_offsets(&btf);
+        let (mut offsets, mut missing) = resolve_offsets(&btf);
+        if offsets.rq_to_preempt_count == ABSENT && cfg!(target_arch = "x86_64") {
+            // The types of some kernels before 6.1 leave out what each CPU has of its own.
+            offsets.rq_to_preempt_count = distance(root, "runqueues", "__preempt_count")
+                .and_then(|bytes| i32::try_from(bytes).ok())
+                .map_or(ABSENT, i32::cast_unsigned);
+        }
+        let tells_interrupts = tells_interrupts(&offsets);
+        // There are two ways; a kernel has one of them.
+        missing.retain(|missing| !tells_interrupts || !OF_INTERRUPTS.contains(&missing.field));
         let tracepoints: BTreeMap<String, usize> = super::plan::SPECS
             .iter()
             .filter_map(|spec| {
@@ -106,10 +126,21 @@ impl Facts {
             reads_other_cpus: btf.has_func("bpf_map_lookup_percpu_elem"),
             finds_task_state: btf.has_func("bpf_task_storage_get_recur"),
             allocates_anywhere: version.is_none_or(|version| version >= ALLOCATES_ANYWHERE),
+            tells_interrupts,
             // Nothing in its BTF tells: tracepoints are guarded by SRCU there instead of by disabling preemption.
             preempts_programs: version.is_some_and(|version| version >= PREEMPTS_PROGRAMS),
             has_object: !super::OBJECT.is_empty(),
             has_untyped_object: !super::UNTYPED_OBJECT.is_empty(),
         })
     }
+}
+
+/// With each task, or with each CPU by way of its run queue.
+fn tells_interrupts(offsets: &Offsets) -> bool {
+    let way = [
+        offsets.rq_to_preempt_count,
+        offsets.task_cfs_rq,
+        offsets.cfs_rq_rq,
+    ];
+    offsets.task_preempt_count != ABSENT || !way.contains(&ABSENT)
 }

@@ -203,9 +203,10 @@ pub fn load(
 /// How a program is that could be loaded, and why it is this one.
 fn attached(probe: &Planned) -> (ProbeState, String) {
     match &probe.stands_in {
-        None => (ProbeState::Attached, String::new()),
-        Some(it) if it.less.is_empty() => (ProbeState::Attached, it.why.clone()),
-        Some(it) => (ProbeState::Degraded, format!("{}: {}", it.why, it.less)),
+        None if probe.less.is_empty() => (ProbeState::Attached, String::new()),
+        None => (ProbeState::Degraded, probe.less.to_owned()),
+        Some(it) if probe.less.is_empty() => (ProbeState::Attached, it.why.clone()),
+        Some(it) => (ProbeState::Degraded, format!("{}: {}", it.why, probe.less)),
     }
 }
 

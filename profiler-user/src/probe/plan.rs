@@ -77,8 +77,10 @@ pub struct Planned {
     pub hook: Hook,
     /// `Ok` to attach; else why not.
     pub verdict: Result<(), String>,
-    /// What it stands in for: that program, why that one cannot be, and what is less good, empty if nothing is.
+    /// What it stands in for.
     pub stands_in: Option<StandIn>,
+    /// What is less good on this kernel; empty if nothing is.
+    pub less: &'static str,
     /// What is lost without it.
     pub serves: &'static str,
 }
@@ -90,8 +92,6 @@ pub struct StandIn {
     pub of: &'static str,
     /// Why not.
     pub why: String,
-    /// What is less good; empty if nothing is.
-    pub less: &'static str,
 }
 
 /// Decides for every program. What is not needed is left out: stand-ins where the better program can be attached, and
@@ -101,6 +101,11 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
     let mut planned: Vec<Planned> = Vec::new();
     for spec in SPECS {
         let mut stands_in = None;
+        let mut less = if facts.tells_interrupts {
+            ""
+        } else {
+            spec.less_without_interrupts
+        };
         if spec.keeps_house.is_some() {
             continue;
         }
@@ -111,14 +116,13 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
             let Err(why) = better.verdict.clone() else {
                 continue;
             };
-            let less = spec.less;
+            less = spec.less;
             // Of a stand-in that cannot be either, it is the program that is missing in the end.
             stands_in = Some(match &better.stands_in {
-                None => StandIn { of, why, less },
+                None => StandIn { of, why },
                 Some(first) => StandIn {
                     of: first.of,
                     why: format!("{}, and {why}", first.why),
-                    less,
                 },
             });
         }
@@ -131,6 +135,7 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
             hook: spec.hook,
             verdict,
             stands_in,
+            less,
             serves: spec.serves,
         });
     }
@@ -169,6 +174,7 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
                 hook: spec.hook,
                 verdict: verdict(spec, facts),
                 stands_in: None,
+                less: "",
                 serves: spec.serves,
             }),
     );
@@ -188,8 +194,8 @@ fn again(first: &Planned) -> Option<Planned> {
         stands_in: Some(StandIn {
             of: spec.program,
             why: "this kernel skips a program while it is preempted".to_owned(),
-            less: "",
         }),
+        less: "",
         ..first.clone()
     })
 }
@@ -283,6 +289,7 @@ mod tests {
             finds_task_state: true,
             allocates_anywhere: true,
             request_comes_second: false,
+            tells_interrupts: true,
             preempts_programs: false,
             has_object: true,
             has_untyped_object: true,
@@ -337,6 +344,16 @@ mod tests {
                 .iter()
                 .any(|probe| probe.program == "block_io_start")
         );
+    }
+
+    #[test]
+    fn where_interrupts_do_not_show_wake_ups_are_degraded_and_all_else_is_not() {
+        let mut facts = facts();
+        facts.tells_interrupts = false;
+        let planned = plan(&facts);
+        let less: Vec<_> = planned.iter().filter(|it| !it.less.is_empty()).collect();
+        assert_eq!(less.len(), 1);
+        assert_eq!(less[0].program, "sched_waking");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Spec {
     pub instead_of: Option<&'static str>,
     /// What is less good than with that other program; empty if nothing is.
     pub less: &'static str,
+    /// What is less good where the kernel does not tell interrupts from tasks; empty if nothing is.
+    pub less_without_interrupts: &'static str,
     /// Kernels that lack its function have no need of it.
     pub optional: bool,
     /// A second copy, for kernels that preempt programs there.
@@ -56,6 +58,7 @@ impl Spec {
             serves,
             instead_of: None,
             less: "",
+            less_without_interrupts: "",
             optional: false,
             again: None,
             keeps_house: None,
@@ -66,6 +69,13 @@ impl Spec {
         Self {
             instead_of: Some(better),
             less,
+            ..self
+        }
+    }
+
+    const fn without_interrupts(self, less: &'static str) -> Self {
+        Self {
+            less_without_interrupts: less,
             ..self
         }
     }
@@ -201,6 +211,9 @@ pub const SPECS: &[Spec] = &[
         1,
         &["task_tgid", "task_on_cpu"],
         "run queue time, hand-over between threads",
+    )
+    .without_interrupts(
+        "this kernel does not show whether an interrupt runs (neither its BTF nor /proc/kallsyms, which root may read, has __preempt_count): a thread that an interrupt wakes counts as given the message that the interrupted thread of its process holds",
     ),
     Spec::new(
         "sched_process_fork",

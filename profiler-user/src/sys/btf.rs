@@ -1,6 +1,7 @@
 //! The kernel's own description of its types (BTF): where a struct field lies, what a hook hands over.
 //!
-//! In: the bytes of `/sys/kernel/btf/vmlinux`. Out: field offsets, argument counts, names of functions.
+//! In: the bytes of `/sys/kernel/btf/vmlinux`. Out: field offsets, argument counts, names of functions, distances between
+//! variables that every CPU has.
 //! Must not know: who uses the offsets. Every read is checked against the length: bad bytes are an error, never a panic.
 
 use std::{
@@ -9,7 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use courtside_wire::{Offsets, offsets::ABSENT};
+pub use offsets::{Missing, resolve_offsets};
+
+mod offsets;
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
@@ -22,6 +25,8 @@ const MEMBERS_MAX: u32 = 1 << 20;
 /// What an index holds for a name that more than one type has; 0 is the id of `void`.
 const AMBIGUOUS: u32 = 0;
 const TRACE_PREFIX: &str = "btf_trace_";
+/// Where the kernel keeps what each CPU has of its own.
+const PER_CPU: &str = ".data..percpu";
 
 mod kind {
     pub(super) const INT: u32 = 1;
@@ -107,6 +112,9 @@ pub enum FieldError {
         /// The size the programs read.
         expected: u32,
     },
+    /// There is no such variable of each CPU.
+    #[error("no variable {0} of each CPU is in the kernel's BTF")]
+    NoVariable(String),
     /// The bit of a field that is none was asked for.
     #[error("{0} is not a bit field")]
     NotABitField(String),
@@ -124,15 +132,6 @@ pub struct Field {
     pub bit_in_byte: Option<u32>,
     /// Size; of a bit field, the bytes it touches.
     pub size_bytes: u32,
-}
-
-/// A field of [`Offsets`] that this kernel does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// Name in [`Offsets`].
-    pub field: &'static str,
-    /// Why.
-    pub reason: String,
 }
 
 /// One type: where its record starts, and the fixed part of it.
@@ -193,6 +192,8 @@ pub struct Btf {
     traces: HashMap<Box<str>, u32>,
     /// Id of each function; [`AMBIGUOUS`] where several have one name.
     funcs: HashMap<Box<str>, u32>,
+    /// Type of each variable that every CPU has of its own, and where it lies among them.
+    per_cpu: HashMap<Box<str>, (u32, u32)>,
 }
 
 impl Btf {
@@ -237,6 +238,7 @@ impl Btf {
             structs: HashMap::new(),
             traces: HashMap::new(),
             funcs: HashMap::new(),
+            per_cpu: HashMap::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -262,7 +264,24 @@ impl Btf {
             self.index_name(id, ty);
             at = end;
         }
+        self.per_cpu = self.variables_per_cpu().collect();
         Ok(())
+    }
+
+    /// A section lists its variables by id, which may come before or after it.
+    fn variables_per_cpu(&self) -> impl Iterator<Item = (Box<str>, (u32, u32))> {
+        let types = (1..=self.starts.len()).filter_map(|id| self.type_of(u32::try_from(id).ok()?));
+        let sections = types.filter(|ty| {
+            ty.kind() == kind::DATASEC && self.string(ty.name).is_some_and(|name| name == PER_CPU)
+        });
+        let places = sections
+            .flat_map(|section| (0..section.count()).map(move |index| section.tail() + 12 * index));
+        places.filter_map(|at| {
+            let variable = self.type_of(u32_at(&self.types, at)?)?;
+            let offset = u32_at(&self.types, at + 4)?;
+            let name = self.string(variable.name)?;
+            (variable.kind() == kind::VAR).then(|| (name.into(), (variable.size_or_type, offset)))
+        })
     }
 
     fn index_name(&mut self, id: u32, ty: Type) {
@@ -306,11 +325,37 @@ impl Btf {
         let (root, members) = path
             .split_once('.')
             .ok_or_else(|| FieldError::NoMember(path.to_owned()))?;
-        let mut id = match self.structs.get(root) {
-            None => return Err(FieldError::NoStruct(root.to_owned())),
-            Some(&AMBIGUOUS) => return Err(FieldError::Ambiguous(root.to_owned())),
-            Some(&id) => id,
+        match self.structs.get(root) {
+            None => Err(FieldError::NoStruct(root.to_owned())),
+            Some(&AMBIGUOUS) => Err(FieldError::Ambiguous(root.to_owned())),
+            Some(&id) => self.field_in(id, root, members),
+        }
+    }
+
+    /// How far one variable of each CPU lies behind another; negative numbers as two's complement. The first may be a
+    /// field of one, `variable.member`.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn distance(&self, from: &str, to: &str) -> Result<u32, FieldError> {
+        let variable = |name: &str| {
+            let found = self.per_cpu.get(name).copied();
+            found.ok_or_else(|| FieldError::NoVariable(name.to_owned()))
         };
+        let (_, start) = variable(from)?;
+        let end = match to.split_once('.') {
+            None => variable(to)?.1,
+            Some((name, members)) => {
+                let (id, at) = variable(name)?;
+                at.wrapping_add(self.field_in(id, name, members)?.byte_offset)
+            }
+        };
+        Ok(end.wrapping_sub(start))
+    }
+
+    /// Where a member lies in the struct `id`, which is called `root`.
+    fn field_in(&self, mut id: u32, root: &str, members: &str) -> Result<Field, FieldError> {
+        let path = || format!("{root}.{members}");
         let mut reached = root.to_owned();
         let mut bits = 0u32;
         let mut found = None;
@@ -330,7 +375,7 @@ impl Btf {
             found = Some(member);
             reached = format!("{reached}.{name}");
         }
-        let damaged = || FieldError::Damaged(path.to_owned());
+        let damaged = || FieldError::Damaged(path());
         let width_bits = found.and_then(|member| member.width_bits);
         Ok(match width_bits {
             Some(width) => Field {
@@ -508,55 +553,6 @@ struct Member {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(word.try_into().ok()?))
-}
-
-/// Every offset the kernel programs want, and those this kernel cannot give.
-#[must_use]
-pub fn resolve_offsets(btf: &Btf) -> (Offsets, Vec<Missing>) {
-    let mut missing = Vec::new();
-    let values: Vec<u32> = Offsets::TABLE
-        .iter()
-        .map(|&(field, paths, size_bytes)| {
-            first_that_exists(btf, paths, size_bytes).unwrap_or_else(|reason| {
-                missing.push(Missing { field, reason });
-                ABSENT
-            })
-        })
-        .collect();
-    (Offsets::from_values(&values), missing)
-}
-
-fn first_that_exists(btf: &Btf, paths: &[&str], size_bytes: u32) -> Result<u32, String> {
-    let mut reasons = Vec::new();
-    for path in paths {
-        match offset(btf, path, size_bytes) {
-            Ok(value) => return Ok(value),
-            Err(reason) => reasons.push(reason.to_string()),
-        }
-    }
-    Err(reasons.join("; "))
-}
-
-fn offset(btf: &Btf, path: &str, size_bytes: u32) -> Result<u32, FieldError> {
-    if let Some(path) = path.strip_suffix("#bit") {
-        return btf
-            .field(path)?
-            .bit_in_byte
-            .ok_or_else(|| FieldError::NotABitField(path.to_owned()));
-    }
-    if let Some(path) = path.strip_suffix("#shift") {
-        // A field of whole bytes has nothing below it.
-        return Ok(btf.field(path)?.bit_in_byte.unwrap_or(0));
-    }
-    let field = btf.field(path)?;
-    if size_bytes != 0 && field.size_bytes != size_bytes {
-        return Err(FieldError::Size {
-            path: path.to_owned(),
-            found: field.size_bytes,
-            expected: size_bytes,
-        });
-    }
-    Ok(field.byte_offset)
 }
 
 #[cfg(test)]

@@ -12,5 +12,6 @@ pub mod privileges;
 pub mod process;
 pub mod program;
 pub mod signals;
+pub mod symbols;
 pub mod usage;
 pub mod wall;

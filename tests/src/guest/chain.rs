@@ -103,3 +103,22 @@ pub fn parts_are_true(host: &Host) -> anyhow::Result<Value> {
     ensure!(wrong.is_empty(), "{}; of {figures}", wrong.join(" | "));
     Ok(figures)
 }
+
+/// A thread that its timer wakes was handed nothing by the thread of its process that the timer's interrupt falls on.
+///
+/// # Errors
+/// Says what was counted instead.
+pub fn timer_hands_nothing_over(host: &Host) -> anyhow::Result<Value> {
+    let measured = host.measure(&["interrupted", "--ticks", "10"])?;
+    let lost = measured.snapshot.lost_counts();
+    ensure!(lost.is_empty(), "lost: {lost:?}");
+    let ticks = number(&measured.answer, "ticks")?;
+    let turnaround = &measured.snapshot.component("in-busy")?["turnaround"];
+    let count = number(turnaround, "count")?;
+    let unprompted = number(turnaround, "unprompted_count")?;
+    ensure!(
+        (count, unprompted) == (1, ticks),
+        "{count} turnarounds and {unprompted} unprompted sends, truth 1 and {ticks}"
+    );
+    Ok(json!({ "ticks": ticks }))
+}

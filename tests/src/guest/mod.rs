@@ -66,6 +66,7 @@ const TESTS: &[(&str, Test)] = &[
     ("ping-pong by kprobes", traffic::by_kprobes),
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
+    ("timer in a request", chain::timer_hands_nothing_over),
     ("standing connections", traffic::standing),
     ("counters of the clock", counters::of_the_clock),
     ("loss", traffic::loss_is_counted),

@@ -8,6 +8,7 @@ mod churn;
 mod clock;
 mod count;
 mod crossing;
+mod interrupted;
 mod line;
 mod overload;
 mod ping_pong;
@@ -16,6 +17,7 @@ mod relay;
 mod scramble;
 mod servers;
 mod socket;
+mod unheard;
 mod work;
 
 use clap::{Parser, Subcommand};
@@ -43,10 +45,14 @@ enum Workload {
     ForkPerRequest(servers::Serving),
     /// Two requests at a time in one loop, which asks a backend both before it has either answer.
     Interleaved(crossing::Interleaved),
+    /// A timer wakes a thread on the CPU of another one that holds a request.
+    Interrupted(interrupted::Interrupted),
     /// Both ends of a connection send as fast as they can.
     DuplexStream(crossing::Duplex),
     /// Requests come faster than they can be served.
     Overload(overload::Overload),
+    /// Datagrams that nobody reads.
+    Unheard(unheard::Unheard),
     /// Processes and connections that live for one request.
     Churn(churn::Churn),
     /// Random conversations of threads and processes.
@@ -81,6 +87,8 @@ pub enum Role {
     Server(servers::Server),
     /// Client or loop of the interleaved requests.
     Pairs(crossing::Pairs),
+    /// Who holds a request while a timer ticks, and its neighbours.
+    Interrupted(interrupted::Part),
     /// One end of a stream both ways.
     Stream(crossing::Stream),
     /// Server that cannot keep up.
@@ -114,8 +122,10 @@ impl Cli {
             Workload::EpollLoop(serving) => serving.run(servers::Shape::Loop),
             Workload::ForkPerRequest(serving) => serving.run(servers::Shape::Fork),
             Workload::Interleaved(interleaved) => interleaved.run(),
+            Workload::Interrupted(interrupted) => interrupted.run(),
             Workload::DuplexStream(duplex) => duplex.run(),
             Workload::Overload(overload) => overload.run(),
+            Workload::Unheard(unheard) => unheard.run(),
             Workload::Churn(churn) => churn.run(),
             Workload::Scramble(scramble) => scramble.run(),
             Workload::Hog(hog) => hog.run(),
@@ -135,6 +145,7 @@ impl Role {
             Self::RelayLoad(load) => load.play(),
             Self::Server(server) => server.play(),
             Self::Pairs(pairs) => pairs.play(),
+            Self::Interrupted(part) => part.play(),
             Self::Stream(stream) => stream.play(),
             Self::OverloadServer(server) => server.play(),
             Self::OverloadClient(client) => client.play(),

@@ -118,8 +118,8 @@ fn everything() -> Blob {
     b.push("e64", kind::ENUM64 << 24 | 1, 8, &[0, 7, 0]);
     b.wrap("later", kind::FWD, 0);
     b.push("f", kind::FLOAT << 24, 8, &[]);
-    b.push("v", kind::VAR << 24, u32_, &[0]);
-    b.push(".data", kind::DATASEC << 24 | 1, 8, &[u32_, 0, 4]);
+    let v = b.push("v", kind::VAR << 24, u32_, &[0]);
+    b.push(".data..percpu", kind::DATASEC << 24 | 1, 8, &[v, 0, 4]);
     b.push("tag", kind::DECL_TAG << 24, u32_, &[0]);
     let proto = b.push(
         "",
@@ -282,6 +282,32 @@ fn a_field_that_shares_its_byte_has_a_shift_and_a_whole_one_none() {
             (offsets.sock_userlocks, offsets.sock_userlocks_shift),
             expected
         );
+    }
+}
+
+#[test]
+fn tells_how_far_variables_of_each_cpu_lie_apart() {
+    let mut b = Blob::new();
+    let int = b.int("int", 4);
+    let hot = b.composite("pcpu_hot", kind::STRUCT, 64, &[("preempt_count", int, 64)]);
+    let hot = b.push("pcpu_hot", kind::VAR << 24, hot, &[1]);
+    let runqueues = b.push("runqueues", kind::VAR << 24, int, &[1]);
+    let elsewhere = b.push("elsewhere", kind::VAR << 24, int, &[1]);
+    let section = kind::DATASEC << 24;
+    b.push(".data", section | 1, 4, &[elsewhere, 0, 4]);
+    b.push(
+        ".data..percpu",
+        section | 2,
+        4096,
+        &[hot, 64, 64, runqueues, 1024, 4],
+    );
+    let btf = b.parse();
+    let distance = btf.distance("runqueues", "pcpu_hot.preempt_count");
+    assert_eq!(distance.unwrap().cast_signed(), 64 + 8 - 1024);
+    let (offsets, _) = resolve_offsets(&btf);
+    assert_eq!(offsets.rq_to_preempt_count.cast_signed(), 64 + 8 - 1024);
+    for absent in ["elsewhere", "pcpu_hot.unheard_of", "unheard_of"] {
+        assert!(btf.distance("runqueues", absent).is_err());
     }
 }
 

@@ -51,7 +51,7 @@ pub(in super::super) fn events() -> Table {
             "tid",
             Kind::Count,
             NUMBER,
-            "the task it is about, or in whose context it happened; 0 is the idle task",
+            "the task it is about, or in whose context it happened; 0 is the idle task, and who wakes when an interrupt does",
             EXACT,
             event(|e| Count(e.tid.into())),
         ),
