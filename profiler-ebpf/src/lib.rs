@@ -299,10 +299,13 @@ pub enum Lost {
     /// from the kernel's own count, to which it adds what is counted here: one less for each that a second copy made up for,
     /// and kprobes, which the kernel skips for other reasons too and does not count, where that is noticed later.
     Skipped = 9,
+    /// Sends of datagram sockets whose other end is not known, which wait to be booked on it: taken off again when they are.
+    /// What is left is of sockets that closed before, and of those that still wait.
+    Unplaced = 10,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 10;
+pub const LOST_CLASSES: usize = 11;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -316,6 +319,7 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "connection_ends",
     "events",
     "skipped",
+    "unplaced",
 ];
 
 /// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.

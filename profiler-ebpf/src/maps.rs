@@ -195,6 +195,26 @@ pub fn add(counter: *mut u64, value: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
 }
 
+/// Takes what a shared counter holds: of two that take, one has it and the other nothing.
+#[cfg(all(target_arch = "bpf", not(feature = "untyped")))]
+#[inline(always)]
+pub fn take(counter: *mut u64) -> u64 {
+    let mut value = 0u64;
+    // SAFETY: as above. One instruction, which kernels have since 5.12.
+    unsafe {
+        core::arch::asm!("{0} = xchg_64({1} + 0, {0})", inout(reg) value, in(reg) counter);
+    }
+    value
+}
+
+/// Takes what a shared counter holds. Older kernels cannot do that at once: two that take at the same time both have it.
+#[cfg(not(all(target_arch = "bpf", not(feature = "untyped"))))]
+#[inline(always)]
+pub fn take(counter: *mut u64) -> u64 {
+    // SAFETY: as above.
+    unsafe { core::mem::take(&mut *counter) }
+}
+
 /// Adds one to a shared 32-bit counter.
 #[inline(always)]
 pub fn add_one(counter: *mut u32) {

@@ -15,10 +15,11 @@ use crate::{
     clock, field, image,
     kernel::{bounded_bucket, current_task, now_ns, pmu_turnaround_wanted},
     maps::{
-        add, add_one, flow_of, known_socket_state, lost_several, settings, socket_state, task_state,
+        add, add_one, flow_of, known_socket_state, lost_several, settings, socket_state, take,
+        task_state,
     },
     peer, ring,
-    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, clear},
+    state::{ARRIVALS, DIR_IN, DIR_OUT, HELD_SEND, HELD_SENDS, SockState, clear},
     tcp, turnaround,
 };
 
@@ -80,7 +81,7 @@ fn turn_out(
     answers: bool,
 ) {
     if hold {
-        socket.held_messages += 1;
+        add(&raw mut socket.held, 1);
     } else {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*flow).messages_sent, 1) };
@@ -221,8 +222,12 @@ pub fn sent(sk: *const u8, length: i32) -> i32 {
         socket.pending = 0;
     }
     if hold {
-        socket.held_sends += 1;
-        socket.held_bytes += length as u64;
+        add(&raw mut socket.held, HELD_SEND);
+        if socket.transport != TRANSPORT_TCP {
+            // Nothing tells when such a socket closes.
+            lost_several(Lost::Unplaced, 1);
+        }
+        add(&raw mut socket.held_bytes, length as u64);
     } else {
         // SAFETY: a live map value.
         unsafe {
@@ -269,18 +274,13 @@ fn missed_answer(socket: &mut SockState, stats: *mut FlowStats, orphan: u64, epo
 /// Books what waited for the other end to be known.
 #[inline(always)]
 fn release(socket: &mut SockState, stats: *mut FlowStats) {
-    if socket.held_sends != 0 {
+    if socket.held != 0 {
+        let (held, bytes) = take_held(socket);
         // SAFETY: a live map value.
         unsafe {
-            add(
-                &raw mut (*stats).messages_sent,
-                u64::from(socket.held_messages),
-            );
-            add(&raw mut (*stats).bytes_sent, socket.held_bytes);
+            add(&raw mut (*stats).messages_sent, held & (HELD_SEND - 1));
+            add(&raw mut (*stats).bytes_sent, bytes);
         }
-        socket.held_messages = 0;
-        socket.held_sends = 0;
-        socket.held_bytes = 0;
     }
 }
 
@@ -288,24 +288,32 @@ fn release(socket: &mut SockState, stats: *mut FlowStats) {
 /// out is counted already.
 #[inline(never)]
 fn lose_held(socket: &mut SockState) {
-    lost_several(Lost::Flows, u64::from(socket.held_sends));
-    socket.held_messages = 0;
-    socket.held_sends = 0;
-    socket.held_bytes = 0;
+    let (held, _) = take_held(socket);
+    lost_several(Lost::Flows, held >> HELD_SENDS);
+}
+
+/// Takes what waits. Two threads may be at the same end: it is taken once.
+#[inline(always)]
+fn take_held(socket: &mut SockState) -> (u64, u64) {
+    let held = take(&raw mut socket.held);
+    if socket.transport != TRANSPORT_TCP {
+        lost_several(Lost::Unplaced, 0u64.wrapping_sub(held >> HELD_SENDS));
+    }
+    (held, take(&raw mut socket.held_bytes))
 }
 
 /// Books what still waits when a connection ends.
 #[inline(never)]
 pub fn settle(socket: &mut SockState) {
-    if socket.held_sends == 0 {
+    if socket.held == 0 {
         return;
     }
     if let Some(stats) = flow_of(socket) {
         release(socket, stats);
     } else {
         // One of them is counted already.
-        socket.held_sends -= 1;
-        lose_held(socket);
+        let (held, _) = take_held(socket);
+        lost_several(Lost::Flows, (held >> HELD_SENDS).saturating_sub(1));
     }
 }
 
@@ -391,6 +399,9 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
         }
     }
     let answers = socket.awaiting != 0;
+    // SAFETY: a valid reference. Read once: the next message may arrive meanwhile, from somebody else.
+    let from_unprompted =
+        unsafe { core::ptr::read_volatile(&raw const socket.sender_unprompted) } != 0;
     let mut floor_ns = 0;
     if answers && socket.role == ROLE_INITIATOR {
         let floor = floor(
@@ -407,7 +418,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
             arrival < socket.sent_after_ns && (socket.transport == TRANSPORT_TCP || !known);
         // SAFETY: as above.
         unsafe {
-            if too_early || latency < floor || socket.sender_unprompted != 0 {
+            if too_early || latency < floor || from_unprompted {
                 add(&raw mut (*stats).below_floor, 1);
             } else {
                 socket.awaiting = 0;
@@ -434,7 +445,7 @@ pub fn received(sk: *const u8, length: i32, flags: u64) -> i32 {
     if ring::wanted() {
         ring::task(current, task, now);
         let mut flags = if known { RECEIVE_KNOWN } else { 0 };
-        if socket.sender_unprompted != 0 {
+        if from_unprompted {
             flags |= RECEIVE_UNPROMPTED;
         }
         let what = ring::Transfer {

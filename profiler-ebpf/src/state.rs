@@ -209,8 +209,8 @@ pub struct SockState {
     pub orphan_ns: u64,
 
     /// Sends not booked yet, because the other end is about to be known.
-    pub held_messages: u32,
-    pub held_sends: u32,
+    /// How many messages begin with them, and above [`HELD_SENDS`] how many sends they are.
+    pub held: u64,
     pub held_bytes: u64,
 
     /// Its number among the events, 0 before the first one.
@@ -221,6 +221,11 @@ pub struct SockState {
     pub source_port: u16,
     pub pad3: u16,
 }
+
+/// One send in `held`; below that are messages.
+pub const HELD_SEND: u64 = 1 << HELD_SENDS;
+/// Where the number of sends begins in `held`.
+pub const HELD_SENDS: u32 = 32;
 
 impl SockState {
     /// The flow that its traffic is booked on now.

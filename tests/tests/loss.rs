@@ -164,3 +164,22 @@ fn no_disk_request_is_lost_unnoticed() {
     }
     panic!("seen, lost, happened: {tries:?}");
 }
+
+/// Whom they send to is not known before they close: no flow has them, and all are counted. Those that send often enough are
+/// booked on an unknown end, as are all sends of a socket that does.
+#[test]
+fn sends_of_datagram_sockets_that_close_before_their_other_end_is_known_are_counted() {
+    let host = Host::take().unwrap();
+    for (sends, unplaced) in [("1", 20), ("3", 60), ("20", 0)] {
+        let arguments = ["unheard", "--sockets", "20", "--sends", sends];
+        let measured = host.measure(&arguments).unwrap();
+        let quality = &measured.snapshot.0["quality"];
+        assert_eq!(quality["lost"]["unplaced"], unplaced, "{sends} sends");
+        assert_eq!(quality["lower_bound"], unplaced > 0, "{sends} sends");
+        // The kernel keeps fifteen characters of a name.
+        let component = measured.snapshot.component("courtside-workl").unwrap();
+        let turnaround = &component["turnaround"];
+        let unprompted = number(turnaround, "unprompted_count").unwrap();
+        assert_eq!(unprompted, number(&measured.answer, "sends").unwrap());
+    }
+}

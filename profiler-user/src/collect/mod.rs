@@ -335,6 +335,10 @@ impl Session {
         totals.lost = decode::lost(ebpf)?;
         let skipped = &mut totals.lost[Lost::Skipped as usize];
         *skipped = cost::skipped(&totals.programs, *skipped);
+        // What waited at the end of a window may have been booked in the next one; what was told stays told.
+        let unplaced = &mut totals.lost[Lost::Unplaced as usize];
+        let waiting = u64::try_from(unplaced.cast_signed()).unwrap_or(0);
+        *unplaced = waiting.max(before.lost[Lost::Unplaced as usize]);
         for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
             frame
                 .lost

@@ -24,7 +24,7 @@ const QUIETER: &str = "measure for a shorter time, or while fewer programs and p
 const MEMORY: &str = "free memory, then measure again";
 
 /// Every class of loss.
-pub const LOSSES: [Loss; 10] = [
+pub const LOSSES: [Loss; 11] = [
     Loss {
         class: "flows",
         counts: true,
@@ -84,6 +84,12 @@ pub const LOSSES: [Loss; 10] = [
         counts: true,
         meaning: "kernel events not seen: the kernel skips a program that is at work on the same CPU already, and some kprobes",
         mend: "measure on a kernel that does not preempt programs on tracepoints and needs no kprobes, such as 6.18",
+    },
+    Loss {
+        class: "unplaced",
+        counts: true,
+        meaning: "sends of datagram sockets in no flow: their other end was not known before they closed, or is not yet (at most so many)",
+        mend: "nothing, if whoever sends neither connects its socket nor gets answers",
     },
 ];
 
