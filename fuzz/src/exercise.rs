@@ -3,15 +3,18 @@
 //!
 //! In: bytes. Out: nothing. Used by the fuzz target and, with bytes damaged on purpose, by a test.
 
-use std::path::Path;
+use std::{convert::Infallible, path::Path};
 
 use courtside::{
     frame::{Frame, Merge},
-    model::{State, View, fold},
+    model::{State, View, fold, recut::Recut},
     record::{MAX_EVENTS, Recording},
 };
 
-/// Opens, reads, verifies and folds.
+/// Windows of another length, of the whole time that a recording says it is.
+const PIECES: u64 = 100;
+
+/// Opens, reads, verifies, folds and cuts anew.
 pub fn recording(bytes: &[u8]) {
     let name = Path::new("x.rec");
     let source = || Box::new(bytes.to_vec());
@@ -36,7 +39,41 @@ pub fn recording(bytes: &[u8]) {
         for fault in recording.verify().into_iter().flatten() {
             assert!(!fault.to_string().is_empty());
         }
+        cut_anew(&recording);
     }
+}
+
+/// Makes windows of another length, at whatever times the recorded ones are.
+fn cut_anew(recording: &Recording) {
+    let frames: Vec<Frame> = recording.frames().flatten().collect();
+    let end = |frame: &Frame| frame.start_unix_ns.saturating_add(frame.duration_ns);
+    let from = frames.iter().map(|frame| frame.start_unix_ns).min();
+    let to = frames.iter().map(end).max();
+    let span = to.unwrap_or(0).saturating_sub(from.unwrap_or(0));
+    let most = frames.len() as u64 * (PIECES + 2);
+    let mut made = 0;
+    let mut recut = Recut::new(span / PIECES + 1);
+    let mut frames = frames.into_iter();
+    let mut go_on = |recut: &mut Recut| {
+        let took = |_| {
+            made += 1;
+            Ok(())
+        };
+        assert_eq!(
+            recut.go_on(|| Ok::<_, Infallible>(frames.next()), took),
+            Ok(())
+        );
+    };
+    let mut events = recording.events();
+    while let Some(event) = events.next() {
+        if let Ok(event) = event {
+            recut.event(event, events.unix_offset_ns());
+            go_on(&mut recut);
+        }
+    }
+    recut.no_more_events();
+    go_on(&mut recut);
+    assert!(made <= most, "{made} windows, {most} at most");
 }
 
 /// Folds one window, and makes the text of what came of it.

@@ -9,6 +9,7 @@
 )]
 
 use std::{
+    convert::Infallible,
     env,
     fs::{self, File},
     path::{Path, PathBuf},
@@ -269,15 +270,10 @@ fn recut(recording: &Recording) {
     let mut frames = recording.frames().map(Result::unwrap);
     let mut recut = Recut::new(recording.header().interval_ns * 7 / 10);
     let mut go_on = |recut: &mut Recut| {
-        while recut.wants_window() {
-            match frames.next() {
-                Some(frame) => recut.window(frame),
-                None => recut.no_more_windows(),
-            }
-        }
-        while recut.next_ready().is_some() {}
+        recut
+            .go_on(|| Ok::<_, Infallible>(frames.next()), |_| Ok(()))
+            .unwrap();
     };
-    go_on(&mut recut);
     let mut events = recording.events();
     while let Some(event) = events.next() {
         recut.event(event.unwrap(), events.unix_offset_ns());

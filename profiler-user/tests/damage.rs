@@ -169,6 +169,7 @@ fn batches_of_events_that_say_anything_break_nothing() {
         })
         .collect();
     let sound = encode_events(&events, 5);
+    let window = serde_json::to_vec(&frames()[0]).unwrap();
     try_all(|dice| {
         let mut payload = sound.clone();
         damage(&mut payload, dice);
@@ -177,6 +178,7 @@ fn batches_of_events_that_say_anything_break_nothing() {
         for payload in [&sound, &payload, &sound] {
             writer.record(Kind::EVENTS, 1, 2, payload).unwrap();
         }
+        writer.record(Kind::WINDOW, 1, 2, &window).unwrap();
         drop(writer);
         exercise::recording(&fs::read(file.path()).unwrap());
     });

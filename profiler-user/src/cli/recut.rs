@@ -133,21 +133,16 @@ fn anew(
     let mut frames = frames(path, recording);
     let mut lost = 0;
     let mut recut = Recut::new(interval_ns);
-    let mut go_on = |recut: &mut Recut| -> anyhow::Result<()> {
-        while recut.wants_window() {
-            match frames.next() {
-                Some(frame) => {
-                    let frame = frame?;
-                    lost += frame.lost.get("events").copied().unwrap_or(0);
-                    recut.window(frame);
-                }
-                None => recut.no_more_windows(),
-            }
-        }
-        while let Some(frame) = recut.next_ready() {
-            made.add(Some(frame))?;
-        }
-        Ok(())
+    let mut go_on = |recut: &mut Recut| {
+        recut.go_on(
+            || {
+                let frame = frames.next().transpose()?;
+                let events = frame.as_ref().and_then(|frame| frame.lost.get("events"));
+                lost += events.copied().unwrap_or(0);
+                Ok(frame)
+            },
+            |frame| made.add(Some(frame)),
+        )
     };
     let progress = io::stderr().is_terminal();
     let mut events = recording.events();

@@ -26,6 +26,9 @@ const NO_COUNTERS: &str = "windows of another length are made from single events
 /// Windows follow each other without a gap; the wall clock may have been set by so much in between.
 const NEAR_NS: u64 = 1_000_000_000;
 
+/// New windows that are made before the first of them is taken, about.
+const READY: usize = 16;
+
 type FlowId = (u32, u32, u16, Transport, Role);
 
 /// What the recorded windows near to an instant know.
@@ -81,7 +84,7 @@ pub struct Recut {
     /// Where the first window began.
     start_ns: Option<u64>,
     window: Merge,
-    ready: VecDeque<Frame>,
+    ready: Vec<Frame>,
 }
 
 impl Recut {
@@ -103,54 +106,65 @@ impl Recut {
             until_ns: 0,
             start_ns: None,
             window: Merge::default(),
-            ready: VecDeque::new(),
+            ready: Vec::new(),
         }
-    }
-
-    /// Whether the next recorded window is needed before further events can be taken.
-    #[must_use]
-    pub fn wants_window(&self) -> bool {
-        // One more than the present one: names of what happened on the border are in either.
-        !self.complete && self.recorded.len() < 3
-    }
-
-    /// Takes the next recorded window.
-    pub fn window(&mut self, frame: Frame) {
-        if self.start_ns.is_none() {
-            self.start_ns = Some(frame.start_unix_ns);
-            self.begin_at(frame.start_unix_ns);
-        }
-        self.recorded.push_back(frame);
-        self.know();
-        self.calculate();
-    }
-
-    /// There are no further recorded windows.
-    pub fn no_more_windows(&mut self) {
-        self.complete = true;
-        self.calculate();
     }
 
     /// Takes the next event; `unix_offset_ns` makes wall-clock time of its time.
     pub fn event(&mut self, event: Event, unix_offset_ns: i64) {
         self.offset_ns = unix_offset_ns;
         self.calculation.add(event);
-        self.calculate();
     }
 
     /// There are no further events.
     pub fn no_more_events(&mut self) {
         self.ended = true;
-        self.calculate();
     }
 
-    /// The next window that is whole.
-    pub fn next_ready(&mut self) -> Option<Frame> {
-        self.ready.pop_front()
+    /// Goes on as far as the events reach: asks for recorded windows when they are needed, and hands on each new one that
+    /// is whole.
+    ///
+    /// # Errors
+    /// The first of either.
+    pub fn go_on<E>(
+        &mut self,
+        mut recorded: impl FnMut() -> Result<Option<Frame>, E>,
+        mut made: impl FnMut(Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
+        loop {
+            while self.wants_window() {
+                match recorded()? {
+                    Some(frame) => self.window(frame),
+                    None => self.complete = true,
+                }
+            }
+            self.calculate();
+            if self.ready.is_empty() && !self.wants_window() {
+                return Ok(());
+            }
+            for frame in self.ready.drain(..) {
+                made(frame)?;
+            }
+        }
+    }
+
+    /// Whether the next recorded window is needed before more can be calculated.
+    fn wants_window(&self) -> bool {
+        // One more than the present one: names of what happened on the border are in either.
+        !self.complete && self.recorded.len() < 3
+    }
+
+    fn window(&mut self, frame: Frame) {
+        if self.start_ns.is_none() {
+            self.start_ns = Some(frame.start_unix_ns);
+            self.begin_at(frame.start_unix_ns);
+        }
+        self.recorded.push_back(frame);
+        self.know();
     }
 
     fn calculate(&mut self) {
-        while !self.wants_window() {
+        while !self.wants_window() && self.ready.len() < READY {
             let next_ns = self.calculation.next_ns(self.ended);
             let unix_ns = next_ns.map(|ns| ns.saturating_add_signed(self.offset_ns));
             if unix_ns.is_some_and(|ns| ns < self.piece_end_ns() || self.is_last_piece()) {
@@ -208,7 +222,7 @@ impl Recut {
     fn end_window(&mut self) {
         let window = std::mem::take(&mut self.window);
         if window.windows() > 0 {
-            self.ready.push_back(window.finish());
+            self.ready.push(window.finish());
         }
     }
 

@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+
 use super::*;
 use crate::{
     event::{Connection, Flow as Key, Off, Task, What},
@@ -116,13 +118,14 @@ fn cut(interval_ns: u64, windows: &[Frame], events: &[Event]) -> Vec<Frame> {
     let mut windows = windows.iter().cloned();
     let mut made = Vec::new();
     let mut go_on = |recut: &mut Recut| {
-        while recut.wants_window() {
-            match windows.next() {
-                Some(frame) => recut.window(frame),
-                None => recut.no_more_windows(),
-            }
-        }
-        made.extend(std::iter::from_fn(|| recut.next_ready()));
+        let made = recut.go_on(
+            || Ok::<_, Infallible>(windows.next()),
+            |frame| {
+                made.push(frame);
+                Ok(())
+            },
+        );
+        made.expect("nothing can fail");
     };
     for event in events {
         recut.event(event.clone(), OFFSET);
@@ -269,4 +272,25 @@ fn windows_go_together_by_where_their_middle_lies() {
     let windows: Vec<u64> = made.iter().map(|frame| frame.lost["events"]).collect();
     assert_eq!(windows, [3, 3, 1]);
     assert!(together.finish().is_none());
+}
+
+/// A clock that was set by years makes such a window.
+#[test]
+fn however_many_windows_there_are_few_wait() {
+    let mut long = window(0);
+    long.duration_ns = 100_000_000;
+    let mut windows = vec![long].into_iter();
+    let mut recut = Recut::new(1000);
+    recut.no_more_events();
+    let mut made = 0;
+    let taken = recut.go_on(
+        || Ok::<_, u64>(windows.next()),
+        |frame| {
+            assert_eq!(frame.duration_ns, 1000);
+            made += 1;
+            if made < 50_000 { Ok(()) } else { Err(made) }
+        },
+    );
+    assert_eq!(taken, Err(50_000));
+    assert!(recut.ready.capacity() < 10 * READY);
 }
