@@ -223,8 +223,14 @@ fn retransmitted(ctx: &BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     if let Some(socket) = known_socket_state(sk)
         && socket.transport != 0
-        && let Some(stats) = flow_of(socket)
     {
+        if socket.peer == 0 && socket.image != 0 {
+            // The first send call goes on: nobody has looked for the other end yet.
+            peer::meet(sk, socket, socket.tgid, socket.image);
+        }
+        let Some(stats) = flow_of(socket) else {
+            return 0;
+        };
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*stats).retransmits, 1) };
     }

@@ -1,9 +1,9 @@
 //! A client sends, a server answers: every roundtrip, message and byte is counted once, whatever moves it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
-use courtside_tests::harness::{Host, Measured, number};
+use courtside_tests::harness::{Host, Measured, number, workload};
 use serde_json::Value;
 
 /// Plays and holds the edge from client to server, and the server, to what the two of them counted.
@@ -234,4 +234,28 @@ fn replies_that_arrive_before_the_send_returns_are_counted_exactly() {
             ]);
         }
     }
+}
+
+/// A send call of which much is lost on the way and sent again, long before it ends and is told.
+#[test]
+fn what_is_sent_again_belongs_to_the_same_edge() {
+    let host = Host::take().unwrap();
+    let tag = host.tag();
+    let narrow = "ip link set lo up mtu 1500 \
+                  && tc qdisc add dev lo root tbf rate 80mbit burst 16kb limit 16kb && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--net", "sh", "-c", narrow, "sh"])
+        .arg(workload().unwrap())
+        .args(["ping-pong", "--messages", "5", "--size", "1000001"])
+        .args(["--name", &tag]);
+    let Measured { snapshot, .. } = host.stat(&[], &mut command).unwrap();
+    let (client, server) = (format!("{tag}-client"), format!("{tag}-server"));
+    let edge = snapshot.edge(&client, &server).unwrap();
+    assert_eq!(number(edge, "roundtrips").unwrap(), 5, "{edge}");
+    assert_eq!(number(edge, "bytes_sent").unwrap(), 5_000_005, "{edge}");
+    assert!(number(edge, "retransmits").unwrap() > 100, "{edge}");
+    let only = BTreeSet::from([(&*client, &*server)]);
+    assert_eq!(snapshot.neighbours(&client), only);
+    assert_eq!(snapshot.lost_counts(), []);
 }
