@@ -258,7 +258,8 @@ fn processes_below_another_root_keep_their_names() {
     let root = host.dir().join("root");
     fs::create_dir(&root).unwrap();
     let play = "mount -t tmpfs none $0 && mkdir $0/root && mount --rbind / $0/root \
-                && mount -t tmpfs none $0/root/tmp && mount -t proc none $0/root/proc && exec env TMPDIR=/tmp chroot $0/root \"$@\"";
+                && mount -t tmpfs none $0/root/tmp && mount -t proc none $0/root/proc && cp \"$1\" $0/root/tmp/program \
+                && shift && exec env TMPDIR=/tmp chroot $0/root /tmp/program \"$@\"";
     let before = ["unshare", "--mount", "--pid", "--fork", "--kill-child"];
     let before = [&before[..], &["sh", "-c", play, root.to_str().unwrap()]].concat();
     for transport in ["tcp4", "unix-stream"] {
