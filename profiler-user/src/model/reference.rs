@@ -61,8 +61,8 @@ struct Step {
 #[derive(Debug)]
 struct Model {
     tasks: HashMap<u32, Task>,
-    /// When each CPU switched last.
-    switched: HashMap<u16, u64>,
+    /// When each CPU switched last, by its number; 0 for never.
+    switched: Vec<u64>,
     connections: HashMap<u64, Connection>,
     /// The unanswered request that each send found when it began, by its thread.
     found: HashMap<u32, Option<u64>>,
@@ -109,7 +109,7 @@ impl Calculation {
         Self {
             model: Model {
                 tasks: HashMap::default(),
-                switched: HashMap::default(),
+                switched: Vec::new(),
                 connections: HashMap::default(),
                 found: HashMap::default(),
                 keep_waits,
@@ -204,10 +204,9 @@ impl Model {
             What::Task(told) => self.told(event.tid, told),
             What::Switch { off, next_tid } => {
                 if event.tid != 0 {
-                    self.runs(event);
-                    self.task(event.tid).leaves(now, *off);
+                    self.runs(event).leaves(now, *off);
                 }
-                self.switched.insert(event.cpu, now);
+                self.switches(event.cpu, now);
                 if *next_tid != 0 {
                     let keep = self.keep_waits;
                     let task = self.task(*next_tid);
@@ -284,12 +283,22 @@ impl Model {
 
     /// Whoever does something is on a CPU. If nobody saw it come, it came with the last switch that was seen there: some
     /// kernels run no tracing program while certain tasks run, and the switch away from those is missing.
-    fn runs(&mut self, event: &Event) {
-        let switched_ns = self.switched.get(&event.cpu).copied();
-        let task = self.task(event.tid);
+    fn runs(&mut self, event: &Event) -> &mut Task {
+        let switched_ns = self.switched.get(usize::from(event.cpu)).copied();
+        let task = self.tasks.entry(event.tid).or_default();
         if let Some((off_ns, _)) = task.waiting {
+            let switched_ns = switched_ns.filter(|ns| *ns != 0);
             task.comes(switched_ns.unwrap_or(event.time_ns).max(off_ns));
         }
+        task
+    }
+
+    fn switches(&mut self, cpu: u16, now: u64) {
+        let cpu = usize::from(cpu);
+        if cpu >= self.switched.len() {
+            self.switched.resize(cpu + 1, 0);
+        }
+        self.switched[cpu] = now;
     }
 
     fn task(&mut self, tid: u32) -> &mut Task {

@@ -88,10 +88,10 @@ impl Clocks {
                 if *tid != event.tid {
                     (*tid, *since_ns) = (event.tid, now);
                 }
-                self.account(event.cpu, now);
-                self.leaves(event.tid, now, *off);
+                let ran_ns = now.saturating_sub(*since_ns);
+                (*tid, *since_ns) = (*next_tid, now.max(*since_ns));
+                self.leaves(event.tid, now, *off, ran_ns);
                 self.comes(*next_tid, now);
-                self.running.insert(event.cpu, (*next_tid, now));
             }
             What::DiskStart(disk) => drop(self.requests.insert(disk.request, now)),
             What::DiskEnd { disk, last } => {
@@ -144,13 +144,15 @@ impl Clocks {
         }
     }
 
-    fn leaves(&mut self, tid: u32, now: u64, off: Off) {
+    /// A task leaves its CPU, on which it ran that long since it was added last.
+    fn leaves(&mut self, tid: u32, now: u64, off: Off, ran_ns: u64) {
         if tid == 0 {
             return;
         }
         let task = self.tasks.entry(tid).or_default();
         task.off = Some((now, off));
         let sum = sum(&mut self.cpu, task.image);
+        sum.on_cpu_ns += ran_ns;
         if off == Off::RunQueue {
             sum.involuntary_switches += 1;
         } else {

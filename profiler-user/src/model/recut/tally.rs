@@ -67,7 +67,11 @@ struct Held {
 /// Flows of the present window.
 #[derive(Default)]
 pub(super) struct Tally {
-    flows: HashMap<Key, Sums>,
+    flows: Vec<(Key, Sums)>,
+    /// Where each flow is among them.
+    places: HashMap<Key, usize>,
+    /// The one that was looked for last: one transfer books several things.
+    last: usize,
     held: HashMap<u64, Held>,
 }
 
@@ -117,15 +121,34 @@ impl Tally {
             turnaround: sums.turnaround.finish(),
             ..sums.flow
         };
-        let mut flows: Vec<Flow> = self.flows.drain().map(finish).collect();
+        self.places.clear();
+        let mut flows: Vec<Flow> = self.flows.drain(..).map(finish).collect();
         flows.sort_by_key(|flow| (flow.image, flow.peer, flow.port, flow.transport, flow.role));
         flows
     }
 
+    fn flow(&mut self, key: Key) -> &mut Sums {
+        if self
+            .flows
+            .get(self.last)
+            .is_none_or(|(last, _)| *last != key)
+        {
+            self.last = *self.places.entry(key).or_insert_with(|| {
+                self.flows.push((key, Sums::default()));
+                self.flows.len() - 1
+            });
+        }
+        &mut self.flows[self.last].1
+    }
+
     /// Books what waited on the flow that it turned out to be of.
     fn release(&mut self, connection: u64, flow: Option<Key>) {
+        // Mostly nothing waits.
+        if self.held.is_empty() {
+            return;
+        }
         if let Some(held) = self.held.remove(&connection) {
-            let sums = self.flows.entry(flow.unwrap_or(held.flow)).or_default();
+            let sums = self.flow(flow.unwrap_or(held.flow));
             sums.flow.messages_sent += held.messages;
             sums.flow.bytes_sent += held.bytes;
         }
@@ -148,7 +171,7 @@ impl Tally {
             return;
         }
         self.release(connection, Some(flow));
-        let sums = self.flows.entry(flow).or_default();
+        let sums = self.flow(flow);
         sums.flow.messages_sent += u64::from(message);
         sums.flow.bytes_sent += u64::from(bytes);
     }
@@ -164,7 +187,7 @@ impl Books for Tally {
             Booked::Received { .. } => self.release(connection, Some(flow)),
             _ => {}
         }
-        let sums = self.flows.entry(flow).or_default();
+        let sums = self.flow(flow);
         match what {
             Booked::Sent { .. } | Booked::WaitsBack(_) => {}
             Booked::Received { bytes } => sums.flow.bytes_received += u64::from(bytes),
