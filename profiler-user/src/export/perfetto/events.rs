@@ -3,11 +3,14 @@
 //! In: told events in the order of time. Out: packets. Must not know: windows.
 //!
 //! Arrows need both ends of a connection on this host. Addresses tell which belong together; Unix sockets have none, but
-//! what is sent over one arrives at the other end within the send call. A UDP socket that is not connected names no other
-//! end.
+//! what is sent over one arrives at the other end within the send call. UDP sockets need not name the other end
+//! (`datagrams`).
+
+mod datagrams;
 
 use std::collections::VecDeque;
 
+use self::datagrams::{Datagrams, Pair};
 use foldhash::{HashMap, HashSet};
 
 use super::proto::{Event, EventType, Thread, TracePacket, Track};
@@ -21,6 +24,8 @@ use crate::model::turnarounds::Turnaround;
 const BATCH: usize = 4096;
 /// Most messages of a connection that wait for their receiver, and receives that wait for their sender's word.
 const MAX_WAITING: usize = 10_000;
+/// Its sockets may be connected to nobody.
+const UDP: u8 = 2;
 /// Connections to Unix sockets have no addresses.
 const UNIX: u8 = 3;
 
@@ -31,7 +36,8 @@ pub(super) struct Traced {
     pub talking: HashSet<String>,
     tasks: HashMap<u32, Task>,
     streams: HashMap<Way, Stream>,
-    /// Where the Unix data that a task sends arrived, until its send call has ended.
+    datagrams: Datagrams,
+    /// Where the Unix data or datagram that a task sends arrived, until its send call has ended.
     arrived: HashMap<u32, u64>,
     /// The other end of each end of a Unix connection, as far as it was seen.
     opposite: HashMap<u64, u64>,
@@ -141,7 +147,7 @@ impl Perfetto {
             }
             "arrival" => {
                 let connection = told.connection.as_ref();
-                if let Some(end) = connection.filter(|c| c.flow.transport == UNIX) {
+                if let Some(end) = connection.filter(|c| [UDP, UNIX].contains(&c.flow.transport)) {
                     self.traced.arrived.insert(told.tid, end.number);
                 }
             }
@@ -212,6 +218,7 @@ impl Perfetto {
         let streams = std::mem::take(&mut self.traced.streams);
         let early = streams.into_values().flat_map(|stream| stream.early);
         self.packets.extend(early.filter_map(|(_, packet)| packet));
+        self.packets.extend(self.traced.datagrams.finish());
     }
 
     /// Makes a task's tracks when its component is known and talks.
@@ -312,7 +319,9 @@ impl Perfetto {
             .unwrap_or(told.time_unix_ns)
             .min(told.time_unix_ns);
         let mut flow_ids = Vec::new();
-        if let Some(way) = self.way(told.tid, connection).filter(|_| bytes > 0) {
+        if connection.flow.transport == UDP {
+            flow_ids.extend(self.datagram(told));
+        } else if let Some(way) = self.way(told.tid, connection).filter(|_| bytes > 0) {
             self.traced.flows += 1;
             flow_ids.push(self.traced.flows);
             let stream = self.traced.streams.entry(way).or_default();
@@ -373,6 +382,24 @@ impl Perfetto {
         self.event_at(told.time_unix_ns, end);
     }
 
+    /// The arrow of a datagram that was sent, if it is known when and where it arrived.
+    fn datagram(&mut self, told: &Told) -> Option<u64> {
+        let socket = self.traced.arrived.remove(&told.tid)?;
+        let arrived_ns = told.since_unix_ns?;
+        self.traced.flows += 1;
+        let arrow = self.traced.flows;
+        let pair = self.traced.datagrams.sent(socket, arrived_ns, arrow);
+        self.pair(pair);
+        Some(arrow)
+    }
+
+    /// Says what was read, with its arrow if there is one.
+    fn pair(&mut self, Pair { read, arrow }: Pair) {
+        let landed = arrow.into_iter().collect();
+        self.packets
+            .extend(read.map(|packet| with_arrows(packet, landed)));
+    }
+
     /// Where what a task sends on a connection goes; `None` if the other end was never seen.
     fn way(&mut self, tid: u32, connection: &Connection) -> Option<Way> {
         let arrived = self.traced.arrived.remove(&tid);
@@ -401,6 +428,12 @@ impl Perfetto {
             }),
             ..packet(Some(told.time_unix_ns))
         });
+        if connection.flow.transport == UDP {
+            let datagrams = &mut self.traced.datagrams;
+            let pair = datagrams.read(connection.number, told.since_unix_ns, said);
+            self.pair(pair);
+            return;
+        }
         let way = if connection.flow.transport == UNIX {
             Way::To(connection.number)
         } else {
