@@ -170,7 +170,7 @@ fn no_disk_request_is_lost_unnoticed() {
 #[test]
 fn sends_of_datagram_sockets_that_close_before_their_other_end_is_known_are_counted() {
     let host = Host::take().unwrap();
-    for (sends, unplaced) in [("1", 20), ("3", 60), ("20", 0)] {
+    for (sends, unplaced) in [("1", 20), ("4", 80), ("5", 0)] {
         let arguments = ["unheard", "--sockets", "20", "--sends", sends];
         let measured = host.measure(&arguments).unwrap();
         let quality = &measured.snapshot.0["quality"];
