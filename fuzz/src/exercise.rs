@@ -6,8 +6,10 @@
 use std::{convert::Infallible, path::Path};
 
 use courtside::{
+    export::{csv::Csv, parquet::Parquet, perfetto::Perfetto, table},
     frame::{Frame, Merge},
-    model::{State, View, fold, recut::Recut},
+    model::resolve::Resolver,
+    model::{State, View, fold, recut::Recut, turnarounds::Turnarounds},
     record::{MAX_EVENTS, Recording},
 };
 
@@ -40,7 +42,43 @@ pub fn recording(bytes: &[u8]) {
             assert!(!fault.to_string().is_empty());
         }
         cut_anew(&recording);
+        export(&recording);
     }
+}
+
+/// Tells every event, to those who write them down.
+fn export(recording: &Recording) {
+    let (mut resolver, mut trace) = (Resolver::new(Default::default()), Perfetto::default());
+    let mut turnarounds = Turnarounds::default();
+    let (Ok(mut csv), Ok(mut parquet)) = (Csv::new(true), Parquet::new(true)) else {
+        return;
+    };
+    for (number, frame) in (0..).zip(recording.frames().flatten()) {
+        let snapshot = fold(&mut State::default(), &frame, &View::default());
+        drop(trace.add(number, &snapshot));
+        drop(csv.add(number, &snapshot));
+        drop(parquet.add(number, &snapshot));
+        assert!(!table::render(&snapshot, table::Style::default()).is_empty());
+    }
+    let mut events = recording.events();
+    while let Some(event) = events.next() {
+        if let Ok(event) = event {
+            let told = resolver.resolve(&event, events.unix_offset_ns());
+            drop((
+                csv.event(0, &told),
+                parquet.event(0, &told),
+                trace.event(&told),
+            ));
+            turnarounds.add(event);
+            while let Some((event, turnaround)) = turnarounds.next(false) {
+                if let Some(turnaround) = turnaround {
+                    trace.turnaround(&resolver.resolve(&event, i64::MAX), &turnaround);
+                }
+            }
+        }
+    }
+    while turnarounds.next(true).is_some() {}
+    drop((csv.finish(), parquet.finish(), trace.finish()));
 }
 
 /// Makes windows of another length, at whatever times the recorded ones are.

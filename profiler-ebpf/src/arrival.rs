@@ -1,4 +1,4 @@
-//! Arrival of data at TCP, UDP and Unix sockets: when, and, where it can be told, who sent it.
+//! Arrival of data at TCP, MPTCP, UDP and Unix sockets: when, and, where it can be told, who sent it.
 //!
 //! In: the announcement that a socket is readable (`hooks_*.rs`). Out: arrival times and the other end in the socket's
 //! state; in the sender's state, where its running send made data readable. Must not know: turns, hooks.
@@ -10,10 +10,11 @@ use courtside_wire::{
 use crate::{
     field, image,
     kernel::{current_task, now_ns, pmu_turnaround_wanted, probe},
-    maps::{socket_state, task_state},
+    mptcp,
     net::is_counted_family,
     offset, peer, pmu, ring,
-    state::{ARRIVALS, SockState, TaskState},
+    state::{ARRIVALS, MPTCP_PART, READY_UNSURE, SockState, TaskState},
+    storage::{socket_state, task_state},
     tcp,
 };
 
@@ -23,7 +24,7 @@ const LOOPBACK: u32 = 1;
 /// Data became readable. Runs in the context of whatever delivers it: for Unix sockets always the sender, for loopback
 /// UDP mostly.
 #[inline(always)]
-pub fn arrived(sk: *const u8) -> i32 {
+pub fn on_arrival(sk: *const u8) -> i32 {
     if !is_counted_family(sk) || field!(sk, sock_state, u8) == peer::LISTEN {
         return 0;
     }
@@ -34,18 +35,24 @@ pub fn arrived(sk: *const u8) -> i32 {
     if !peer::classify(sk, socket) {
         return 0;
     }
+    if socket.mptcp == MPTCP_PART {
+        return 0;
+    }
     if ring::wanted() {
-        ring::arrived(sk, socket, now);
+        ring::arrival_event(sk, socket, now);
     }
     if socket.transport == TRANSPORT_TCP {
-        tcp::arrived(sk, socket, now);
+        if socket.has_sequence() {
+            tcp::note_arrival(sk, socket, now);
+        } else {
+            mptcp::note_arrival(sk, socket, now);
+        }
         return 0;
     }
     if socket.stream != 0 {
         // The data is in the queue before it is announced: a fast reader may have taken it already.
         if field!(sk, sock_receive_queue_len, u32) == 1 {
             socket.arrival_ns = now;
-            socket.arrival_guess = 0;
         }
     } else {
         // Two CPUs may deliver to one UDP socket at once; one arrival time may then be another's.
@@ -54,30 +61,42 @@ pub fn arrived(sk: *const u8) -> i32 {
         unsafe { *socket.arrivals.as_mut_ptr().add(slot) = now };
         socket.arrived = socket.arrived.wrapping_add(1);
     }
-    if socket.transport == TRANSPORT_UDP && !came_over_loopback(sk, socket) {
+    let is_udp = socket.transport == TRANSPORT_UDP;
+    // A fast reader may have taken it already: then it cannot be asked where it came from.
+    let is_gone = is_udp && field!(sk, sock_receive_queue_len, u32) == 0;
+    if is_udp && !is_gone && !came_over_loopback(sk, socket) {
+        socket.from_afar = 1;
         return 0;
     }
     let current = current_task();
     if field!(current, task_pid, u32) == 0 {
-        delivered_for_another(sk, socket);
+        if !is_gone {
+            delivered_for_another(sk, socket);
+        }
         return 0;
     }
     let Some(task) = task_state(current) else {
         return 0;
     };
     let sender = image::image_of(current, task);
-    if sender == IMAGE_KERNEL && socket.transport == TRANSPORT_UDP {
-        delivered_for_another(sk, socket);
+    if sender == IMAGE_KERNEL && is_udp {
+        if !is_gone {
+            delivered_for_another(sk, socket);
+        }
+        return 0;
+    }
+    if is_gone && !peer::is_bound_to_loopback(sk) {
+        note_ready(sk, socket, task, now, READY_UNSURE);
         return 0;
     }
     if socket.transport == TRANSPORT_UNIX {
         socket.sender_unprompted = u8::from(task.prompted == 0);
     }
-    if sender != IMAGE_KERNEL {
+    if sender != IMAGE_KERNEL && (socket.peer != sender || socket.peer_sure == 0) {
         socket.peer = sender;
         socket.peer_sure = 1;
     }
-    note_ready(sk, socket, task, now);
+    note_ready(sk, socket, task, now, 0);
     0
 }
 
@@ -87,15 +106,15 @@ pub fn arrived(sk: *const u8) -> i32 {
 fn delivered_for_another(sk: *const u8, socket: &mut SockState) {
     let last: u64 = probe(sk as u64, offset!(sock_receive_queue_last));
     let sender = peer::user_of_port(socket.netns, source_port(last));
-    if sender != 0 {
+    if sender != 0 && (socket.peer != sender || socket.peer_sure == 0) {
         socket.peer = sender;
         socket.peer_sure = 1;
     }
 }
 
-/// Notes where the running send of `task` made data readable.
+/// Notes where the running send of `task` made data readable, or may have (`unsure`).
 #[inline(always)]
-fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64) {
+fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64, unsure: u32) {
     if task.ready_sk == sk as u64 && socket.transport == TRANSPORT_UNIX {
         return;
     }
@@ -106,7 +125,7 @@ fn note_ready(sk: *const u8, socket: &SockState, task: &mut TaskState, now: u64)
     task.ready_sk = sk as u64;
     task.ready_image = socket.image;
     task.ready_port = if socket.transport == TRANSPORT_UDP {
-        u32::from(field!(sk, sock_num, u16))
+        u32::from(field!(sk, sock_num, u16)) | unsure
     } else {
         0
     };

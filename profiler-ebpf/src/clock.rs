@@ -7,8 +7,11 @@ use aya_ebpf::helpers::generated;
 use courtside_wire::{CpuStats, Lost};
 
 use crate::{
+    atomic::add,
+    image,
     kernel::can_read_other_cpus,
-    maps::{self, CPU, SWITCHED, add},
+    loss,
+    maps::{CPU, SWITCHED},
     state::{Clocks, EPISODES, Episode, OFF_BLOCK_IO, OFF_RUN_QUEUE, TaskState},
 };
 
@@ -21,13 +24,15 @@ pub fn last_switch(now: u64) -> u64 {
     }
 }
 
-/// Notes that this CPU switches now.
+/// Notes that this CPU switches now, and tells when it did so before.
 #[inline(always)]
-pub fn switched(now: u64) {
-    if let Some(last) = SWITCHED.get_ptr_mut(0) {
-        // SAFETY: a slot of this CPU.
-        unsafe { *last = now };
-    }
+pub fn switched(now: u64) -> u64 {
+    let Some(last) = SWITCHED.get_ptr_mut(0) else {
+        return now;
+    };
+    // SAFETY: a slot of this CPU.
+    let before = unsafe { core::mem::replace(&mut *last, now) };
+    if before == 0 { now } else { before }
 }
 
 /// When the CPU of a task that is not the running one switched last; 0 where the kernel cannot tell (before 5.19).
@@ -60,7 +65,12 @@ pub fn settle(task: &mut TaskState, on: u64) {
     }
     let wait = Wait::new(task, on);
     task.off_ns = 0;
-    if task.handover_wake_ns == wait.wake && task.off_kind != OFF_RUN_QUEUE {
+    // Whoever wakes reads the clock before it looks whether the task is on its CPU: it may have left that in between, after
+    // the wake-up's time, whatever for. The first wait that ends after it is meant.
+    if task.handover_wake_ns != 0
+        && task.handover_wake_ns == task.wake_ns
+        && !came_on_cpu_after(task, task.wake_ns)
+    {
         task.handover = wait.until_wake;
     }
     task.clocks = wait.until_on;
@@ -92,9 +102,12 @@ impl Wait {
         let off = task.off_ns;
         let on = if on > off { on } else { off };
         let mut wake = task.wake_ns;
-        // A wake-up may be seen just before the switch that it ends: then the wait was over at once.
-        if task.off_kind == OFF_RUN_QUEUE || wake < off {
+        if task.off_kind == OFF_RUN_QUEUE {
             wake = off;
+        } else if wake < off {
+            // A wake-up may be seen just before the switch that it ends: then the wait was over at once. If there was none, it
+            // was not told, and came at the latest now: a sleep may last, those that can run seldom wait for long.
+            wake = untold_wake(task, on);
         }
         if wake > on {
             wake = on;
@@ -116,18 +129,69 @@ impl Wait {
     }
 }
 
-/// Notes the totals of a running task where a turnaround starts, at `at`.
-///
+/// When a sleep was over of which no wake-up was told since it began, and which ended on the CPU at `on`. A function of its
+/// own for the verifier, as those below.
+#[inline(never)]
+fn untold_wake(task: &TaskState, on: u64) -> u64 {
+    let early = task.early_wake_ns;
+    if early == 0 || came_on_cpu_after(task, early) {
+        on
+    } else {
+        task.off_ns
+    }
+}
+
+/// Notes the totals of a running task where a turnaround starts, at `at`. Mostly that is within its last wait.
+#[inline(always)]
+pub fn note_start(task: &mut TaskState, at: u64) {
+    if !came_on_cpu_after(task, at) {
+        task.start = task.clocks;
+        return;
+    }
+    let slot = task.episode_count.wrapping_sub(1) as usize & (EPISODES - 1);
+    // SAFETY: the slot is masked to the array's length.
+    let last = unsafe { &*task.episodes.as_ptr().add(slot) };
+    if last.off_ns > at || last.kind == u64::from(OFF_BLOCK_IO) {
+        look_back_for_start(task, at);
+        return;
+    }
+    let Clocks {
+        mut run_queue_ns,
+        block_io_ns,
+        mut sleep_ns,
+    } = task.clocks;
+    if last.wake_ns > at {
+        run_queue_ns = run_queue_ns.saturating_sub(last.on_ns - last.wake_ns);
+        sleep_ns = sleep_ns.saturating_sub(last.wake_ns - at);
+    } else {
+        run_queue_ns = run_queue_ns.saturating_sub(last.on_ns - at);
+    }
+    task.start = Clocks {
+        run_queue_ns,
+        block_io_ns,
+        sleep_ns,
+    };
+}
+
+/// The same where a turnaround ends. Mostly nothing has happened since.
+#[inline(always)]
+pub fn note_end(task: &mut TaskState, at: u64) {
+    if came_on_cpu_after(task, at) {
+        look_back_for_end(task, at);
+    } else {
+        task.end = task.clocks;
+    }
+}
+
 /// A function of its own that leaves its result in the task's state: of what is read from there the verifier knows nothing,
 /// and goes on once, instead of once for each way through the walk.
 #[inline(never)]
-pub fn note_start(task: &mut TaskState, at: u64) {
+fn look_back_for_start(task: &mut TaskState, at: u64) {
     task.start = clocks_at(task, at);
 }
 
-/// The same where a turnaround ends.
 #[inline(never)]
-pub fn note_end(task: &mut TaskState, at: u64) {
+fn look_back_for_end(task: &mut TaskState, at: u64) {
     task.end = clocks_at(task, at);
 }
 
@@ -171,7 +235,7 @@ fn clocks_at(task: &TaskState, at: u64) -> Clocks {
         back += 1;
     }
     if task.episode_count > EPISODES as u32 {
-        maps::lost(Lost::History);
+        loss::lost(Lost::History);
     }
     clocks
 }
@@ -214,7 +278,7 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64) {
     }
     let waited = clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns;
     let on_cpu_ns = now.saturating_sub(task.born_ns).saturating_sub(waited);
-    let Some(stats) = image_cpu(task.image) else {
+    let Some(stats) = image_cpu(task.image & !image::LENT) else {
         return;
     };
     // SAFETY: a live map value; every addition is atomic.
@@ -293,7 +357,7 @@ fn image_cpu(image: u32) -> Option<*mut CpuStats> {
     let _ = CPU.insert(image, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     let stats = CPU.get_ptr_mut(image);
     if stats.is_none() {
-        maps::lost(Lost::Images);
+        loss::lost(Lost::Images);
     }
     stats
 }

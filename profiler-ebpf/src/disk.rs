@@ -3,18 +3,34 @@
 //! In: `block_io_start` (before 6.5: `block_rq_issue`), `block_rq_complete`. Out: `DISKS` by image. What the kernel
 //! writes back later on its own is charged to the kernel. Must not know: sockets.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, map},
+    maps::{Array, HashMap},
+    programs::BtfTracePointContext,
+};
 use courtside_wire::{
-    Lost,
+    DiskStats, Lost,
     events::{DISK_LAST, DISK_WRITE, EVENT_DISK_END, EVENT_DISK_START},
 };
 
 use crate::{
-    field, image,
+    atomic::add,
+    dist, field, image,
     kernel::{current_task, now_ns, request_comes_second},
-    maps::{OpenRequest, REQUESTS, add, disk, lost, settings, task_state},
-    net, ring, twice,
+    loss::lost,
+    maps::{NO_PREALLOC, OpenRequest, REQUESTS, settings},
+    ring,
+    storage::task_state,
+    twice,
 };
+
+/// Block I/O by image.
+#[map]
+static DISKS: HashMap<u32, DiskStats> = HashMap::with_max_entries(4096, NO_PREALLOC);
+
+/// Zeroes, to create large entries from.
+#[map]
+static ZERO_DISK: Array<DiskStats> = Array::with_max_entries(1, 0);
 
 /// Lower eight bits of `cmd_flags` hold the operation.
 const OPERATION: u32 = 0xff;
@@ -46,7 +62,7 @@ fn started(request: *const u8) -> i32 {
     if ring::wanted() {
         let flags = if write != 0 { DISK_WRITE } else { 0 };
         let bytes = field!(request, request_data_len, u32);
-        ring::disk(EVENT_DISK_START, flags, request as u64, bytes, image);
+        ring::disk_event(EVENT_DISK_START, flags, request as u64, bytes, image);
     }
     0
 }
@@ -82,7 +98,7 @@ fn completed(ctx: &BtfTracePointContext) -> i32 {
     };
     // SAFETY: a live map value.
     let open = unsafe { *open };
-    let Some(stats) = disk(open.image) else {
+    let Some(stats) = counters_of(open.image) else {
         return 0;
     };
     let last = u64::from(field!(request, request_data_len, u32)) <= bytes;
@@ -103,7 +119,7 @@ fn completed(ctx: &BtfTracePointContext) -> i32 {
                 },
                 1,
             );
-            net::record(
+            dist::record(
                 &raw mut (*stats).latency_ns,
                 now_ns().saturating_sub(open.start_ns),
                 epoch,
@@ -113,10 +129,26 @@ fn completed(ctx: &BtfTracePointContext) -> i32 {
     if ring::wanted() {
         let write = if open.write != 0 { DISK_WRITE } else { 0 };
         let flags = if last { write | DISK_LAST } else { write };
-        ring::disk(EVENT_DISK_END, flags, key, bytes as u32, open.image);
+        ring::disk_event(EVENT_DISK_END, flags, key, bytes as u32, open.image);
     }
     if last {
         let _ = REQUESTS.remove(key);
     }
     0
+}
+
+/// Block I/O counters of an image, made if it has none.
+#[inline(always)]
+fn counters_of(image: u32) -> Option<*mut DiskStats> {
+    if let Some(stats) = DISKS.get_ptr_mut(image) {
+        return Some(stats);
+    }
+    if let Some(zero) = ZERO_DISK.get(0) {
+        let _ = DISKS.insert(image, zero, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    let stats = DISKS.get_ptr_mut(image);
+    if stats.is_none() {
+        lost(Lost::Images);
+    }
+    stats
 }

@@ -25,6 +25,7 @@ empty! {
     sock_recv_length
     sk_data_ready
     tcp_sendmsg_locked
+    mptcp_sendmsg_frag
     tcp_retransmit_skb
     inet_sock_set_state
     block_io_start

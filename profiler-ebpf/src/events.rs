@@ -44,6 +44,9 @@ pub const WAKE_WAITED: u8 = 1;
 pub const RECEIVE_KNOWN: u8 = 1;
 /// [`EVENT_RECEIVE`]: it came from a task that no message ever prompted (Unix).
 pub const RECEIVE_UNPROMPTED: u8 = 2;
+/// Set in a receive's head if it was faster than the announcement of what it read: it belongs where the connection's next
+/// transfer does.
+pub const RECEIVE_HELD: u8 = 4;
 /// [`EVENT_SEND`]: the kernel showed when it began.
 pub const SEND_KNOWN: u8 = 1;
 /// [`EVENT_TASK`]: it has been prompted by a message, directly or not, or is older than the attach.

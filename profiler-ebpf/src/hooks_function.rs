@@ -1,6 +1,6 @@
 //! Hooks on the kernel's functions, where it has no tracepoints for the same: arguments are typed, as a tracepoint's.
 //!
-//! In: functions of the protocols, at entry and exit. Out: calls of `net`, `arrival` and `tcp`. Must not know: what they
+//! In: functions of the protocols, at entry and exit. Out: calls of `send`, `receive`, `arrival` and `tcp`. Must not know: what they
 //! mean.
 
 use aya_ebpf::{
@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use crate::{arrival, field, net, tcp};
+use crate::{arrival, field, receive, send, tcp};
 
 const IPPROTO_TCP: u16 = 6;
 const SOCK_SEQPACKET: u16 = 5;
@@ -28,7 +28,7 @@ fn bits(argument: u64) -> u64 {
 /// match-proto: int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size)
 #[fentry(function = "tcp_sendmsg_locked")]
 fn fe_tcp_sendmsg(ctx: FEntryContext) -> i32 {
-    tcp::sending(ctx.arg(0))
+    tcp::on_send_start(ctx.arg(0))
 }
 
 /// match-proto: ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
@@ -38,7 +38,7 @@ fn fe_tcp_sendmsg(ctx: FEntryContext) -> i32 {
 fn fe_inet_sendpage(ctx: FEntryContext) -> i32 {
     let sk = sock_of(ctx.arg(0));
     if field!(sk, sock_protocol, u16) == IPPROTO_TCP {
-        tcp::sending(sk);
+        tcp::on_send_start(sk);
     }
     0
 }
@@ -49,7 +49,7 @@ fn fx_inet_sendpage(ctx: FExitContext) -> i32 {
     let sk = sock_of(ctx.arg(0));
     // What has no such function of its own goes on to `sendmsg`, and is seen there.
     if field!(sk, sock_protocol, u16) == IPPROTO_TCP {
-        net::sent(sk, ctx.arg::<u64>(5) as i32);
+        send::on_send(sk, ctx.arg::<u64>(5) as i32);
     }
     0
 }
@@ -57,19 +57,19 @@ fn fx_inet_sendpage(ctx: FExitContext) -> i32 {
 /// match-proto: ssize_t unix_stream_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
 #[fexit(function = "unix_stream_sendpage")]
 fn fx_unix_sendpage(ctx: FExitContext) -> i32 {
-    net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(5) as i32)
+    send::on_send(sock_of(ctx.arg(0)), ctx.arg::<u64>(5) as i32)
 }
 
 /// A send by a protocol for which nobody else tells it.
 #[inline(always)]
 fn sent(ctx: &FExitContext) -> i32 {
-    net::sent(sock_of(ctx.arg(0)), ctx.arg::<u64>(3) as i32)
+    send::on_send(sock_of(ctx.arg(0)), ctx.arg::<u64>(3) as i32)
 }
 
 /// A receive by a protocol for which nobody else tells it.
 #[inline(always)]
 fn received(ctx: &FExitContext) -> i32 {
-    net::received(
+    receive::on_receive(
         sock_of(ctx.arg(0)),
         ctx.arg::<u64>(4) as i32,
         bits(ctx.arg(3)),
@@ -143,5 +143,5 @@ fn fx_unix_dgram_recv(ctx: FExitContext) -> i32 {
 /// What the tracepoint `sk_data_ready` sits in, but for sockets that the kernel itself reads.
 #[fentry(function = "sock_def_readable")]
 fn fe_sock_readable(ctx: FEntryContext) -> i32 {
-    arrival::arrived(ctx.arg(0))
+    arrival::on_arrival(ctx.arg(0))
 }

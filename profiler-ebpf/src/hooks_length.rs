@@ -1,25 +1,39 @@
 //! Hooks on sockets where the kernel has tracepoints for them (6.3): what was sent, received and announced.
 //!
-//! In: `sock_send_length`, `sock_recv_length`, `sk_data_ready`. Out: calls of `net`. Must not know: what they mean.
+//! In: `sock_send_length`, `sock_recv_length`, `sk_data_ready`. Out: calls of `send`, `receive`, `arrival`. Must not know: what they mean.
 
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::{arrival, net, twice};
+use crate::{arrival, nested, receive, send, twice};
 
 twice! {
     /// match-proto: sock_send_length(struct sock *sk, int ret, int flags)
     SEND: sock_send_length, sock_send_length_again on "sock_send_length" =
-        |ctx: &BtfTracePointContext| net::sent(ctx.arg(0), ctx.arg::<u64>(1) as i32)
+        |ctx: &BtfTracePointContext| send::on_send(ctx.arg(0), ctx.arg::<u64>(1) as i32)
 }
 
 twice! {
     /// match-proto: sock_recv_length(struct sock *sk, int ret, int flags)
     RECEIVE: sock_recv_length, sock_recv_length_again on "sock_recv_length" =
-        |ctx: &BtfTracePointContext| net::received(ctx.arg(0), ctx.arg::<u64>(1) as i32, ctx.arg(2))
+        |ctx: &BtfTracePointContext| receive::on_receive(ctx.arg(0), ctx.arg::<u64>(1) as i32, ctx.arg(2))
 }
 
-twice! {
-    /// match-proto: sk_data_ready(const struct sock *sk)
-    READY: sk_data_ready, sk_data_ready_again on "sk_data_ready" =
-        |ctx: &BtfTracePointContext| arrival::arrived(ctx.arg(0))
+/// match-proto: sk_data_ready(const struct sock *sk)
+#[btf_tracepoint(function = "sk_data_ready")]
+fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
+    let sk = ctx.arg(0);
+    nested::begins();
+    arrival::on_arrival(sk);
+    nested::done(sk);
+    0
+}
+
+/// The same, where the first copy was skipped.
+#[btf_tracepoint(function = "sk_data_ready")]
+fn sk_data_ready_again(ctx: BtfTracePointContext) -> i32 {
+    let sk = ctx.arg(0);
+    if !nested::was_done(sk) {
+        arrival::on_arrival(sk);
+    }
+    0
 }

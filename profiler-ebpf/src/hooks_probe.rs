@@ -4,7 +4,7 @@
 //! waiting. Most of those are seen when the system call returns; the rest is counted as lost. One program sits on many
 //! functions.
 //!
-//! In: functions of the protocols, at entry and return. Out: calls of `net`, `arrival` and `tcp`. Must not know: what
+//! In: functions of the protocols, at entry and return. Out: calls of `send`, `receive`, `arrival` and `tcp`. Must not know: what
 //! they mean.
 
 use aya_ebpf::{
@@ -14,10 +14,7 @@ use aya_ebpf::{
 use courtside_wire::Lost;
 
 use crate::{
-    arrival, field,
-    kernel::current_task,
-    maps::{lost, task_state},
-    net, tcp,
+    arrival, field, kernel::current_task, loss::lost, receive, send, storage::task_state, tcp,
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -81,7 +78,7 @@ fn returned(kind: u32) -> Option<(*const u8, u32)> {
 fn sent(ctx: &RetProbeContext) -> bool {
     match returned(SEND) {
         Some((sk, _)) => {
-            net::sent(sk, ctx.ret::<i32>());
+            send::on_send(sk, ctx.ret::<i32>());
             true
         }
         None => false,
@@ -92,7 +89,7 @@ fn sent(ctx: &RetProbeContext) -> bool {
 fn received(ctx: &RetProbeContext) -> bool {
     match returned(RECEIVE) {
         Some((sk, flags)) => {
-            net::received(sk, ctx.ret::<i32>(), u64::from(flags));
+            receive::on_receive(sk, ctx.ret::<i32>(), u64::from(flags));
             true
         }
         None => false,
@@ -116,9 +113,9 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let number = field!(ctx.arg(0), regs_syscall, u32);
     let length = ctx.arg::<u64>(1) as i32;
     if kind == SEND && SENDING.contains(&number) {
-        net::sent(sk, length)
+        send::on_send(sk, length)
     } else if kind == RECEIVE && RECEIVING.contains(&number) {
-        net::received(sk, length, u64::from(flags))
+        receive::on_receive(sk, length, u64::from(flags))
     } else {
         lost(Lost::Skipped);
         0
@@ -171,7 +168,7 @@ fn kp_sendpage(ctx: ProbeContext) -> u32 {
         return 0;
     }
     called(sk, SEND, 0);
-    tcp::sending(sk);
+    tcp::on_send_start(sk);
     0
 }
 
@@ -212,13 +209,13 @@ fn kr_receive_once(ctx: RetProbeContext) -> u32 {
 /// match-proto: int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size)
 #[kprobe]
 fn kp_tcp_sendmsg(ctx: ProbeContext) -> u32 {
-    tcp::sending(pointer(&ctx, 0));
+    tcp::on_send_start(pointer(&ctx, 0));
     0
 }
 
 /// match-proto: void sock_def_readable(struct sock *sk)
 #[kprobe]
 fn kp_sock_readable(ctx: ProbeContext) -> u32 {
-    arrival::arrived(pointer(&ctx, 0));
+    arrival::on_arrival(pointer(&ctx, 0));
     0
 }

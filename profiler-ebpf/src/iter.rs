@@ -9,9 +9,11 @@ use courtside_wire::{Lost, SelfCheck};
 use crate::{
     clock, field, image,
     kernel::{finds_task_state, now_ns, probe},
-    maps::{SELF_CHECK, lost, settings, socket_state, task_state},
+    loss::lost,
+    maps::{SELF_CHECK, settings},
     offset, peer, ring, sched, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
+    storage::{socket_state, task_state},
     tcp,
 };
 
@@ -83,7 +85,7 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     };
     clock::flush(state, now, on);
     if ring::wanted() {
-        ring::task(task, state, now);
+        ring::task_event(task, state, now);
     }
     0
 }

@@ -179,16 +179,22 @@ pub fn current_task() -> *const u8 {
 /// What the kernel counts for interrupts: the bits of NMIs, of hard interrupts, and the one of soft interrupts that run.
 const INTERRUPTS: u32 = 0x00ff_0100;
 
+/// Whether the kernel shows that an interrupt runs, see [`in_interrupt`].
+#[inline(always)]
+pub fn shows_interrupts() -> bool {
+    offset!(task_preempt_count) != ABSENT
+        || (offset!(rq_to_preempt_count) != ABSENT
+            && offset!(task_cfs_rq) != ABSENT
+            && offset!(cfs_rq_rq) != ABSENT)
+}
+
 /// Whether an interrupt runs here, on the time of the current task; `false` where the kernel does not show it.
 #[inline(never)]
 pub fn in_interrupt() -> bool {
     let current = current_task();
     let count = if offset!(task_preempt_count) != ABSENT {
         field!(current, task_preempt_count, u32)
-    } else if offset!(rq_to_preempt_count) != ABSENT
-        && offset!(task_cfs_rq) != ABSENT
-        && offset!(cfs_rq_rq) != ABSENT
-    {
+    } else if shows_interrupts() {
         // Where this CPU's variables lie no program may ask before it has a typed pointer to one; every task has.
         let part = field!(current, task_cfs_rq, u64) as *const u8;
         let run_queue = field!(part, cfs_rq_rq, u64);

@@ -30,11 +30,32 @@ pub const ROLE_ACCEPTOR: u8 = 2;
 /// A `peer` with this bit set is a remote address (key of the map `REMOTES`), without it a program image.
 /// Zero is "not known".
 pub const PEER_REMOTE: u32 = 0x8000_0000;
+/// The remote end that stands for all those that have no number of their own, since there are too many of them.
+pub const PEER_OTHERS: u32 = PEER_REMOTE;
+
+/// Slots for flows, all kinds together: the first ones are for flows between programs of this host and for those with
+/// [`PEER_OTHERS`], which may take all others, too.
+pub const FLOW_SLOTS: u32 = 4096;
+/// From here on slots are for flows at whose ends are forked processes with numbers of their own.
+pub const FORKED_SLOTS: u32 = 512;
+/// From here on slots are for flows with remote ends that were called from here.
+pub const SERVER_SLOTS: u32 = 1024;
+/// From here on slots are for flows with remote ends that call. They are the last to get one of their own, so that a
+/// flood of clients leaves room for everybody else.
+pub const CLIENT_SLOTS: u32 = 2048;
+/// Cells in which the ends that share [`PEER_OTHERS`] are told apart, to count them.
+pub const FOLDED_CELLS: usize = 1 << 17;
 
 /// The program image that stands for every kernel thread.
 pub const IMAGE_KERNEL: u32 = 1;
 /// The first image number given to a process.
 pub const IMAGE_FIRST: u32 = 2;
+
+/// An image with this bit set is one forked process that has a number of its own. Its [`ImageInfo::parent_image`] is the
+/// program it was forked from, which stands for all its children that have none.
+pub const IMAGE_FORKED: u32 = 0x4000_0000;
+/// Numbers that forked processes may have at a time.
+pub const FORKED_MAX: u32 = 1024;
 
 /// Length of a task's name in the kernel.
 pub const COMM_LEN: usize = 16;
@@ -87,7 +108,7 @@ pub struct Dist {
     pub buckets: [u32; HIST_BUCKETS],
 }
 
-/// Time of an interval, split into its five parts.
+/// Time of an interval, split into its parts.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Parts {
@@ -99,8 +120,12 @@ pub struct Parts {
     pub block_io_ns: u64,
     /// Any other wait after the prompting message was read.
     pub sleep_ns: u64,
-    /// Any other wait while the prompting message was unread, or before the sending thread took over.
+    /// Any other wait while the prompting message was unread.
     pub queued_ns: u64,
+    /// Any other wait for the rest of the prompting message, whose first piece was read.
+    pub receiving_ns: u64,
+    /// From the read by another thread until the sending thread took over.
+    pub handed_over_ns: u64,
 }
 
 /// Everything counted for a [`FlowKey`]. All counters are monotone; user space subtracts.
@@ -123,8 +148,13 @@ pub struct FlowStats {
     pub midlife_turns: u64,
     /// Receives that followed a send by less than the floor, or had arrived before it: no answers.
     pub below_floor: u64,
-    /// Answers whose causality is not certain (another message was open in the same thread).
+    /// Sends on the sender's own account where an answer was due, or data that another call took unseen: what is counted
+    /// on the connection is a lower bound from then on.
     pub ambiguous: u64,
+    /// Answers on connections with several requests open at once: counted, but in no distribution.
+    pub untimed: u64,
+    /// Of `queued_ns`: what lies within turnarounds that these requests prompted, booked where those are.
+    pub unread_within_ns: u64,
     /// Answers whose arrival time was not told by the kernel; the receive call's return was used.
     pub arrival_unknown: u64,
     /// TCP segments sent again.
@@ -149,6 +179,14 @@ pub struct FlowStats {
     pub queued_ns: Dist,
     /// Turnaround of each send of this flow.
     pub turnaround_ns: Dist,
+    /// First to last byte of messages that came in pieces with waits between.
+    pub receiving_ns: Dist,
+    /// TCP: connects that ended without a connection.
+    pub connects_failed: u64,
+    /// First segments of connects that were sent again.
+    pub syn_retransmits: u64,
+    /// Connects, from their start to the connection.
+    pub connect_ns: Dist,
 }
 
 /// CPU clocks and counters of a program image, monotone.
@@ -205,7 +243,7 @@ pub struct DiskStats {
 pub struct ImageInfo {
     /// The first process of the image.
     pub tgid: u32,
-    /// The image this one's first process was before it called exec, 0 if not known.
+    /// The image this one's first process was before it called exec, or the program it was forked from; 0 if not known.
     pub parent_image: u32,
     /// cgroup v2 id at that time.
     pub cgroup_id: u64,
@@ -257,6 +295,24 @@ pub struct ListenKey {
     pub pad: u16,
 }
 
+/// A protocol as the kernel numbers it: its family, and for the internet's which of theirs it is. Key of the map
+/// `PROTOCOLS`.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct ProtocolKey {
+    /// `AF_*`; IPv6 counts as IPv4.
+    pub family: u16,
+    /// `IPPROTO_*`, for raw sockets with [`Self::RAW`]; 0 for other families.
+    pub protocol: u16,
+}
+
+impl ProtocolKey {
+    /// Added to the protocol of a raw socket.
+    pub const RAW: u16 = 0x8000;
+}
+
 /// Settings that may change while the programs run. One entry of the map `SETTINGS`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -299,13 +355,19 @@ pub enum Lost {
     /// from the kernel's own count, to which it adds what is counted here: one less for each that a second copy made up for,
     /// and kprobes, which the kernel skips for other reasons too and does not count, where that is noticed later.
     Skipped = 9,
-    /// Sends of datagram sockets whose other end is not known, which wait to be booked on it: taken off again when they are.
+    /// Sends of datagram sockets whose other end is not known, and datagrams read before it was, which wait to be booked on
+    /// it: taken off again when they are.
     /// What is left is of sockets that closed before, and of those that still wait.
     Unplaced = 10,
+    /// Sends and receives on connections of a protocol whose ends are not known how to find. By protocol in the map
+    /// `PROTOCOLS`.
+    UnplacedProtocol = 11,
+    /// As `Skipped`, of the program that is told of arrivals: when a message arrived, and of datagrams also whose it was.
+    Arrivals = 12,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 11;
+pub const LOST_CLASSES: usize = 13;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -320,6 +382,8 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "events",
     "skipped",
     "unplaced",
+    "unplaced_protocol",
+    "arrivals",
 ];
 
 /// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.
@@ -350,11 +414,12 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 22 * 8 + 3 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 28 * 8 + 5 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 96);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);
 const _: () = assert!(size_of::<RemoteKey>() == 20);
 const _: () = assert!(size_of::<ListenKey>() == 8);
+const _: () = assert!(size_of::<ProtocolKey>() == 4);
 const _: () = assert!(size_of::<Settings>() == 24);
 const _: () = assert!(size_of::<SelfCheck>() == 48);

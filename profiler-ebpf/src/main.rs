@@ -6,11 +6,16 @@
 #![no_main]
 #![feature(core_intrinsics)]
 #![feature(asm_experimental_arch)]
-#![expect(internal_features, reason = "atomic additions, see maps::add")]
+#![expect(internal_features, reason = "atomic additions, see atomic::add")]
 
+mod address;
 mod arrival;
+mod atomic;
 mod clock;
 mod disk;
+mod dist;
+mod flows;
+mod held;
 mod hooks_function;
 mod hooks_length;
 #[cfg(feature = "untyped")]
@@ -18,17 +23,26 @@ mod hooks_probe;
 mod image;
 mod iter;
 mod kernel;
+mod loss;
 mod maps;
+mod mptcp;
+mod nested;
 mod net;
+mod own;
 mod peer;
 mod pmu;
+mod prompt;
+mod receive;
 mod ring;
 mod sched;
+mod send;
 #[cfg(feature = "untyped")]
 mod sockets;
 mod spare;
 mod state;
+mod storage;
 mod tcp;
+mod tcp_sock;
 mod turnaround;
 mod twice;
 

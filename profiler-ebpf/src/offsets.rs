@@ -54,6 +54,14 @@ offsets! {
     task_in_iowait_bit = "task_struct.in_iowait#bit", 0;
     /// Thread group leader.
     task_group_leader = "task_struct.group_leader", 8;
+    /// Control groups of a task, all hierarchies together.
+    task_cgroups = "task_struct.cgroups", 8;
+    /// The one of version 2 among them.
+    css_set_dfl_cgrp = "css_set.dfl_cgrp", 8;
+    /// Directory of a control group.
+    cgroup_kn = "cgroup.kn", 8;
+    /// Number of that directory.
+    kernfs_node_id = "kernfs_node.id", 8;
     /// 1 while the task is on a CPU. An `int`, in newer kernels a byte; the lowest byte is enough.
     task_on_cpu = "task_struct.on_cpu", 0;
     /// CPU it runs on.
@@ -116,6 +124,14 @@ offsets! {
     tcp_copied_seq = "tcp_sock.copied_seq", 4;
     /// Windowed minimum of the round-trip time.
     tcp_rtt_min = "tcp_sock.rtt_min", 0;
+    /// Who else handles what TCP carries: TLS in the kernel, MPTCP.
+    tcp_ulp = "inet_connection_sock.icsk_ulp_ops", 8;
+    /// Which ways of a connection are closed.
+    sock_shutdown = "sock.sk_shutdown", 1;
+    /// Whether a TCP socket carries a part of an MPTCP connection.
+    tcp_is_mptcp = "tcp_sock.is_mptcp", 1;
+    /// The first TCP socket of an MPTCP connection.
+    mptcp_first = "mptcp_sock.first", 8;
     /// The other end of a Unix connection.
     unix_peer = "unix_sock.peer", 8;
     /// The address a Unix socket is bound to.

@@ -3,16 +3,20 @@
 //! In: a socket and its state. Out: `peer`, `port`, `role` in that state. Must not know: turns, time.
 
 use courtside_wire::{
-    ListenKey, Lost, PEER_REMOTE, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, RemoteKey,
-    TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+    ListenKey, Lost, ProtocolKey, ROLE_ACCEPTOR, ROLE_INITIATOR, ROLE_UNKNOWN, TRANSPORT_TCP,
+    TRANSPORT_UDP, TRANSPORT_UNIX,
 };
 
 use crate::{
-    field, image,
+    address::{inet_key, is_loopback, remote, unix_key},
+    atomic::add,
+    field,
     kernel::probe,
-    maps::{ENDS, EndKey, LISTENERS, MIDLIFE, PROCESSES, REMOTES, lost},
-    offset,
-    state::SockState,
+    loss::lost,
+    maps::{ENDS, EndKey, LISTENERS, MIDLIFE, PROCESSES, PROTOCOLS},
+    offset, own, prompt,
+    state::{MPTCP_PART, MPTCP_WHOLE, SockState},
+    tcp_sock::part_of_mptcp,
 };
 
 const AF_UNIX: u16 = 1;
@@ -24,6 +28,10 @@ const SOCK_SEQPACKET: u16 = 5;
 const BIND_PORT: u8 = 8;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
+const IPPROTO_UDPLITE: u16 = 136;
+pub const IPPROTO_MPTCP: u16 = 262;
+/// `TCP_CLOSE`
+pub const CLOSE: u8 = 7;
 /// `TCP_LISTEN`, also the state of listening Unix sockets.
 pub const LISTEN: u8 = 10;
 /// Look-ups of the other end before it is taken for remote for good.
@@ -41,15 +49,34 @@ pub fn classify(sk: *const u8, state: &mut SockState) -> bool {
 #[inline(never)]
 fn first_look(sk: *const u8, state: &mut SockState) -> bool {
     let family = field!(sk, sock_family, u16);
+    state.address = sk as u64;
+    // SAFETY: a valid reference. Read anew: a number, not a pointer.
+    let address = unsafe { core::ptr::read_volatile(&raw const state.address) };
+    // Another CPU may look for the first time, too: whoever reads a Unix socket may be faster than the announcement of what
+    // it reads. What either has found out stays.
+    if state.prompts == 0 {
+        state.prompts = prompt::first_number();
+    }
     state.stream = u8::from(field!(sk, sock_type, u16) == SOCK_STREAM);
     if family == AF_UNIX {
+        own::forget(&unix_key(address));
         state.transport = TRANSPORT_UNIX;
         let connects = state.stream != 0 || field!(sk, sock_type, u16) == SOCK_SEQPACKET;
-        state.role = unix_role(sk, connects);
-    } else if family == AF_INET || family == AF_INET6 {
+        let role = unix_role(sk, connects);
+        if role != ROLE_UNKNOWN {
+            state.role = role;
+        }
+    } else if (family == AF_INET || family == AF_INET6) && field!(sk, sock_type, u16) != SOCK_RAW {
         match field!(sk, sock_protocol, u16) {
-            IPPROTO_TCP => state.transport = TRANSPORT_TCP,
-            IPPROTO_UDP => state.transport = TRANSPORT_UDP,
+            IPPROTO_TCP => {
+                state.transport = TRANSPORT_TCP;
+                state.mptcp = part_of_mptcp(sk);
+            }
+            IPPROTO_MPTCP => {
+                state.transport = TRANSPORT_TCP;
+                state.mptcp = MPTCP_WHOLE;
+            }
+            IPPROTO_UDP | IPPROTO_UDPLITE => state.transport = TRANSPORT_UDP,
             _ => return false,
         }
         let net: u64 = probe(sk as u64, offset!(sock_net));
@@ -70,10 +97,13 @@ fn first_look(sk: *const u8, state: &mut SockState) -> bool {
     } else {
         return false;
     }
-    if scanning() && state.seen_born == 0 {
+    if scanning() && state.seen_born == 0 && state.mptcp != MPTCP_PART {
         state.midlife = 1;
         if state.role == ROLE_UNKNOWN {
-            state.role = standing_role(sk, state);
+            let role = standing_role(sk, state);
+            if role != ROLE_UNKNOWN {
+                state.role = role;
+            }
         }
         if let Some(count) = MIDLIFE.get_ptr_mut(0) {
             // SAFETY: a slot of this CPU.
@@ -81,6 +111,47 @@ fn first_look(sk: *const u8, state: &mut SockState) -> bool {
         }
     }
     true
+}
+
+/// Sockets by which programs talk with the kernel, or with no one: netlink, packets, keys, cryptography, XDP.
+const NO_CONNECTIONS: [u16; 6] = [0, 15, 16, 17, 38, 44];
+/// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`: questions to kernels; `IPPROTO_RAW`: whole packets, and no answers.
+const NO_PROGRAMS: [u16; 3] = [1, 58, 255];
+const SOCK_DGRAM: u16 = 2;
+const SOCK_RAW: u16 = 3;
+
+/// A transfer on a socket that is not ours to count: counted as lost where it is between programs.
+#[inline(never)]
+pub fn unplaced(sk: *const u8) -> i32 {
+    let kind = field!(sk, sock_type, u16);
+    let family = field!(sk, sock_family, u16);
+    if NO_CONNECTIONS.contains(&family) {
+        return 0;
+    }
+    let mut key = ProtocolKey {
+        family,
+        protocol: 0,
+    };
+    if family == AF_INET || family == AF_INET6 {
+        key.family = AF_INET;
+        key.protocol = field!(sk, sock_protocol, u16);
+        if NO_PROGRAMS.contains(&key.protocol) {
+            return 0;
+        }
+        if kind == SOCK_RAW {
+            key.protocol |= ProtocolKey::RAW;
+        }
+    } else if kind != SOCK_STREAM && kind != SOCK_DGRAM && kind != SOCK_SEQPACKET {
+        return 0;
+    }
+    lost(Lost::UnplacedProtocol);
+    if PROTOCOLS.get_ptr(key).is_none() {
+        let _ = PROTOCOLS.insert(key, 0, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    if let Some(count) = PROTOCOLS.get_ptr_mut(key) {
+        add(count, 1);
+    }
+    0
 }
 
 #[inline(always)]
@@ -151,6 +222,10 @@ fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
     state.image = image;
     state.peer_tries = state.peer_tries.saturating_add(1);
     if state.transport == TRANSPORT_UNIX {
+        if moved && state.stream == 0 {
+            // For whoever gets something from here before it is announced: see `sender_of_datagram`.
+            let _ = ENDS.insert(unix_key(state.address), image, 0);
+        }
         // Each arrival tells its sender (`net::sk_data_ready`); before the first one, the kernel's note has to do.
         if state.peer == 0 && state.role != ROLE_UNKNOWN {
             state.peer = unix_guess(sk);
@@ -165,6 +240,10 @@ fn look_up(sk: *const u8, state: &mut SockState, tgid: u32, image: u32) {
         netns: 0,
     };
     inet_key(sk, state.netns, &mut key);
+    if key.local_port == 0 {
+        // The other end broke off while the call went on that is told now: then the socket has lost its port.
+        key.local_port = state.local_port;
+    }
     state.local_port = key.local_port;
     if state.transport == TRANSPORT_UDP {
         if moved
@@ -225,6 +304,40 @@ pub fn user_of_port(netns: u32, port: u16) -> u32 {
     }
 }
 
+/// Whether a UDP socket is connected to this port of its own host.
+#[inline(never)]
+pub fn is_connected_to(sk: *const u8, port: u16) -> bool {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, 0, &mut key);
+    key.remote_port == port && is_own_host(&key)
+}
+
+/// Whether only datagrams of this host come to a UDP socket.
+#[inline(never)]
+pub fn is_bound_to_loopback(sk: *const u8) -> bool {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, 0, &mut key);
+    is_loopback(&key.local)
+}
+
+/// Whether the other end is on this host.
+#[inline(always)]
+fn is_own_host(key: &EndKey) -> bool {
+    key.local[0] == key.remote[0] && key.local[1] == key.remote[1] || is_loopback(&key.remote)
+}
+
 /// The remote address of a connected UDP socket that sent to no socket of this host; 0 if it is not connected.
 #[inline(never)]
 pub fn udp_remote(sk: *const u8, state: &SockState) -> u32 {
@@ -247,9 +360,27 @@ pub fn udp_remote(sk: *const u8, state: &SockState) -> u32 {
     remote(key.remote, port, TRANSPORT_UDP)
 }
 
+/// Who uses the connection that this socket is a part of, and that has the same addresses; 0 if nobody was seen.
+#[inline(never)]
+pub fn user_of_whole(sk: *const u8, state: &SockState) -> u32 {
+    let mut key = EndKey {
+        local: [0; 2],
+        remote: [0; 2],
+        local_port: 0,
+        remote_port: 0,
+        netns: 0,
+    };
+    inet_key(sk, state.netns, &mut key);
+    match ENDS.get_ptr(key) {
+        // SAFETY: a live map value.
+        Some(image) => unsafe { *image },
+        None => 0,
+    }
+}
+
 /// Lets the other end find this one.
 #[inline(never)]
-pub fn arrive(sk: *const u8, state: &mut SockState) {
+pub fn register_end(sk: *const u8, state: &mut SockState) {
     let mut key = EndKey {
         local: [0; 2],
         remote: [0; 2],
@@ -266,7 +397,7 @@ pub fn arrive(sk: *const u8, state: &mut SockState) {
 
 /// Forgets this end, so that a later connection with the same addresses starts anew.
 #[inline(never)]
-pub fn part(sk: *const u8, state: &SockState) {
+pub fn forget_end(sk: *const u8, state: &SockState) {
     let mut key = EndKey {
         local: [0; 2],
         remote: [0; 2],
@@ -277,6 +408,9 @@ pub fn part(sk: *const u8, state: &SockState) {
     inet_key(sk, state.netns, &mut key);
     key.local_port = state.local_port;
     let _ = ENDS.remove(key);
+    if state.own_account != 0 {
+        own::forget(&key);
+    }
 }
 
 /// The process that listened or connected at the other end, as the kernel noted it then (`SO_PEERCRED`).
@@ -291,11 +425,21 @@ fn unix_guess(sk: *const u8) -> u32 {
     }
 }
 
+/// Who sent what a connected Unix datagram socket got before it was announced: whoever used the socket that it is connected
+/// to last.
+#[inline(never)]
+pub fn sender_of_datagram(sk: *const u8, state: &mut SockState) {
+    let other: u64 = probe(sk as u64, offset!(unix_peer));
+    if let Some(image) = ENDS.get_ptr(unix_key(other)) {
+        // SAFETY: a live map value.
+        state.peer = unsafe { *image };
+    }
+}
+
 /// The listener of the remote port if it is on this host, else the remote address.
 #[inline(always)]
 fn tcp_guess(state: &SockState, key: &EndKey) -> u32 {
-    let own_host =
-        key.local[0] == key.remote[0] && key.local[1] == key.remote[1] || is_loopback(&key.remote);
+    let own_host = is_own_host(key);
     if own_host && state.role != ROLE_INITIATOR {
         return 0;
     }
@@ -316,67 +460,4 @@ fn tcp_guess(state: &SockState, key: &EndKey) -> u32 {
         0
     };
     remote(key.remote, port, TRANSPORT_TCP)
-}
-
-#[inline(always)]
-fn is_loopback(address: &[u64; 2]) -> bool {
-    // ::1, or ::ffff:127.x.x.x, both in network order read as little-endian words.
-    (address[0] == 0 && address[1] == 1 << 56)
-        || (address[0] == 0
-            && address[1] & 0xffff_ffff == 0xffff_0000
-            && (address[1] >> 32) & 0xff == 127)
-}
-
-/// Number of a remote end.
-#[inline(never)]
-pub fn remote(address: [u64; 2], port: u16, transport: u8) -> u32 {
-    // SAFETY: sixteen bytes either way.
-    let addr = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(address) };
-    let key = RemoteKey {
-        addr,
-        port,
-        transport,
-        pad: 0,
-    };
-    if let Some(number) = REMOTES.get_ptr(key) {
-        // SAFETY: a live map value.
-        return unsafe { *number };
-    }
-    let number = image::next_remote();
-    if REMOTES
-        .insert(key, number, u64::from(aya_ebpf::bindings::BPF_NOEXIST))
-        .is_ok()
-    {
-        return number;
-    }
-    match REMOTES.get_ptr(key) {
-        // SAFETY: a live map value.
-        Some(number) => unsafe { *number },
-        None => {
-            lost(Lost::Remotes);
-            PEER_REMOTE
-        }
-    }
-}
-
-/// Addresses and ports of a TCP or UDP socket, IPv4 mapped into IPv6. The namespace counts only for loopback
-/// addresses: two ends in two namespaces of one host share any other address pair.
-#[inline(always)]
-pub fn inet_key(sk: *const u8, netns: u32, key: &mut EndKey) {
-    let sock = sk as u64;
-    if field!(sk, sock_family, u16) == AF_INET {
-        key.local = mapped(probe(sock, offset!(sock_rcv_saddr)));
-        key.remote = mapped(probe(sock, offset!(sock_daddr)));
-    } else {
-        key.local = probe(sock, offset!(sock_v6_rcv_saddr));
-        key.remote = probe(sock, offset!(sock_v6_daddr));
-    }
-    key.local_port = field!(sk, sock_num, u16);
-    key.remote_port = u16::from_be(field!(sk, sock_dport, u16));
-    key.netns = if is_loopback(&key.remote) { netns } else { 0 };
-}
-
-#[inline(always)]
-fn mapped(v4: u32) -> [u64; 2] {
-    [0, 0xffff_0000 | (u64::from(v4) << 32)]
 }

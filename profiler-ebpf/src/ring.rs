@@ -23,10 +23,12 @@ use courtside_wire::{
 };
 
 use crate::{
-    field,
+    address, field,
+    image::LENT,
     kernel::probe,
-    maps::{EndKey, lost},
-    offset, peer,
+    loss::lost,
+    maps::EndKey,
+    offset,
     state::{SockState, TaskState},
 };
 
@@ -109,7 +111,7 @@ fn put<T: 'static>(kind: u8, event: T) -> bool {
 
 /// Tells a task when it is seen first, and when its image has changed. `task` must be a typed pointer.
 #[inline(always)]
-pub fn task(task: *const u8, state: &mut TaskState, now: u64) {
+pub fn task_event(task: *const u8, state: &mut TaskState, now: u64) {
     if state.told != state.image | TOLD {
         tell_task(task, state, now);
     }
@@ -129,7 +131,7 @@ fn tell_task(task: *const u8, state: &mut TaskState, now: u64) {
             },
         ),
         tgid: field!(task, task_tgid, u32),
-        image: state.image,
+        image: state.image & !LENT,
         born_ns: state.born_ns,
         off_ns: state.off_ns,
         wake_ns: state.wake_ns,
@@ -171,7 +173,7 @@ fn tell_connection(sk: *const u8, socket: &mut SockState, key: &FlowKey, now: u6
         netns: 0,
     };
     if socket.transport != TRANSPORT_UNIX {
-        peer::inet_key(sk, socket.netns, &mut ends);
+        address::inet_key(sk, socket.netns, &mut ends);
     }
     let midlife = if socket.midlife != 0 {
         CONNECTION_MIDLIFE
@@ -201,7 +203,7 @@ fn tell_connection(sk: *const u8, socket: &mut SockState, key: &FlowKey, now: u6
 
 /// `prev` left the CPU to `next`.
 #[inline(always)]
-pub fn switched(now: u64, prev_tid: u32, kind: u32, next: *const u8) {
+pub fn switch_event(now: u64, prev_tid: u32, kind: u32, next: *const u8) {
     let event = SwitchEvent {
         head: head(now, prev_tid, EVENT_SWITCH, kind as u8),
         next_tid: field!(next, task_pid, u32),
@@ -212,7 +214,7 @@ pub fn switched(now: u64, prev_tid: u32, kind: u32, next: *const u8) {
 
 /// The running task woke `woken`, which was off the CPU or not; or an interrupt did, and that is nobody.
 #[inline(always)]
-pub fn woken(now: u64, woken: *const u8, waited: bool, by_interrupt: bool) {
+pub fn wake_event(now: u64, woken: *const u8, waited: bool, by_interrupt: bool) {
     let event = WakeEvent {
         head: head(
             now,
@@ -238,7 +240,7 @@ pub struct Transfer {
 
 /// The running task sent.
 #[inline(never)]
-pub fn sent(sk: *const u8, socket: &mut SockState, what: &Transfer) {
+pub fn send_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
     let event = SendEvent {
         connection: connection(sk, socket, what.now),
         head: head(what.now, current_tid(), EVENT_SEND, what.flags),
@@ -251,7 +253,7 @@ pub fn sent(sk: *const u8, socket: &mut SockState, what: &Transfer) {
 
 /// The running task received.
 #[inline(never)]
-pub fn received(sk: *const u8, socket: &mut SockState, what: &Transfer) {
+pub fn receive_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
     let event = ReceiveEvent {
         connection: connection(sk, socket, what.now),
         head: head(what.now, current_tid(), EVENT_RECEIVE, what.flags),
@@ -266,7 +268,7 @@ pub fn received(sk: *const u8, socket: &mut SockState, what: &Transfer) {
 
 /// Data became readable.
 #[inline(never)]
-pub fn arrived(sk: *const u8, socket: &mut SockState, now: u64) {
+pub fn arrival_event(sk: *const u8, socket: &mut SockState, now: u64) {
     let event = ArrivalEvent {
         connection: connection(sk, socket, now),
         head: head(now, current_tid(), EVENT_ARRIVAL, 0),
@@ -276,7 +278,7 @@ pub fn arrived(sk: *const u8, socket: &mut SockState, now: u64) {
 
 /// A TCP connection changed its state.
 #[inline(never)]
-pub fn state(sk: *const u8, socket: &mut SockState, now: u64, before: u32, after: u32) {
+pub fn state_event(sk: *const u8, socket: &mut SockState, now: u64, before: u32, after: u32) {
     let event = StateEvent {
         connection: connection(sk, socket, now),
         head: head(now, current_tid(), EVENT_STATE, 0),
@@ -288,7 +290,7 @@ pub fn state(sk: *const u8, socket: &mut SockState, now: u64, before: u32, after
 
 /// A block request started or ended.
 #[inline(never)]
-pub fn disk(kind: u8, flags: u8, request: u64, bytes: u32, image: u32) {
+pub fn disk_event(kind: u8, flags: u8, request: u64, bytes: u32, image: u32) {
     let event = DiskEvent {
         head: head(crate::kernel::now_ns(), current_tid(), kind, flags),
         request,
@@ -300,12 +302,12 @@ pub fn disk(kind: u8, flags: u8, request: u64, bytes: u32, image: u32) {
 
 /// A task was made.
 #[inline(always)]
-pub fn forked(now: u64, child: *const u8, state: &mut TaskState) {
+pub fn fork_event(now: u64, child: *const u8, state: &mut TaskState) {
     let event = ForkEvent {
         head: head(now, current_tid(), EVENT_FORK, 0),
         tid: field!(child, task_pid, u32),
         tgid: state.tgid,
-        image: state.image,
+        image: state.image & !LENT,
         pad: 0,
     };
     if put(EVENT_FORK, event) {
@@ -315,11 +317,11 @@ pub fn forked(now: u64, child: *const u8, state: &mut TaskState) {
 
 /// A task is another program now.
 #[inline(always)]
-pub fn executed(now: u64, task: *const u8, old_tid: u32, state: &mut TaskState) {
+pub fn exec_event(now: u64, task: *const u8, old_tid: u32, state: &mut TaskState) {
     let event = ExecEvent {
         head: head(now, field!(task, task_pid, u32), EVENT_EXEC, 0),
         old_tid,
-        image: state.image,
+        image: state.image & !LENT,
         comm: probe::<[u8; COMM_LEN]>(task as u64, offset!(task_comm)),
     };
     if put(EVENT_EXEC, event) {
@@ -329,7 +331,7 @@ pub fn executed(now: u64, task: *const u8, old_tid: u32, state: &mut TaskState) 
 
 /// A task ended.
 #[inline(always)]
-pub fn exited(tid: u32) {
+pub fn exit_event(tid: u32) {
     put(
         EVENT_EXIT,
         head(crate::kernel::now_ns(), tid, EVENT_EXIT, 0),

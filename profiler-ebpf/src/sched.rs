@@ -11,9 +11,10 @@ use crate::{
     kernel::{
         current_task, finds_task_state, in_interrupt, now_ns, pmu_wanted, switch_passes_state,
     },
-    maps::{PROCESSES, task_state},
-    offset, pmu, ring, spare,
+    maps::PROCESSES,
+    offset, pmu, prompt, ring, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
+    storage::task_state,
     twice,
 };
 
@@ -36,14 +37,13 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         field!(prev, task_state, u32)
     };
     let now = now_ns();
-    let on = clock::last_switch(now);
-    clock::switched(now);
+    let on = clock::switched(now);
     if field!(prev, task_pid, u32) == 0 {
         if pmu_wanted() {
             pmu::charge(None);
         }
         if ring::wanted() {
-            ring::switched(now, 0, OFF_SLEEP, next);
+            ring::switch_event(now, 0, OFF_SLEEP, next);
         }
         return 0;
     }
@@ -59,7 +59,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         pmu::charge(Some(task));
     }
     if ring::wanted() {
-        ring::task(prev, task, now);
+        ring::task_event(prev, task, now);
     }
     task.off_ns = now;
     if preempted || state == 0 {
@@ -78,7 +78,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
     }
     if ring::wanted() {
-        ring::switched(now, field!(prev, task_pid, u32), task.off_kind, next);
+        ring::switch_event(now, field!(prev, task_pid, u32), task.off_kind, next);
     }
     0
 }
@@ -99,38 +99,68 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(woken) else {
         return 0;
     };
-    // On a CPU it is about to leave it, and the wait is over at once: no wake-up to remember.
+    // On a CPU it is about to leave it, and the wait is over at once. The wake-up before may not have been settled yet, and is
+    // left as it is.
     let waited = field!(woken, task_on_cpu, u8) == 0;
     if ring::wanted() {
-        ring::task(woken, task, now);
-        ring::woken(now, woken, waited, in_interrupt());
+        ring::task_event(woken, task, now);
+        ring::wake_event(now, woken, waited, in_interrupt());
     }
     if waited {
         task.wake_ns = now;
+    } else {
+        task.early_wake_ns = now;
     }
     let tgid = field!(woken, task_tgid, u32);
     if ctx.tgid() != tgid {
+        if task.woken_by_own != 0 {
+            task.woken_by_own = 0;
+        }
         return 0;
     }
+    // An interrupt wakes on its own account, not on that of the thread that it interrupted.
+    let by_own = !in_interrupt();
+    task.woken_by_own = u32::from(by_own);
     // A thread of the same process: it may hand over a message that it received.
     let Some(waker) = task_state(current_task()) else {
         return 0;
     };
-    let hands_over = waker.last_arrival_ns != 0
-        && waker.read_voluntary == waker.voluntary
-        && task.handover_wake_ns < waker.last_arrival_ns;
-    let prompts = waker.prompted > task.prompted;
-    // An interrupt wakes on its own account, not on that of the thread that it interrupted.
-    if !hands_over && !prompts || in_interrupt() {
+    if !by_own {
         return 0;
     }
-    task.prompted |= waker.prompted;
+    let token = waker.last_read.token;
+    // A request it holds until that is answered, a reply until it waits: nobody can tell when it is done with one.
+    let has_read = token != 0
+        && (waker.read_voluntary == waker.voluntary
+            || prompt::is_request(token) && !prompt::is_ended(token));
+    // What it was given itself it may give on.
+    let was_given = waker.handover_read.token != 0 && waker.handover_voluntary == waker.voluntary;
+    let (token, given_ns) = if has_read {
+        (token, waker.last_read.arrival_ns)
+    } else {
+        (waker.handover_read.token, waker.handover_read.arrival_ns)
+    };
+    let gives = has_read || was_given;
+    if gives && task.handover_read.token == token {
+        // It was given that one before, and may have waited since.
+        task.handover_voluntary = task.voluntary;
+    }
+    let hands_over = gives && task.handover_wake_ns < given_ns;
+    if waker.prompted > task.prompted {
+        task.prompted = 1;
+    }
     if hands_over {
         if waited {
             task.handover_wake_ns = now;
             task.handover_counts = pmu::counts_before_running(task);
         }
-        task.handover_arrival_ns = waker.last_arrival_ns;
+        task.handover_voluntary = task.voluntary;
+        if has_read {
+            task.handover_read = waker.last_read;
+            waker.handed_out = 1;
+        } else {
+            task.handover_read = waker.handover_read;
+        }
     }
     0
 }
@@ -148,7 +178,17 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
     let Some(of_parent) = task_state(parent) else {
         return 0;
     };
-    let image = image::image_of(parent, of_parent);
+    let tgid = field!(child, task_tgid, u32);
+    let is_process = tgid == field!(child, task_pid, u32);
+    let mut image = if is_process {
+        image::program_of(parent, of_parent)
+    } else {
+        // Of a process with several threads nobody has to ask twice.
+        image::image_of(parent, of_parent)
+    };
+    if is_process && image > courtside_wire::IMAGE_KERNEL {
+        image = image::lend(tgid, image);
+    }
     let prompted = of_parent.prompted;
     let Some(task) = task_state(child) else {
         return 0;
@@ -161,12 +201,9 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
     task.off_kind = OFF_RUN_QUEUE;
     task.image = image;
     task.prompted = prompted;
-    task.tgid = field!(child, task_tgid, u32);
-    if task.tgid == field!(child, task_pid, u32) && image != courtside_wire::IMAGE_KERNEL {
-        image::inherit(task.tgid, image);
-    }
+    task.tgid = tgid;
     if ring::wanted() {
-        ring::forked(now, child, task);
+        ring::fork_event(now, child, task);
     }
     0
 }
@@ -183,7 +220,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
         return 0;
     };
     let now = now_ns();
-    let before = image::image_of(task, state);
+    let before = image::program_of(task, state);
     clock::settle(state, clock::last_switch(now));
     if pmu_wanted() {
         pmu::charge(Some(state));
@@ -199,7 +236,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
         "exec: process {} of image {} is image {} now", tgid, before, state.image
     );
     if ring::wanted() {
-        ring::executed(now, task, ctx.arg::<u64>(1) as u32, state);
+        ring::exec_event(now, task, ctx.arg::<u64>(1) as u32, state);
     }
     0
 }
@@ -215,12 +252,14 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
     let Some(state) = task_state(task) else {
         return 0;
     };
-    image::image_of(task, state);
+    if state.image == 0 {
+        image::image_of(task, state);
+    }
     if state.tgid == field!(task, task_pid, u32) {
         let _ = PROCESSES.remove(state.tgid);
     }
     if ring::wanted() {
-        ring::exited(field!(task, task_pid, u32));
+        ring::exit_event(field!(task, task_pid, u32));
     }
     0
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use courtside_wire::Lost;
 
-use crate::{maps::lost, state::SockState};
+use crate::{loss::lost, state::SockState};
 
 /// State by address of the socket.
 #[map]

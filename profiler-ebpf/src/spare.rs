@@ -21,7 +21,7 @@ use aya_ebpf::{
 };
 use courtside_wire::Lost;
 
-use crate::{maps::lost, state::TaskState};
+use crate::{loss::lost, state::TaskState};
 
 /// State by address of the task.
 #[map]

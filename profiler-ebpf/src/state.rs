@@ -2,14 +2,22 @@
 //!
 //! In: nothing. Out: plain records. Must not know: hooks.
 
-use courtside_wire::FlowKey;
+use core::mem::offset_of;
 
-use crate::twice::MARKS;
+use courtside_wire::{FlowKey, FlowStats, TRANSPORT_TCP};
 
 /// Remembered waits of a task.
 pub const EPISODES: usize = 8;
+/// Kinds of marks in a task's state (`twice.rs`), filled to whole words.
+pub const MARKS: usize = 16;
 /// Remembered arrivals of a datagram socket.
 pub const ARRIVALS: usize = 32;
+
+/// Reads of a task since its last send that are kept one by one.
+pub const READS: usize = 4;
+
+/// Words of a line of the cache.
+const LINE: usize = 8;
 
 /// Off the CPU because another task ran.
 pub const OFF_RUN_QUEUE: u32 = 0;
@@ -46,17 +54,14 @@ pub struct Episode {
     pub kind: u64,
 }
 
-/// State of a task.
+/// State of a task, in groups by who writes them: what another CPU has just written costs as much to read as all the rest of
+/// a hook. Each group begins a line of the cache, with a line between it and the group before, since the one beside comes
+/// along. The first line begins with what the kernel reads at each look-up.
 #[repr(C)]
 pub struct TaskState {
+    // What rarely changes: written only when it does.
     /// When the clocks started; 0 before that.
     pub born_ns: u64,
-    pub clocks: Clocks,
-    /// Start of the wait that goes on, 0 while on a CPU.
-    pub off_ns: u64,
-    /// Last wake-up.
-    pub wake_ns: u64,
-    pub off_kind: u32,
     /// Program image, 0 before it is known.
     pub image: u32,
     pub tgid: u32,
@@ -64,58 +69,106 @@ pub struct TaskState {
     pub prompted: u32,
     /// The image it was told with as an event, and a mark that it was.
     pub told: u32,
-    /// Waits so far; index into `episodes` modulo its length.
-    pub episode_count: u32,
-    pub episodes: [Episode; EPISODES],
     /// 1: the kernel does not keep this state, see `spare.rs`.
     pub spare: u64,
+    pub gap_rare: [u64; 3 + LINE],
+
+    // What wakers write.
+    /// Last wake-up.
+    pub wake_ns: u64,
+    /// Wake-up by a thread of the same process that held a message.
+    pub handover_wake_ns: u64,
+    /// That message; its token is 0 if there is none.
+    pub handover_read: Read,
+    /// `voluntary` at that wake-up: until the next wait, whoever is woken may be given it in turn.
+    pub handover_voluntary: u64,
+    /// 1: the last wake-up came from a thread of the same process.
+    pub woken_by_own: u32,
+    pub pad_wake: u32,
+    /// Cycles and instructions at the hand-over.
+    pub handover_counts: [u64; 2],
+    /// Last wake-up while it was still on its CPU, on the way to wait.
+    pub early_wake_ns: u64,
+    pub gap_wake: [u64; 5 + LINE],
+
+    // What the task itself writes.
+    pub clocks: Clocks,
+    /// Start of the wait that goes on, 0 while on a CPU.
+    pub off_ns: u64,
+    pub off_kind: u32,
+    /// Waits so far; index into `episodes` modulo its length.
+    pub episode_count: u32,
     pub voluntary: u64,
     pub involuntary: u64,
+    /// `voluntary` at the end of the last send.
+    pub sent_voluntary: u64,
+    pub episodes: [Episode; EPISODES],
     /// What the first copies of programs have done and the second need not, see `twice.rs`.
     pub marks: [u8; MARKS],
 
     /// Start of the last send.
     pub sent_ns: u64,
     pub sent: Clocks,
-    /// Arrival of the first message received since then; 0 if none.
-    pub prompt_ns: u64,
-    /// Where its turnaround starts: the later of arrival and last send.
+    /// Sends so far.
+    pub sends: u32,
+    /// Messages read before the last send and not sent for yet; they count until the next wait.
+    pub batch: u32,
+    /// The first messages read since the last send, in a ring: where it begins, how many there are, and how many more
+    /// there was no room for.
+    pub reads_first: u32,
+    pub reads_kept: u32,
+    pub reads_more: u32,
+    pub pad: u32,
+    pub reads: [Read; READS],
+    /// The last message read, since the last send or before.
+    pub last_read: Read,
+    /// `voluntary` when that message was read: until the next wait, whoever is woken may be given it. 0: nothing is held.
+    pub read_voluntary: u64,
+    /// The message whose turnaround starts at `start`; 0 if that has still to be found out.
+    pub noted: u64,
+    /// Where the turnaround starts that goes on: the later of arrival and last send.
     pub start_ns: u64,
     pub start: Clocks,
     /// Clocks where the send that is being booked began.
     pub end: Clocks,
-    /// How long it had waited before this task was there or took it over.
-    pub unborn_ns: u64,
-    /// How long this task slept before it read it; noted when its turnaround ends.
+    /// Of the turnaround that ends: how long the message lay unread before this task was there or took it over, and how
+    /// long after that another one had it.
+    pub before_birth_ns: u64,
+    pub handed_ns: u64,
+    /// How much of this task's sleep the message lay unread, and for how much of it the rest of the message was missing.
     pub unread_ns: u64,
-    /// `clocks.sleep_ns` when it was read.
-    pub read_sleep_ns: u64,
-    /// Arrival of the last message received since the last send; 0 if none.
-    pub last_arrival_ns: u64,
-    /// `voluntary` when that message was read: until the next wait, whoever is woken may be given it.
-    pub read_voluntary: u64,
-    /// Wake-up by a thread of the same process that had received a message.
-    pub handover_wake_ns: u64,
-    /// Arrival of that message.
-    pub handover_arrival_ns: u64,
-    /// Clocks at that wake-up.
+    pub rest_ns: u64,
+    /// How much of the turnaround had passed when the message was read, if it is a request.
+    pub within_ns: u64,
+    /// Sleep for the rest of the message `noted` so far, and `clocks.sleep_ns` when a piece of it was read last.
+    pub receiving_ns: u64,
+    pub piece_sleep_ns: u64,
+    /// Clocks at the wake-up by a thread of the same process that held a message.
     pub handover: Clocks,
-    /// Connections whose requests this task has read and nobody answered yet (two of them are enough to know).
-    pub open: [u64; 2],
+    /// The request that the send which is being booked found unanswered on its connection.
+    pub found: Request,
+    pub pad_found: u32,
+    /// 1: it has woken a thread of its process while it held a message, or read where another one had read before.
+    pub handed_out: u32,
+    /// What the last send ended, see `turnaround::NOTHING`.
+    pub ended: u32,
+    /// What it answers, see `turnaround::NO_ANSWER`.
+    pub answers: u32,
 
     /// Unix and UDP: when this task's running send made data readable, at which socket.
     pub ready_ns: u64,
     pub ready_sk: u64,
-    /// Image and port of that socket.
+    /// Image and port of that socket; the port with [`READY_UNSURE`].
     pub ready_image: u32,
     pub ready_port: u32,
+    /// MPTCP: when this task's running send began, 0 if none is.
+    pub mptcp_ns: u64,
 
     /// Hardware counters: cycles, instructions, LLC references, LLC misses, enabled, running.
     pub counters: [u64; 6],
-    /// Cycles and instructions at the last send, where the prompt's turnaround starts, and at the hand-over.
+    /// Cycles and instructions at the last send, and where the prompt's turnaround starts.
     pub sent_counts: [u64; 2],
     pub start_counts: [u64; 2],
-    pub handover_counts: [u64; 2],
     /// The same where the running send call began; 0 if that is not known.
     pub sending_counts: [u64; 2],
     /// What has been added to the image's totals so far.
@@ -133,14 +186,44 @@ pub struct TaskState {
     pub call_kind: u32,
 }
 
+/// A message that a task has read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Read {
+    /// Which one, see `prompt::token`; 0 if there is none.
+    pub token: u64,
+    /// When it arrived.
+    pub arrival_ns: u64,
+    /// When it was read.
+    pub read_ns: u64,
+    /// The task's `clocks.sleep_ns` then.
+    pub sleep_ns: u64,
+}
+
+/// A message of a connection that its end has not answered.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Request {
+    /// Arrival of its first byte.
+    pub arrival_ns: u64,
+    /// When it was read first.
+    pub read_ns: u64,
+    /// What its last reader knows it by, 0 if there is no such message.
+    pub token: u64,
+    /// The task that read of it last, and how often that had sent by then.
+    pub reader: u32,
+    pub sends: u32,
+}
+
 /// Last transfer was a send; 0 before the first one.
 pub const DIR_OUT: u8 = 1;
 /// Last transfer was a receive.
 pub const DIR_IN: u8 = 2;
 
-/// State of a socket.
+/// State of a socket, in groups as that of a task.
 #[repr(C)]
 pub struct SockState {
+    // What rarely changes: written only when it does.
     /// Program image of the process that used it last.
     pub image: u32,
     /// The other end: image, remote number, or 0.
@@ -153,81 +236,177 @@ pub struct SockState {
     /// `TRANSPORT_*`, 0 before the socket was looked at.
     pub transport: u8,
     pub role: u8,
-    pub direction: u8,
-    /// 1: older than the attach, no turn seen yet.
-    pub midlife: u8,
     /// 1: the other end's process was found, not only guessed.
     pub peer_sure: u8,
     /// Look-ups of the other end so far.
     pub peer_tries: u8,
-    /// 1: a received message waits for an answer by this end.
-    pub pending: u8,
-    /// 1: a sent message waits for an answer by the other end.
-    pub awaiting: u8,
-    /// 1: the running send call was booked early, because its answer came before it returned.
-    pub booked_early: u8,
-    /// 1: the reply at `orphan_ns` began a message of its own.
-    pub orphan_turned: u8,
-    /// 1: `arrival_ns` is when a receive left data behind, not an arrival.
-    pub arrival_guess: u8,
     /// 1: `SOCK_STREAM`.
     pub stream: u8,
-    /// 1: its connect or accept was seen.
-    pub seen_born: u8,
-    pub pad: [u8; 1],
+    /// One of `MPTCP_*`, 0 for any other socket.
+    pub mptcp: u8,
     /// Local port; the socket itself has lost it when it closes.
     pub local_port: u16,
-    /// 1: the last arrival came from a thread that no message ever prompted: it answers nothing (Unix).
-    pub sender_unprompted: u8,
-    pub pad2: [u8; 1],
+    /// Where the last datagram over loopback came from, for an initiator that has no port to be known by (UDP).
+    pub source_port: u16,
+    /// 1: its connect or accept was seen.
+    pub seen_born: u8,
+    /// How often the first segment of its connect was sent again.
+    pub syn_retransmits: u8,
+    /// 1: the connection is over.
+    pub closed: u8,
+    /// TCP, 1: `counted_seq` is known. Here, since arrivals ask it, too.
+    pub counts: u8,
     /// Slot of its flow, as it was last; the slot says itself whose it is now.
     pub flow_slot: u32,
+    pub pad_slot: u32,
+    /// Where the kernel has it: a number, which a pointer is not for the verifier.
+    pub address: u64,
+    /// Its number among the events, 0 before the first one.
+    pub number: u64,
+    /// The flow it was told with.
+    pub told: FlowKey,
+    pub gap_rare: [u64; LINE - 2],
 
-    /// Arrival of the data that starts at `arrival_seq` (TCP), or of what is in the queue (Unix streams).
+    // What the deliverer of data writes, and the reader only reads.
+    /// Last arrival of data that begins at `arrival_seq` (TCP), or that found the queue empty (Unix streams, MPTCP).
     pub arrival_ns: u64,
-    /// The arrival before that (TCP), or the last receive (Unix streams).
+    /// The arrival before that (TCP).
     pub arrival_before_ns: u64,
     pub arrival_seq: u32,
     /// End of the data announced so far (TCP).
     pub ready_seq: u32,
-    /// Datagrams announced and read so far.
+    /// Datagrams announced so far.
     pub arrived: u32,
-    pub consumed: u32,
+    /// 1: the last arrival came from a thread that no message ever prompted: it answers nothing (Unix).
+    pub sender_unprompted: u8,
+    /// 1: datagrams came here from other hosts, which nothing will tell the program of.
+    pub from_afar: u8,
+    pub pad_mail: [u8; 2],
+    pub pad_arrivals: [u64; 4],
     pub arrivals: [u64; ARRIVALS],
+    pub gap_mail: [u64; LINE],
 
+    // What the threads of its process write; what each send and receive needs comes first.
+    pub direction: u8,
+    /// 1: older than the attach, no turn seen yet.
+    pub midlife: u8,
+    /// 1: a received message waits for an answer by this end.
+    pub pending: u8,
+    /// 1: a sent message waits for an answer by the other end.
+    pub awaiting: u8,
+    /// 1: the reply at `orphan_ns` began a message of its own.
+    pub orphan_turned: u8,
+    /// 1: more than one request was open at once: which answer belongs to which cannot be told.
+    pub interleaved: u8,
+    /// 1: the last received message, the last sent one, came in pieces with waits between.
+    pub in_waits: u8,
+    pub out_waits: u8,
+    /// 1: two datagrams of one direction were on their way at once.
+    pub overlap: u8,
+    /// 1: some received message came in pieces with waits between.
+    pub streamed: u8,
+    /// 1: this end sends on its own account, and answers nothing.
+    pub own_account: u8,
+    /// 1: the start of the last send call is known.
+    pub start_known: u8,
+    /// 1: the last message was sent by another thread than the one that read the answer before it, which had asked for it in
+    /// pieces (initiator).
+    pub skips_answers: u8,
+    /// 1: some message was sent by another thread than the one that had read last.
+    pub by_several: u8,
+    pub pad: [u8; 2],
     /// Start of the send call that is running, 0 if none is (TCP).
     pub sending_ns: u64,
+    /// 1: that call has not been booked yet: by itself when it returns, or early by the thread that has read its answer.
+    /// Whoever takes this books it.
+    pub to_book: u64,
     /// Start of the last send call of the last sent message.
     pub sent_ns: u64,
     /// Earliest instant at which that call can have started.
     pub sent_after_ns: u64,
-    /// Arrival of the first byte of the last received message.
-    pub received_ns: u64,
-    /// Arrival of the request that the send booked early answers, 0 if none.
-    pub early_unanswered_ns: u64,
+    /// `voluntary` of its task when the last send call ended.
+    pub sent_voluntary: u64,
     /// Unix and UDP: arrival of a reply whose send call has not been seen yet, 0 if none.
     pub orphan_ns: u64,
+    /// The task that sent last.
+    pub sender: u32,
+    /// Number of the last message that a task read here.
+    pub prompts: u32,
+
+    /// The last received message.
+    pub request: Request,
+    /// When anything was read last.
+    pub read_ns: u64,
+    /// When a receive left data behind, which begins at `left_seq` (TCP); 0 if none did.
+    pub left_ns: u64,
+    pub left_seq: u32,
+    /// TCP: how far receives have taken the data, by what they said.
+    pub counted_seq: u32,
+    pub pad_seq: u32,
+    /// How much has been booked that no receive gave.
+    pub unseen_bytes: u32,
 
     /// Sends not booked yet, because the other end is about to be known.
     /// How many messages begin with them, and above [`HELD_SENDS`] how many sends they are.
     pub held: u64,
     pub held_bytes: u64,
-
-    /// Its number among the events, 0 before the first one.
-    pub number: u64,
-    /// The flow it was told with.
-    pub told: FlowKey,
-    /// Where the last datagram over loopback came from, for an initiator that has no port to be known by (UDP).
-    pub source_port: u16,
-    pub pad3: u16,
+    /// The same of a datagram that was read before it was announced, see `held.rs`.
+    pub held_receive: u64,
+    /// How much more had been taken at the last send. A receive may have been on its way to say so.
+    pub uncounted_bytes: u32,
+    /// Datagrams read so far.
+    pub consumed: u32,
+    /// Arrival of the last piece of the last received message, if it came in pieces with waits between.
+    pub piece_ns: u64,
+    /// The request that a send which is booked early answers.
+    pub early: Request,
+    /// TCP: start of the connect that is under way, 0 if none is.
+    pub connect_ns: u64,
+    /// How long the connect took that is to be booked with the first traffic, 0 if none is.
+    pub connected_after_ns: u64,
 }
+
+/// A flow's key is compared with a socket by words, see `flows::flow_of`.
+const _: () = {
+    assert!(offset_of!(SockState, image) % 8 == 0 && offset_of!(FlowStats, key) % 8 == 0);
+    assert!(offset_of!(SockState, peer) - offset_of!(SockState, image) == 4);
+    assert!(offset_of!(FlowKey, image) == 0 && offset_of!(FlowKey, peer) == 4);
+    assert!(offset_of!(SockState, port) % 4 == 0 && offset_of!(FlowKey, port) == 8);
+    assert!(offset_of!(SockState, transport) - offset_of!(SockState, port) == 2);
+    assert!(offset_of!(SockState, role) - offset_of!(SockState, port) == 3);
+    assert!(offset_of!(FlowKey, transport) == 10 && offset_of!(FlowKey, role) == 11);
+};
+
+/// The kernel puts eight bytes of its own before a state, at the beginning of a line.
+const _: () = {
+    assert!(offset_of!(TaskState, wake_ns) % 64 == 56);
+    assert!(offset_of!(TaskState, clocks) % 64 == 56);
+    assert!(offset_of!(SockState, arrival_ns) % 64 == 56);
+    assert!(offset_of!(SockState, direction) % 64 == 56);
+};
+
+/// The connection as its process has it: no sequence numbers of its own, and bytes that TCP sockets underneath carry.
+pub const MPTCP_WHOLE: u8 = 1;
+/// One of those TCP sockets. What it carries is booked on the whole.
+pub const MPTCP_PART: u8 = 2;
+
+/// With `ready_port`: what made that socket readable had been read before it could be asked where it came from.
+pub const READY_UNSURE: u32 = 1 << 16;
 
 /// One send in `held`; below that are messages.
 pub const HELD_SEND: u64 = 1 << HELD_SENDS;
+/// In `held`: a connect waits, too.
+pub const HELD_CONNECT: u64 = 1 << 63;
 /// Where the number of sends begins in `held`.
 pub const HELD_SENDS: u32 = 32;
 
 impl SockState {
+    /// Whether sequence numbers tell what was sent when, and which arrival a read took.
+    #[inline(always)]
+    pub fn has_sequence(&self) -> bool {
+        self.transport == TRANSPORT_TCP && self.mptcp != MPTCP_WHOLE
+    }
+
     /// The flow that its traffic is booked on now.
     #[inline(always)]
     pub fn flow_key(&self) -> FlowKey {

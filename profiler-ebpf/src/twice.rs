@@ -14,7 +14,8 @@ use courtside_wire::Lost;
 use crate::{
     field,
     kernel::{current_task, is_preempted},
-    maps::{made_up, task_state},
+    loss::made_up,
+    storage::task_state,
 };
 
 /// Tracepoints with two copies, as numbers of marks in a task's state.
@@ -29,9 +30,7 @@ pub const DISK_END: usize = 7;
 pub const FORK: usize = 8;
 pub const EXEC: usize = 9;
 pub const EXIT: usize = 10;
-/// How many there are, filled to whole words.
-pub const MARKS: usize = 16;
-
+pub const MPTCP_START: usize = 11;
 /// Most marks of one kind: one of the task itself, and one of an interrupt.
 const MOST: u8 = 2;
 
@@ -66,7 +65,11 @@ pub fn was_done(slot: usize) -> bool {
         *mark -= 1;
         return true;
     }
-    made_up(Lost::Skipped);
+    made_up(if slot == READY {
+        Lost::Arrivals
+    } else {
+        Lost::Skipped
+    });
     false
 }
 

@@ -18,15 +18,11 @@ use std::{
 
 use courtside::{
     event::Event,
-    export::{
-        Piece,
-        csv::Csv,
-        events::{Named, Teller},
-        parquet::Parquet,
-        perfetto::Perfetto,
-    },
+    export::{Piece, csv::Csv, parquet::Parquet, perfetto::Perfetto},
     frame::{Flow, Frame, merge},
+    model::resolve::{ComponentName, Resolver},
     model::{GroupBy, State, View, fold, recut::Recut, turnarounds::Turnarounds, who_is_who},
+    parts::Part,
     record::{Header, Kind, Recording, Ring, Writer, encode_events},
 };
 use rustix::fs::{Advice, fadvise};
@@ -72,8 +68,8 @@ fn host(frames: &[Frame], copies: u32) -> Vec<Frame> {
                         bytes_received: noise(flow.bytes_received),
                         ..flow.clone()
                     };
-                    flow.turnaround_parts.on_cpu_ns = noise(flow.turnaround_parts.on_cpu_ns);
-                    flow.turnaround_parts.sleep_ns = noise(flow.turnaround_parts.sleep_ns);
+                    flow.turnaround_parts[Part::OnCpu] = noise(flow.turnaround_parts[Part::OnCpu]);
+                    flow.turnaround_parts[Part::Sleep] = noise(flow.turnaround_parts[Part::Sleep]);
                     for dist in [&mut flow.answer, &mut flow.turnaround, &mut flow.queued] {
                         dist.sum_ns = noise(dist.sum_ns);
                         for (_, count) in &mut dist.buckets {
@@ -285,18 +281,18 @@ fn recut(recording: &Recording) {
 
 /// Reads a recording and writes its single events in another form; how many bytes that takes.
 fn export(recording: &Recording, format: &str) -> usize {
-    let mut who = courtside::export::events::Who::default();
+    let mut who = courtside::model::resolve::ComponentNames::default();
     let mut trace = Perfetto::default();
     let mut state = State::default();
     for (number, frame) in (0..).zip(recording.frames()) {
         let frame = frame.unwrap();
         for (number, id, name) in who_is_who(&frame, GroupBy::default()) {
-            who.insert(number, Named { id, name }.into());
+            who.insert(number, ComponentName { id, name }.into());
         }
         trace.add(number, &fold(&mut state, &frame, &View::default()));
     }
     let (mut csv, mut parquet) = (Csv::new(true).unwrap(), Parquet::new(true).unwrap());
-    let (mut teller, mut turnarounds) = (Teller::new(who), Turnarounds::default());
+    let (mut resolver, mut turnarounds) = (Resolver::new(who), Turnarounds::default());
     let bytes_of = |piece: Option<Piece>| piece.map_or(0, |piece| piece.bytes.len());
     let mut bytes = 0;
     let mut events = recording.events();
@@ -304,17 +300,17 @@ fn export(recording: &Recording, format: &str) -> usize {
         let (event, offset_ns) = (event.unwrap(), events.unix_offset_ns());
         match format {
             "csv" => {
-                let told = teller.tell(&event, offset_ns);
+                let told = resolver.resolve(&event, offset_ns);
                 bytes += bytes_of(csv.event(0, &told).unwrap());
             }
             "parquet" => {
-                let told = teller.tell(&event, offset_ns);
+                let told = resolver.resolve(&event, offset_ns);
                 bytes += bytes_of(parquet.event(0, &told).unwrap());
             }
             _ => {
                 turnarounds.add(event);
                 while let Some((event, turnaround)) = turnarounds.next(false) {
-                    let told = teller.tell(&event, offset_ns);
+                    let told = resolver.resolve(&event, offset_ns);
                     bytes += bytes_of(trace.event(&told));
                     if let Some(turnaround) = turnaround {
                         trace.turnaround(&told, &turnaround);

@@ -1,13 +1,16 @@
 //! Courtside's library: hook → maps → collect → [`frame::Frame`] → fold → [`model::Snapshot`] → screen, file.
+//!
+//! Its parts are crates of their own, in the folders beside this one. Here they come together: the command line, and one
+//! name for all of them, for tests and fuzzers.
 
 pub mod cli;
-pub mod collect;
-pub mod event;
-pub mod export;
-pub mod frame;
-pub mod model;
-pub mod probe;
-pub mod record;
-pub mod sys;
-pub mod tui;
-pub mod units;
+
+pub use courtside_agent as agent;
+pub use courtside_analysis as analysis;
+#[cfg(test)]
+pub use courtside_core::fixture;
+pub use courtside_core::{event, frame, model, parts, pass, units};
+pub use courtside_export as export;
+pub use courtside_kernel::{collect, probe, sys};
+pub use courtside_record as record;
+pub use courtside_tui as tui;

@@ -29,7 +29,7 @@ fn wrong_usage_is_status_2_and_says_what_would_be_right() {
         (&["stat", "redis-benchmark"], "[-- <COMMAND>...]"),
         (&["stat", "--rtt-floor", "150"], "150us"),
         (&["stat", "--entry", ":80"], "--entry web:8080"),
-        (&["schema", "nonsense"], "snapshot, check"),
+        (&["schema", "nonsense"], "snapshot, findings, diff, check"),
         (&["chekc"], "check"),
     ] {
         let output = courtside(arguments);
@@ -119,7 +119,10 @@ fn what_is_no_recording_is_status_1_and_says_what_to_do() {
     newer[12..16].copy_from_slice(&0x8DC9_F331u32.to_le_bytes());
     for (bytes, says) in [
         (&b""[..], "is empty"),
-        (b"{}", "is no recording; record one with: courtside record"),
+        (
+            b"{}",
+            "is not a recording; record one with: courtside record",
+        ),
         (&newer, "has format 7"),
         (&sound[..100], "holds no whole window"),
     ] {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use courtside::{
-    event::{Event, What},
+    event::{Connection, Event, Flow, Off, What},
     frame::Frame,
     model::State,
     record::{Header, Kind, Recording, Writer, encode_events},
@@ -151,6 +151,57 @@ fn damaged_bytes_break_nothing() {
     });
 }
 
+/// All kinds that tell times and sizes.
+fn what(n: u64) -> What {
+    let flow = Flow {
+        image: n as u32 % 2 + 1,
+        peer: n as u32 % 3,
+        port: 80,
+        transport: n as u8 % 3 + 1,
+        role: n as u8 % 3,
+    };
+    let connection = n % 5;
+    match n % 9 {
+        0 => What::Arrival { connection },
+        1 => What::Wake {
+            tid: n as u32 % 7,
+            waited: true,
+        },
+        2 => What::Connection(Box::new(Connection {
+            number: connection,
+            flow,
+            ..Connection::default()
+        })),
+        3 | 7 => What::Send {
+            connection,
+            bytes: u32::MAX,
+            began_ns: n * 1000 - 10,
+            known: true,
+            flow,
+        },
+        4 | 8 => What::Receive {
+            connection,
+            bytes: u32::MAX,
+            arrived_ns: n * 1000 - 500,
+            known: true,
+            floor_ns: 0,
+            from_unprompted: false,
+            waits: false,
+            flow,
+        },
+        5 => What::Switch {
+            off: Off::Sleep,
+            next_tid: n as u32 % 7,
+        },
+        _ if n.is_multiple_of(2) => What::Exit,
+        _ => What::Fork {
+            tid: n as u32 % 7,
+            tgid: 1,
+            image: flow.image,
+        },
+    }
+}
+
 #[test]
 fn batches_of_events_that_say_anything_break_nothing() {
     let events: Vec<Event> = (0..200u64)
@@ -158,14 +209,7 @@ fn batches_of_events_that_say_anything_break_nothing() {
             time_ns: n * 1000,
             tid: n as u32 % 7,
             cpu: n as u16 % 2,
-            what: match n % 3 {
-                0 => What::Arrival { connection: n },
-                1 => What::Wake {
-                    tid: n as u32,
-                    waited: true,
-                },
-                _ => What::Exit,
-            },
+            what: what(n),
         })
         .collect();
     let sound = encode_events(&events, 5);

@@ -156,6 +156,7 @@ fn one_of_each() -> Vec<Event> {
             known: true,
             floor_ns: 150_000,
             from_unprompted: true,
+            waits: false,
             flow,
         },
         What::Send {

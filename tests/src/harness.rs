@@ -290,7 +290,8 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
-    /// Classes of loss that are not zero. `history` is none for a count: there only the parts are approximate.
+    /// Classes of loss that are not zero. `history` is none for a count: there only the parts are approximate. Nor is
+    /// `unplaced_protocol` of ours: whoever runs on the host may talk in any protocol.
     #[must_use]
     pub fn lost_counts(&self) -> Vec<(&str, u64)> {
         self.0["quality"]["lost"]
@@ -298,7 +299,9 @@ impl Snapshot {
             .into_iter()
             .flatten()
             .filter_map(|(class, count)| Some((class.as_str(), count.as_u64()?)))
-            .filter(|&(class, count)| class != "history" && count > 0)
+            .filter(|&(class, count)| {
+                class != "history" && class != "unplaced_protocol" && count > 0
+            })
             .collect()
     }
 }
@@ -409,6 +412,11 @@ impl Running {
         let stdin = self.stdin.as_mut().context("stdin is not a pipe")?;
         writeln!(stdin, "{line}")?;
         Ok(())
+    }
+
+    /// Ends its stdin, which must be a pipe.
+    pub fn stop_talking(&mut self) {
+        self.stdin = None;
     }
 
     /// Stops reading its stdout, as `head` does.

@@ -1,4 +1,4 @@
-//! Workloads with known answers, and the harness that holds Courtside to them.
+//! The harness that holds Courtside to workloads with known answers.
 //!
 //! In: the command line of a workload, or a built `courtside`. Out: what the workload truly did, counted by
 //! itself, and what `courtside` says it did. Must not know: how Courtside measures.
@@ -7,4 +7,3 @@ pub mod guest;
 pub mod harness;
 pub mod services;
 pub mod sound;
-pub mod workload;

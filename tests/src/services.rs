@@ -3,6 +3,8 @@
 //! In: a directory of the host's. Out: they run, and say themselves how much they served; gone when dropped.
 //! Must not know: what Courtside says of them.
 
+pub mod between;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
@@ -10,12 +12,16 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Host, eventually, finish};
+
+/// After so long a service is asked to end once more.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// A process whose output goes to a log. Asked to end by its id when dropped, and when the test's thread dies.
 pub struct Service {
@@ -97,7 +103,14 @@ impl Service {
         if let Some(pid) = i32::try_from(self.tgid()).ok().and_then(Pid::from_raw)
             && kill_process(pid, Signal::TERM).is_ok()
         {
-            let ended = || self.child.try_wait().is_ok_and(|status| status.is_some());
+            let mut asked = Instant::now();
+            let ended = || {
+                // bpftrace was seen to let one signal pass, and to end with the next.
+                if asked.elapsed() > AGAIN && kill_process(pid, Signal::TERM).is_ok() {
+                    asked = Instant::now();
+                }
+                self.child.try_wait().is_ok_and(|status| status.is_some())
+            };
             if eventually("a service's end", ended).is_err() {
                 let _ = self.child.kill();
             }
@@ -131,10 +144,19 @@ impl Redis {
     /// # Errors
     /// When it does not come up.
     pub fn start(host: &Host) -> anyhow::Result<Self> {
+        Self::start_with(host, &[])
+    }
+
+    /// Starts it with more options.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_with(host: &Host, options: &[&str]) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--port"]);
-        let mut service = Service::start(host, "redis", command.arg(port.to_string()))?;
+        command.arg(port.to_string()).args(options);
+        let mut service = Service::start(host, "redis", &command)?;
         service.until(|| listens(port))?;
         Ok(Self {
             port: port.to_string(),

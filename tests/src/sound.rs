@@ -8,12 +8,14 @@ use serde_json::Value;
 
 use crate::harness::{Snapshot, list, number};
 
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 7] = [
     "on_cpu_ns",
     "run_queue_ns",
     "block_io_ns",
     "sleep_ns",
     "queued_ns",
+    "receiving_ns",
+    "handed_over_ns",
 ];
 
 /// Checks a snapshot against its schema, and its numbers against each other.
@@ -28,17 +30,28 @@ pub fn check(snapshot: &Snapshot, schema: &Value) -> anyhow::Result<()> {
     }
     for edge in list(&snapshot.0, "edges") {
         let ends = || format!("edge {} → {}", edge["from"], edge["to"]);
-        distribution(&edge["latency_ns"]).with_context(ends)?;
+        for dist in ["latency_ns", "service_ns", "receiving_ns"] {
+            if dist == "latency_ns" || !edge[dist].is_null() {
+                distribution(&edge[dist])
+                    .with_context(|| dist.to_owned())
+                    .with_context(ends)?;
+            }
+        }
         let answered = number(edge, "roundtrips")?;
-        let timed = number(edge, "latency_ns/count")?;
+        let (timed, untimed) = (number(edge, "latency_ns/count")?, number(edge, "untimed")?);
         ensure!(
-            answered == timed || edge["acceptor_only"] == true,
-            "{}: {answered} roundtrips, {timed} latencies",
+            answered == timed + untimed || edge["acceptor_only"] == true,
+            "{}: {answered} roundtrips, {timed} latencies, {untimed} untimed",
+            ends()
+        );
+        ensure!(
+            untimed == 0 || edge["lower_bound"] == true,
+            "{}: {untimed} untimed, and no mark",
             ends()
         );
     }
     for entry in list(&snapshot.0, "entries") {
-        request(entry).with_context(|| format!("entry {}", entry["component"]))?;
+        request(snapshot, entry).with_context(|| format!("entry {}", entry["component"]))?;
     }
     Ok(())
 }
@@ -70,10 +83,11 @@ fn turnaround(component: &Value) -> anyhow::Result<()> {
         let value = component.pointer(&format!("/{dist}"));
         distribution(value.context(dist)?).context(dist)?;
     }
+    let requests = &component["requests"];
+    let timed = number(requests, "service_ns/count")?;
     ensure!(
-        component["requests"]["service_ns"]["count"] == component["requests"]["served"],
-        "{}",
-        component["requests"]
+        timed + number(requests, "untimed")? == number(requests, "served")?,
+        "{requests}"
     );
     Ok(())
 }
@@ -105,17 +119,32 @@ fn distribution(dist: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Courts, network and the rest add up to the request.
-fn request(entry: &Value) -> anyhow::Result<()> {
+/// Courts, network and the rest add up to the request, and the parts of each court to its turnaround. Where something was
+/// not timed, what is left over is not known.
+fn request(snapshot: &Snapshot, entry: &Value) -> anyhow::Result<()> {
     let real = |value: &Value| value.as_f64().context("not a number");
-    let mut sum = real(&entry["network_ns"])? + real(&entry["other_ns"])?;
+    let same = |sum: f64, whole: f64| (sum - whole).abs() <= 1e-6 * whole.max(1.0);
+    let mut sum = real(&entry["network_ns"])?;
     for court in list(entry, "courts") {
-        sum += real(&court["turnaround_ns"])?;
+        let whole = real(&court["turnaround_ns"])?;
+        let parts = PARTS.iter().map(|part| real(&court[*part]));
+        let parts = parts.sum::<anyhow::Result<f64>>()?;
+        // Nobody here can know the parts of what is on another host.
+        let is_remote = list(&snapshot.0, "components")
+            .any(|one| one["id"] == court["component"] && one["kind"] == "remote");
+        ensure!(is_remote || same(parts, whole), "parts: {parts}, {court}");
+        // What serves nobody holds nothing.
+        let beside = ["unread_ns", "held_ns"].map(|part| court[part].as_f64().unwrap_or(0.0));
+        sum += whole + beside.iter().sum::<f64>();
     }
+    let Some(other) = entry["other_ns"].as_f64() else {
+        let told = |court: &Value| !court["held_unknown"].is_null();
+        let why = entry["mean_ns"].is_null() || list(entry, "courts").any(told);
+        ensure!(why, "no reason why other is not known: {entry}");
+        return Ok(());
+    };
+    sum += other;
     let mean = real(&entry["mean_ns"])?;
-    ensure!(
-        (sum - mean).abs() <= 1e-6 * mean.max(1.0),
-        "{sum} of {mean}"
-    );
+    ensure!(same(sum, mean), "{sum} of {mean}");
     Ok(())
 }

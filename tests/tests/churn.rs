@@ -357,8 +357,8 @@ fn memory_and_descriptors_stay_as_they_are() {
         text.matches("\"courtside.snapshot/1\"").count()
     };
     eventually("ten windows", || windows() >= 10).unwrap();
-    let before = holds(running.tgid()).unwrap();
-    let mut after = None;
+    // What is open for a moment, while a window is made, is in some looks and not in others: the least of ten is what stays.
+    let mut looks: Vec<(usize, u64)> = Vec::new();
     while let Some(now) = holds(running.tgid()) {
         let seen = windows();
         // After the next window there is one more: it still measured when this was read. What is read while it ends is only
@@ -368,11 +368,16 @@ fn memory_and_descriptors_stay_as_they_are() {
         })
         .unwrap();
         if windows() >= seen + 2 {
-            after = Some(now);
+            looks.push(now);
         }
     }
     assert!(running.wait().unwrap().success());
-    let after = after.unwrap();
+    let least = |looks: &[(usize, u64)]| {
+        let descriptors = looks.iter().map(|look| look.0).min().unwrap();
+        (descriptors, looks.iter().map(|look| look.1).min().unwrap())
+    };
+    assert!(looks.len() >= 20, "{} looks", looks.len());
+    let (before, after) = (least(&looks[..10]), least(&looks[looks.len() - 10..]));
     assert_eq!(before.0, after.0);
     assert!(after.1 < before.1 + (2 << 20), "{before:?} {after:?}");
     println!("{seconds} s: from {before:?} to {after:?} descriptors and bytes");

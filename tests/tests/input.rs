@@ -118,7 +118,7 @@ fn wrong_usage_is_explained() {
     for (line, words) in [
         ("nonsense", &["nonsense", "Usage:", "--help"] as &[&str]),
         ("stat --intervall 1s", &["--interval", "similar", "--help"]),
-        ("stat --interval 0", &["--interval", "longer than nothing"]),
+        ("stat --interval 0", &["--interval", "more than zero"]),
         ("stat --interval soon", &["soon", "500ms"]),
         ("stat -d -1", &["-1", "--help"]),
         ("stat --rtt-floor banana", &["banana", "150us"]),
@@ -137,7 +137,10 @@ fn wrong_usage_is_explained() {
         ("top --json", &["--json", "--help"]),
         ("-p 1 stat", &["stat", "Usage:"]),
         ("schema", &["<NAME>", "Usage:"]),
-        ("schema snapshots", &["snapshots", "snapshot, check"]),
+        (
+            "schema snapshots",
+            &["snapshots", "snapshot, findings, diff, check"],
+        ),
         ("completions tcsh", &["tcsh", "bash", "zsh"]),
     ] {
         let arguments: Vec<_> = line.split(' ').collect();
@@ -154,7 +157,7 @@ fn an_output_that_cannot_be_written_is_named() {
     let touch = ["--", "touch", ran.to_str().unwrap()];
     for (path, why) in [
         ("/proc/no", "No such file"),
-        ("/", "Is a directory"),
+        ("/", "it is a folder"),
         ("/no/such/file", "No such file"),
     ] {
         let arguments = [&["stat", "-o", path] as &[&str], &touch].concat();
@@ -189,17 +192,10 @@ fn an_entry_where_nothing_came_in_is_named() {
     let workload = workload().unwrap();
     let command = ["--", workload.to_str().unwrap(), "ping-pong"];
     let output = run(&[&output as &[&str], &entries, &command].concat());
-    says(
-        &output,
-        0,
-        &["no request came in at pp-sever:80;", "courtside stat"],
-    );
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.lines().count(), 1, "{said}");
-    let snapshot: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    let snapshot = Snapshot(snapshot);
-    assert_eq!(list(&snapshot.0, "entries").count(), 1);
-    snapshot.entry("pp-server").unwrap();
+    let words = ["there is no entry pp-sever:80", "came in at: pp-server:"];
+    says(&output, 1, &words);
+    // What was measured is not lost for that.
+    assert!(fs::read_to_string(path).unwrap().contains("pp-server"));
 }
 
 #[test]

@@ -154,3 +154,97 @@ fn with_exactly_those_anybody_measures_what_belongs_to_others() {
         println!("{way}: {} for {MESSAGES} messages of others", all.join(","));
     }
 }
+
+/// A program that was granted everything reads for its user what that user may read, and no more.
+#[test]
+fn what_measures_nothing_opens_no_file_of_others() {
+    let host = Host::take().unwrap();
+    let program = copy(&host);
+    let granted = host.dir().join("granted");
+    fs::copy(&program, &granted).unwrap();
+    let mut setcap = Command::new("setcap");
+    setcap
+        .arg(format!("{}+ep", named().join(",")))
+        .arg(&granted);
+    assert!(finish(setcap).unwrap().status.success());
+    let recording = host.dir().join("roots.rec");
+    let mut record = Command::new(&program);
+    record.args(["record", "-d", "50ms", "-i", "10ms", "-o"]);
+    assert!(finish_ok(record.arg(&recording)));
+    let mode = fs::metadata(&recording).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let rec = recording.to_str().unwrap();
+    let out = host.dir().join("out").display().to_string();
+    let commands: [&[&str]; 4] = [
+        &["replay", rec],
+        &["export", rec, "-F", "json", "-o", "-"],
+        &["export", rec, "-F", "csv", "-o", &out],
+        &["report", rec, "-o", &out],
+    ];
+    for arguments in commands {
+        for (way, mut command) in [
+            ("setcap", unprivileged(&granted, &[])),
+            ("ambient", unprivileged(&program, &named())),
+        ] {
+            let output = finish({
+                command.args(arguments);
+                command
+            })
+            .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{way} {arguments:?}: {said}");
+            assert!(said.contains("Permission denied"), "{way}: {said}");
+            assert!(output.stdout.is_empty() && !Path::new(&out).exists());
+        }
+    }
+    // Root reads its own.
+    let mut command = Command::new(&program);
+    command.args(["export", rec, "-F", "json", "-o", "-"]);
+    assert!(finish_ok(&mut command));
+}
+
+/// While a command is at work it holds nothing; seen where it waits for whoever reads its output.
+#[test]
+fn what_measures_nothing_holds_no_privilege() {
+    let host = Host::take().unwrap();
+    let program = copy(&host);
+    let fifo = host.dir().join("fifo");
+    let path = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path.as_c_str(),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o666),
+        0,
+    )
+    .unwrap();
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
+    let recording = host.dir().join("x.rec");
+    let mut record = Command::new(&program);
+    record.args(["record", "-d", "50ms", "-i", "10ms", "-o"]);
+    assert!(finish_ok(record.arg(&recording)));
+    fs::set_permissions(&recording, fs::Permissions::from_mode(0o644)).unwrap();
+    let root = Command::new(&program);
+    for mut command in [root, unprivileged(&program, &named())] {
+        command.arg("report").arg(&recording).arg("-o").arg(&fifo);
+        let mut running = Running::start(&mut command).unwrap();
+        // It waits for a reader of the pipe.
+        let status = || fs::read_to_string(format!("/proc/{}/status", running.tgid())).unwrap();
+        eventually("no_new_privs", || status().contains("NoNewPrivs:\t1\n")).unwrap();
+        eventually("no capability", || {
+            let status = status();
+            ["CapInh", "CapPrm", "CapEff", "CapAmb"]
+                .iter()
+                .all(|set| status.contains(&format!("{set}:\t0000000000000000\n")))
+        })
+        .unwrap();
+        assert!(!fs::read(&fifo).unwrap().is_empty());
+        assert!(running.wait().unwrap().success());
+    }
+}
+
+fn finish_ok(command: &mut Command) -> bool {
+    let output = command.output().unwrap();
+    print!("{}", String::from_utf8_lossy(&output.stderr));
+    output.status.success()
+}

@@ -175,11 +175,13 @@ fn a_full_disk_ends_recording_with_a_clear_error_and_a_sound_file() {
     let (_, windows, faults) = exported(&file);
     assert!(windows.len() > 3, "{}", windows.len());
     assert_eq!(faults, "");
+    // What is there gives way to what has begun only, and here nothing can.
+    let output = finish(record(&file, &["--force", "-i", "10ms"])).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(exported(&file).1.len(), windows.len());
+    fs::remove_file(&file).unwrap();
     // The command that it was about goes on, and its end does not hide what happened.
-    let mut command = record(
-        &disk.0.join("x.rec"),
-        &["--force", "-i", "10ms", "--", "sh", "-c"],
-    );
+    let mut command = record(&file, &["-i", "10ms", "--", "sh", "-c"]);
     command.arg(format!(
         "sleep 2; touch {}",
         host.dir().join("done").display()

@@ -14,19 +14,20 @@ use courtside_tests::{
 use serde_json::Value;
 
 const DIST: &str = "count sum_ns min_ns p50_ns p90_ns p99_ns max_ns buckets";
-const PARTS: &str = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns";
+const PARTS: &str =
+    "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns";
 
 /// What programs may rely on: fields of the objects at a place, where `*` is each item of a list.
-const PROMISED: [(&str, &[&str]); 29] = [
+const PROMISED: [(&str, &[&str]); 32] = [
     (
         "",
-        &["schema tool_version host window quality cost components edges entries"],
+        &["schema tool_version host window quality cost components edges entries findings"],
     ),
     ("host", &["hostname kernel arch cpus boot_id"]),
     ("window", &["start_unix_ns duration_ns"]),
     (
         "quality",
-        &["lost midlife_connections lower_bound probes pmu"],
+        &["lost midlife_connections folded_remotes lower_bound probes pmu"],
     ),
     ("quality/probes/*", &["name hook state reason"]),
     ("quality/pmu", &["state reason running_ratio"]),
@@ -50,7 +51,10 @@ const PROMISED: [(&str, &[&str]); 29] = [
         &["reads writes read_bytes write_bytes latency_ns"],
     ),
     ("components/*/disk/latency_ns", &[DIST]),
-    ("components/*/requests", &["served service_ns queued_ns"]),
+    (
+        "components/*/requests",
+        &["served untimed lower_bound service_ns queued_ns held_ns held_unknown"],
+    ),
     ("components/*/requests/service_ns", &[DIST]),
     ("components/*/requests/queued_ns", &[DIST]),
     (
@@ -70,17 +74,30 @@ const PROMISED: [(&str, &[&str]); 29] = [
         &[
             "from to transport port roundtrips roundtrips_per_request latency_ns service_ns",
             "messages_sent messages_received bytes_sent bytes_received min_rtt_ns retransmits lower_bound",
+            "untimed receiving_ns connects",
         ],
     ),
     ("edges/*/latency_ns", &[DIST]),
+    (
+        "edges/*/connects",
+        &["count failed latency_ns syn_retransmits"],
+    ),
+    ("edges/*/connects/latency_ns", &[DIST]),
     ("edges/*/service_ns", &[DIST]),
     (
         "entries/*",
-        &["component port requests mean_ns courts network_ns other_ns"],
+        &["component port requests untimed lower_bound mean_ns courts network_ns other_ns adds_up"],
     ),
-    ("entries/*/courts/*", &["component turnaround_ns", PARTS]),
+    (
+        "entries/*/courts/*",
+        &[
+            "component unread_ns turnaround_ns held_ns held_unknown",
+            PARTS,
+        ],
+    ),
     // What is there besides belongs to no list of fields, but has its form.
     ("quality/lost", &[]),
+    ("quality/unplaced_protocols", &[]),
     ("components/*/processes", &[]),
     ("components/*/turnaround/by_recipient", &[]),
     ("entries/*/courts", &[]),
@@ -198,7 +215,7 @@ fn every_selection_is_sound() {
         &["-c", "/"],
         &["--port", "1,2,3"],
         &["--entry", "web"],
-        &["--entry", "app", "--entry", "nobody:7"],
+        &["--entry", "app", "--entry", "store"],
         &["--rtt-floor", "20us", "--no-pmu"],
         &["--rtt-floor", "1h"],
     ] {

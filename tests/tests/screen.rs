@@ -210,7 +210,8 @@ fn a_filter_hides_what_it_does_not_match() {
     let has_row = |text: &str, name: &str| {
         text.lines().any(|line| {
             let line = line.trim_start_matches(['▸', ' ']);
-            line.starts_with(name) && line.contains("program")
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with("  "))
         })
     };
     terminal.becomes("all rows", |text| {

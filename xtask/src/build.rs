@@ -22,14 +22,26 @@ pub fn courtside(release: bool) -> Result<PathBuf> {
         .join("courtside"))
 }
 
-/// Build the workloads, optimised, and say where they are.
-pub fn workload() -> Result<PathBuf> {
+/// Build what the demo runs, `courtside` first, and say where it is: sooner there than the release, and slower.
+pub fn demo() -> Result<[PathBuf; 2]> {
+    eprintln!("xtask: 1/2 the kernel programs");
+    ebpf::build()?;
+    eprintln!("xtask: 2/2 courtside and the demo's service; from nothing this takes a few minutes");
     sh::run(sh::cargo().args([
         "build",
-        "--release",
+        "--profile",
+        "demo",
         "--package",
-        "courtside-tests",
+        "profiler-user",
+        "--package",
+        "courtside-workload",
         "--bins",
     ]))?;
+    Ok(["courtside", "courtside-workload"].map(|name| sh::target_dir().join("demo").join(name)))
+}
+
+/// Build the workloads, optimised, and say where they are.
+pub fn workload() -> Result<PathBuf> {
+    sh::run(sh::cargo().args(["build", "--release", "--package", "courtside-workload"]))?;
     Ok(sh::target_dir().join("release/courtside-workload"))
 }

@@ -6,16 +6,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build, ebpf, metrics, packages, python, sh, vm};
+use crate::{build, ebpf, fences, packages, python, sh, truth, vm};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 15] = [
     "bpftool",
     "bpftrace",
+    "haproxy",
     "iproute2",
     "libcap2-bin",
     "linux-perf",
     "nginx-light",
+    "nodejs",
+    "pgbouncer",
     "postgresql",
     "procps",
     "redis-server",
@@ -28,87 +31,110 @@ const PACKAGES: [&str; 12] = [
 struct Step {
     name: &'static str,
     root: bool,
-    run: fn() -> Result<()>,
+    /// What has to be said of it though it holds.
+    run: fn() -> Result<Option<String>>,
 }
 
-const STEPS: [Step; 10] = [
+/// Nothing has to be said of what holds.
+const fn holds(_: ()) -> Option<String> {
+    None
+}
+
+const STEPS: [Step; 11] = [
     Step {
         name: "packages",
         root: true,
-        run: || packages::need("The truth tests", &PACKAGES),
+        run: || packages::need("The truth tests", &PACKAGES).map(holds),
     },
     Step {
         name: "readers of exports",
         root: false,
-        run: python::need,
+        run: || python::need().map(holds),
     },
     Step {
         name: "formatting",
         root: false,
-        run: || cargo(&["fmt", "--all", "--check"]),
+        run: || cargo(&["fmt", "--all", "--check"]).map(holds),
     },
     Step {
         name: "eBPF object",
         root: false,
-        run: || ebpf::build().map(drop),
+        run: || ebpf::build().map(|_| None),
     },
     Step {
         name: "lints",
         root: false,
-        run: lints,
+        run: || lints().map(holds),
+    },
+    Step {
+        name: "fences of the crates",
+        root: false,
+        run: || fences::check().map(holds),
     },
     Step {
         name: "unit tests",
         root: false,
-        run: unit_tests,
+        run: || unit_tests().map(holds),
     },
     Step {
         name: "documentation",
         root: false,
-        run: documentation,
+        run: || documentation().map(holds),
     },
     Step {
-        name: "release build, and its numbers documented",
+        name: "release build",
         root: false,
-        run: || metrics::check(&build::courtside(true)?),
+        run: || build::courtside(true).map(|_| None),
     },
     Step {
         name: "truth tests",
         root: true,
-        run: truth_tests,
+        run: truth::tests,
     },
     Step {
         name: "truth tests on other kernels",
         root: true,
-        run: || vm::vm(&[], None, vm::Page::Leave),
+        run: || vm::vm(&[], None, vm::Page::Leave).map(holds),
     },
 ];
 
-/// Run every step and give a verdict.
-pub fn test() -> Result<()> {
+/// Run every step, or those whose name holds `only`, and give a verdict.
+pub fn test(only: Option<&str>) -> Result<()> {
     let is_root = sh::is_root();
     let before = working_tree();
     let start = Instant::now();
     let mut failed = Vec::new();
     let mut lines = Vec::new();
-    for (index, step) in STEPS.iter().enumerate() {
+    let steps: Vec<&Step> = STEPS
+        .iter()
+        .filter(|step| only.is_none_or(|text| step.name.contains(text)))
+        .collect();
+    if steps.is_empty() {
+        let names = STEPS.map(|step| step.name).join(", ");
+        bail!("no step of that name; there are: {names}");
+    }
+    for (index, step) in steps.iter().enumerate() {
         if step.root && !is_root {
             lines.push(format!("  not run          {} (needs root)", step.name));
             continue;
         }
-        eprintln!("\nxtask: {}/{} {}", index + 1, STEPS.len(), step.name);
+        eprintln!("\nxtask: {}/{} {}", index + 1, steps.len(), step.name);
         let begun = Instant::now();
         let result = (step.run)();
         let took = seconds(begun.elapsed());
-        if let Err(error) = result {
-            eprintln!("xtask: {}: {error:#}", step.name);
-            lines.push(format!("  FAILED {took:>9}  {}", step.name));
-            failed.push(step.name);
-            if sh::stopped() {
-                break;
+        match result {
+            Ok(remark) => {
+                let remark = remark.map_or_else(String::new, |remark| format!(": {remark}"));
+                lines.push(format!("  ok     {took:>9}  {}{remark}", step.name));
             }
-        } else {
-            lines.push(format!("  ok     {took:>9}  {}", step.name));
+            Err(error) => {
+                eprintln!("xtask: {}: {error:#}", step.name);
+                lines.push(format!("  FAILED {took:>9}  {}", step.name));
+                failed.push(step.name);
+                if sh::stopped() {
+                    break;
+                }
+            }
         }
     }
     if working_tree() != before {
@@ -131,7 +157,14 @@ pub fn test() -> Result<()> {
             "what needs no root passed; for the rest run: sudo --preserve-env env \"PATH=$PATH\" cargo xtask test"
         );
     }
-    eprintln!("xtask: everything passed");
+    eprintln!(
+        "xtask: {} passed",
+        if only.is_some() {
+            "what was asked for"
+        } else {
+            "everything"
+        }
+    );
     Ok(())
 }
 
@@ -163,21 +196,6 @@ fn documentation() -> Result<()> {
             ])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )
-}
-
-fn truth_tests() -> Result<()> {
-    build::workload()?;
-    // One at a time: each measures the whole host.
-    cargo(&[
-        "test",
-        "--package",
-        "courtside-tests",
-        "--test",
-        "*",
-        "--no-fail-fast",
-        "--",
-        "--test-threads=1",
-    ])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -3,20 +3,25 @@
 //! In: nothing. Out: the parsed arguments, and views and wishes made of them.
 //! Must not know: what is done with them.
 
-use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::PossibleValuesParser, value_parser,
 };
 
+mod diff;
 mod exports;
+mod measure;
 mod recordings;
 
+pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
+pub use measure::{MeasureArgs, RttFloor};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 
-use crate::model::{EntryWish, GroupBy, Selection, View};
+use crate::analysis::findings;
+use crate::model::{EntryWish, GroupBy, SCHEMA_NAMES, Selection, View};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,9 +32,10 @@ Examples:
   sudo courtside top --unit nginx.service --entry nginx:80
   courtside check                             what works here, what does not, and why
 
-Without a command it is `courtside top`, and takes its options: courtside -p 4242
+Without a command it runs `top` and takes the options of `top`: courtside -p 4242
 
-Exit status: 0 done, 1 failed, 2 wrong usage; with a COMMAND, that command's.";
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 worse by more than `diff --fail-above` allows; with
+a COMMAND, that command's.";
 
 const TOP_EXAMPLES: &str = "\
 Examples:
@@ -48,14 +54,17 @@ Examples:
   sudo courtside stat -p 4242 --port 80,443    one process, two ports
   sudo courtside stat --json -- redis-benchmark -n 20000 -c 1 -t get
 
+REQ/s counts messages that were answered, whatever their content: those of a
+handshake (TLS, a login to a database) are requests, too.
+
 Ctrl-C ends the measurement and prints what was seen. With a COMMAND its exit
 status is passed on (128+N if signal N ended it); while JSON goes to stdout, what
 it prints there goes to stderr.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  sudo courtside check          attach every probe once and say how that went
-  courtside check               what can be told without privileges, and what is missing
+  sudo courtside check          attach every probe once, and say which of them work
+  courtside check               what can be checked without privileges, and what is missing
   sudo courtside check --json | jq '.checks[] | select(.state != \"ok\")'
 
 Exit status: 0 if everything that is needed works, 1 if not.";
@@ -63,6 +72,7 @@ Exit status: 0 if everything that is needed works, 1 if not.";
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
   courtside schema snapshot     what `courtside stat -F json` prints
+  courtside schema diff         what `courtside diff A B -F json` prints
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -73,7 +83,7 @@ Examples:
 
 /// Who holds the ball? Roundtrips, turnarounds and their causes between running services, from kernel events alone.
 ///
-/// Courtside attaches to what already runs, without touching or parsing it, and tells how many roundtrips each request
+/// Courtside attaches to what already runs, without changing or parsing it, and shows how many roundtrips each request
 /// costs between components, how long each component keeps a message before it answers, and what that time was made
 /// of: CPU, run queue, disk, sleep, waiting unread.
 #[derive(Debug, Parser)]
@@ -105,25 +115,28 @@ impl Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look at it live
+    /// Show what happens now, as a live dashboard
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
-    /// Measure once and print
+    /// Measure once, and print the result
     #[command(after_help = STAT_EXAMPLES)]
     Stat(StatArgs),
-    /// Record windows into a file, to look at later
+    /// Record into a file, to look at it later
     #[command(after_help = recordings::RECORD_EXAMPLES)]
     Record(RecordArgs),
-    /// Look at a recording as if it were live, and step through its time
+    /// Show a recording as a dashboard, and step through its time
     #[command(after_help = recordings::REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Convert a recording for other programs
     #[command(after_help = exports::EXPORT_EXAMPLES)]
     Export(ExportArgs),
-    /// Make one page with pictures of a recording
+    /// Make one HTML page with charts of a recording
     #[command(after_help = exports::REPORT_EXAMPLES)]
     Report(ReportArgs),
-    /// Say what works on this host, what does not, why, and the command that mends it
+    /// Compare two recordings: what changed by more than chance, by how much, and what got worse
+    #[command(after_help = diff::DIFF_EXAMPLES)]
+    Diff(DiffArgs),
+    /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Print the JSON Schema of an output
@@ -143,8 +156,8 @@ pub struct TopArgs {
     /// How to measure.
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// Time between two pictures
-    #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s", help_heading = "Measuring")]
+    /// Time between two updates of the screen, at least 10ms
+    #[arg(short, long, value_name = "TIME", value_parser = measured, default_value = "1s", help_heading = "Measuring")]
     pub interval: Duration,
     /// End after this time [default: when q is pressed]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
@@ -166,13 +179,13 @@ pub struct StatArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Print after every such time, not only at the end
-    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
+    /// Print a result after each interval, at least 10ms, not only at the end
+    #[arg(short, long, value_name = "TIME", value_parser = measured, help_heading = "Measuring")]
     pub interval: Option<Duration>,
     /// Measure for this time [default: 10s, or until COMMAND ends]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
-    /// Run this once everything is attached, and measure until it ends
+    /// Run this command when everything is attached, and measure until it ends
     #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<OsString>,
 }
@@ -183,16 +196,24 @@ pub struct CheckArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Say more about each probe
+    /// Print more about each probe
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// What `courtside check -F json` prints, by the name of its schema.
+pub(super) const CHECK_SCHEMA: &str = "check";
+
+/// The names of all outputs that have a schema.
+pub(super) fn schema_names() -> impl Iterator<Item = &'static str> {
+    SCHEMA_NAMES.into_iter().chain([CHECK_SCHEMA])
 }
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// The output
-    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(super::schema::names()))]
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(schema_names()))]
     pub name: String,
 }
 
@@ -207,28 +228,28 @@ pub struct CompletionsArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub struct SelectArgs {
-    /// This process
+    /// Only this process
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Programs of this name; * and ? stand for anything
+    /// Only programs with this name; * stands for any text, ? for any character
     #[arg(short = 'n', long = "comm", value_name = "GLOB")]
     pub comm: Vec<String>,
-    /// Everything in this control group
+    /// Only processes in this control group
     #[arg(short, long, value_name = "PATH")]
     pub cgroup: Vec<String>,
-    /// This systemd unit
+    /// Only this systemd unit
     #[arg(long, value_name = "NAME")]
     pub unit: Vec<String>,
-    /// The container whose id starts like this, or pod:UID
+    /// Only the container whose id begins with this, or the pod with pod:UID
     #[arg(long, value_name = "ID")]
     pub container: Vec<String>,
     /// Only traffic to this port
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = value_parser!(u16).range(1..))]
     pub port: Vec<u16>,
-    /// What makes a component
+    /// How processes are grouped into components
     #[arg(long, value_name = "WHAT", default_value = "auto")]
     pub group_by: Grouping,
-    /// Count roundtrips per request that enters here [default: components nobody observed calls]
+    /// Count roundtrips per request that enters at this component [default: each component that no other component calls]
     #[arg(long, value_name = "NAME[:PORT]")]
     pub entry: Vec<EntryWish>,
 }
@@ -236,7 +257,7 @@ pub struct SelectArgs {
 /// How the dashboard looks, and where what is exported from it goes.
 #[derive(Debug, Args)]
 pub struct ScreenArgs {
-    /// Folder for snapshots exported with the key e
+    /// Folder for the files of the keys e (a snapshot) and R (the last minutes): courtside-TIME.json and courtside-TIME.rec
     #[arg(
         short,
         long,
@@ -245,7 +266,7 @@ pub struct ScreenArgs {
         help_heading = "Output"
     )]
     pub output: PathBuf,
-    /// When to use colours; NO_COLOR is heeded
+    /// When to use colours; auto also obeys NO_COLOR
     #[arg(
         long,
         value_name = "WHEN",
@@ -255,41 +276,20 @@ pub struct ScreenArgs {
     pub color: ColorChoice,
 }
 
-/// How to measure.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Measuring")]
-pub struct MeasureArgs {
-    /// An answer that comes sooner after a send is none: auto (what the kernel knows of the connection's RTT) or a time
-    #[arg(long, value_name = "auto|TIME", default_value = "auto")]
-    pub rtt_floor: RttFloor,
-    /// Do not read hardware counters
-    #[arg(long)]
-    pub no_pmu: bool,
-    /// Count cycles and instructions of each turnaround, too: is it the waiting, or does each instruction cost more?
-    #[arg(long, conflicts_with = "no_pmu")]
-    pub pmu_turnaround: bool,
-    /// Let the kernel time our own programs (some 20 ns more a run)
-    #[arg(long)]
-    pub program_cost: bool,
-    /// Say on stderr how each probe is attached
-    #[arg(short, long)]
-    pub verbose: bool,
-}
-
 /// How to print.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Into this file; - is stdout
+    /// Write to this file, completely or not at all; - is stdout. Symbolic links are not followed
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
-    /// In this form
+    /// Output format
     #[arg(short = 'F', long, value_name = "FORM", default_value = "table")]
     pub format: Format,
     /// Short for --format json
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
-    /// When to use colours; NO_COLOR is heeded
+    /// When to use colours; auto also obeys NO_COLOR
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 }
@@ -314,18 +314,18 @@ pub enum Format {
 /// What makes a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Grouping {
-    /// Container, else systemd unit, else program
+    /// By container, else by systemd unit, else by program
     #[default]
     Auto,
-    /// Each process
+    /// Each process by itself
     Process,
-    /// The process's name
+    /// By the name of the process
     Comm,
-    /// Control group
+    /// By control group
     Cgroup,
-    /// systemd unit
+    /// By systemd unit
     Unit,
-    /// Container or pod
+    /// By container or pod
     Container,
 }
 
@@ -361,6 +361,7 @@ impl SelectArgs {
                 ports: self.port.clone(),
             },
             entries: self.entry.clone(),
+            judge: findings::judge(),
         }
     }
 }
@@ -380,40 +381,6 @@ fn below_mount(path: &str) -> &str {
     }
 }
 
-/// Time below which an answer is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RttFloor {
-    /// Each connection's own minimum RTT.
-    #[default]
-    Auto,
-    /// The same for all.
-    Constant(Duration),
-}
-
-impl RttFloor {
-    /// The constant, if it is one.
-    #[must_use]
-    pub fn constant_ns(self) -> Option<u64> {
-        match self {
-            Self::Auto => None,
-            Self::Constant(time) => Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-        }
-    }
-}
-
-impl FromStr for RttFloor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        humantime::parse_duration(text)
-            .map(Self::Constant)
-            .map_err(|error| format!("{error}; give auto, or a time with its unit, as in 150us"))
-    }
-}
-
 /// A time with its unit (`500ms`, `1m30s`), or a number of seconds.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok();
@@ -423,7 +390,30 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
             .map_err(|error| format!("{error}; give a time as in 500ms, 10s, 1m30s"))?,
     };
     if time.is_zero() {
-        return Err("it must be longer than nothing".to_owned());
+        return Err("it must be more than zero".to_owned());
+    }
+    Ok(time)
+}
+
+/// Shortest window that is measured: reading the kernel's maps takes some milliseconds.
+const LEAST_MEASURED: Duration = Duration::from_millis(10);
+/// Shortest window that is made of a recording: less is a few events, and a file of nothing but names.
+const LEAST_CUT: Duration = Duration::from_millis(1);
+
+/// Length of a window that is measured.
+pub(super) fn measured(text: &str) -> Result<Duration, String> {
+    at_least(time(text)?, LEAST_MEASURED)
+}
+
+/// Length of a window that is made of a recording.
+pub(super) fn cut(text: &str) -> Result<Duration, String> {
+    at_least(time(text)?, LEAST_CUT)
+}
+
+fn at_least(time: Duration, least: Duration) -> Result<Duration, String> {
+    if time < least {
+        let least = humantime::format_duration(least);
+        return Err(format!("it must be at least {least}"));
     }
     Ok(time)
 }
@@ -502,6 +492,20 @@ mod tests {
     }
 
     #[test]
+    fn a_window_has_a_least_length_which_is_said() {
+        for (line, least) in [
+            ("courtside stat -i 1us", "at least 10ms"),
+            ("courtside replay x -i 1us", "at least 1ms"),
+        ] {
+            let said = parse(line).unwrap_err().to_string();
+            assert!(said.contains(least), "{said}");
+        }
+        let least = stat("courtside stat -i 10ms").interval;
+        assert_eq!(least, Some(LEAST_MEASURED));
+        assert!(parse("courtside replay x -i 1ms").is_ok());
+    }
+
+    #[test]
     fn the_floor_is_automatic_or_a_time_with_its_unit() {
         let floor = |text: &str| text.parse::<RttFloor>().map(RttFloor::constant_ns);
         assert_eq!(floor("auto"), Ok(None));
@@ -535,6 +539,12 @@ mod tests {
             "courtside schema nonsense",
             "courtside completions tcsh",
             "courtside -p 7 stat",
+            "courtside -i 1us",
+            "courtside top -i 9999us",
+            "courtside stat -i 1us",
+            "courtside record -o x -i 9ms",
+            "courtside replay x -i 1us",
+            "courtside export x -F json -o y -i 999us",
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -3,22 +3,32 @@
 //! In: a recording. Out: files in the form asked for. Must not know: how a form is made.
 
 use std::{
-    collections::HashMap,
-    fs::{self, File},
-    io::{self, Write},
+    collections::BTreeMap,
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::{ColorChoice, CommandFactory, error::ErrorKind};
 
 use super::{
     args::{Cli, ExportArgs, ExportFormat},
     output::{Output, Reader},
-    recorded::Recorded,
-    stat::Unused,
+    place::{Folder, Inputs, NewFile, Place, READABLE},
+    recorded,
+    unused::Unused,
 };
-use crate::export::{Piece, csv::Csv, json, parquet::Parquet, perfetto::Perfetto};
+use crate::{
+    export::{
+        Piece,
+        csv::Csv,
+        form::{Form, Lines},
+        parquet::Parquet,
+        perfetto::Perfetto,
+    },
+    pass::{Consumer, Needs, PassWindow, Seen},
+};
 
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
     let to_stdout = args.output == Path::new("-");
@@ -29,69 +39,94 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
             args.format.example()
         ));
     }
-    let recorded = Recorded::open(
+    let recorded = recorded::open(
         &args.file,
         args.window.as_ref(),
         &args.select,
         args.interval,
     )?;
+    let inputs = Inputs::of_recording(&args.file);
+    let form: Box<dyn Form> = match args.format {
+        ExportFormat::Json => Box::new(recorded.whole()),
+        ExportFormat::Ndjson => Box::new(Lines),
+        ExportFormat::Csv => Box::new(Csv::new(recorded.has_events())?),
+        ExportFormat::Parquet => Box::new(Parquet::new(recorded.has_events())?),
+        ExportFormat::Perfetto => Box::new(Perfetto::default()),
+    };
+    let to = match args.format {
+        ExportFormat::Json | ExportFormat::Ndjson => {
+            let output = Output::open(&args.output, ColorChoice::Never, &inputs)?;
+            To::Text(output, Reader::There)
+        }
+        ExportFormat::Csv | ExportFormat::Parquet => {
+            To::Files(Files::folder(&args.output, inputs)?)
+        }
+        ExportFormat::Perfetto => To::Files(Files::single(&args.output, &inputs)?),
+    };
     let mut unused = Unused::new(&args.select.entry);
-    match args.format {
-        ExportFormat::Json => {
-            let mut output = Output::open(&args.output, ColorChoice::Never)?;
-            let snapshot = recorded.whole()?;
-            unused.look(&snapshot);
-            output.write(&json::to_string(&snapshot)?)?;
-        }
-        ExportFormat::Ndjson => {
-            let mut output = Output::open(&args.output, ColorChoice::Never)?;
-            let mut reader = Reader::There;
-            recorded.snapshots(|_, snapshot| {
-                unused.look(snapshot);
-                if reader == Reader::There {
-                    reader = output.write(&json::to_line(snapshot)?)?;
+    let mut written = Written { form, to };
+    recorded.pass(&mut [&mut unused, &mut written])?;
+    unused.report()?;
+    written.finish()?;
+    Ok(0)
+}
+
+/// An export under way.
+struct Written {
+    form: Box<dyn Form>,
+    to: To,
+}
+
+impl Consumer for Written {
+    fn needs(&self) -> Needs {
+        self.form.needs()
+    }
+
+    fn window(&mut self, window: &PassWindow<'_>) -> anyhow::Result<()> {
+        self.to.add(self.form.window(window)?)
+    }
+
+    fn event(&mut self, seen: &Seen<'_>) -> anyhow::Result<()> {
+        self.to.add(self.form.event(seen)?)
+    }
+}
+
+impl Written {
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.to.add(self.form.finish()?)?;
+        self.to.place()
+    }
+}
+
+/// Where an export goes.
+enum To {
+    /// One text, maybe to stdout, as long as somebody reads it.
+    Text(Output, Reader),
+    /// Files.
+    Files(Files),
+}
+
+impl To {
+    fn add(&mut self, pieces: impl IntoIterator<Item = Piece>) -> anyhow::Result<()> {
+        match self {
+            Self::Files(files) => files.add(pieces),
+            Self::Text(output, reader) => {
+                for piece in pieces {
+                    if *reader == Reader::There {
+                        *reader = output.write(&piece.bytes)?;
+                    }
                 }
                 Ok(())
-            })?;
-        }
-        ExportFormat::Csv => {
-            let mut files = Files::folder(&args.output)?;
-            let mut csv = Csv::new(recorded.has_events())?;
-            recorded.snapshots(|number, snapshot| {
-                unused.look(snapshot);
-                files.add(csv.add(number as u64, snapshot)?)
-            })?;
-            recorded.events(|number, event| files.add(csv.event(number as u64, event)?))?;
-            files.add(csv.finish()?)?;
-        }
-        ExportFormat::Parquet => {
-            let mut files = Files::folder(&args.output)?;
-            let mut parquet = Parquet::new(recorded.has_events())?;
-            recorded.snapshots(|number, snapshot| {
-                unused.look(snapshot);
-                files.add(parquet.add(number as u64, snapshot)?)
-            })?;
-            recorded.events(|number, event| files.add(parquet.event(number as u64, event)?))?;
-            files.add(parquet.finish()?)?;
-        }
-        ExportFormat::Perfetto => {
-            let (mut files, mut trace) = (Files::single(&args.output)?, Perfetto::default());
-            recorded.snapshots(|number, snapshot| {
-                unused.look(snapshot);
-                files.add(trace.add(number as u64, snapshot))
-            })?;
-            recorded.turnarounds(|event, turnaround| {
-                files.add(trace.event(event))?;
-                if let Some(turnaround) = turnaround {
-                    trace.turnaround(event, turnaround);
-                }
-                Ok(())
-            })?;
-            files.add(trace.finish())?;
+            }
         }
     }
-    unused.report();
-    Ok(0)
+
+    fn place(self) -> anyhow::Result<()> {
+        match self {
+            Self::Files(files) => files.place(),
+            Self::Text(mut output, _) => output.place(),
+        }
+    }
 }
 
 fn wrong_usage(what: &str) -> anyhow::Result<u8> {
@@ -106,36 +141,33 @@ fn wrong_usage(what: &str) -> anyhow::Result<u8> {
     Ok(2)
 }
 
-/// The files of one export. Each begins anew, and grows by pieces.
+/// The files of one export. Each begins anew, grows by pieces, and is put in place when all are whole.
 struct Files {
     place: PathBuf,
-    folder: bool,
-    open: HashMap<String, File>,
+    /// `None` for a single file.
+    folder: Option<Folder>,
+    inputs: Inputs,
+    open: BTreeMap<String, (File, Option<NewFile>)>,
 }
 
 impl Files {
-    fn single(path: &Path) -> anyhow::Result<Self> {
-        let mut files = Self {
-            place: path.to_owned(),
-            folder: false,
-            open: HashMap::new(),
-        };
-        files.file(String::new())?;
-        Ok(files)
-    }
-
-    fn folder(path: &Path) -> anyhow::Result<Self> {
-        ensure!(
-            path.is_dir() || !path.exists(),
-            "cannot make the folder {}: there is a file of that name; give another with -o",
-            path.display()
-        );
-        fs::create_dir_all(path)
-            .with_context(|| format!("cannot make the folder {}", path.display()))?;
+    fn single(path: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
+        let file = Place::open(path, READABLE, inputs)?.into_file()?;
         Ok(Self {
             place: path.to_owned(),
-            folder: true,
-            open: HashMap::new(),
+            folder: None,
+            inputs: Inputs::default(),
+            open: BTreeMap::from([(String::new(), file)]),
+        })
+    }
+
+    fn folder(path: &Path, inputs: Inputs) -> anyhow::Result<Self> {
+        let folder = Folder::make(path)?;
+        Ok(Self {
+            place: folder.path().to_owned(),
+            folder: Some(folder),
+            inputs,
+            open: BTreeMap::new(),
         })
     }
 
@@ -149,7 +181,7 @@ impl Files {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        if self.folder {
+        if self.folder.is_some() {
             self.place.join(name)
         } else {
             self.place.clone()
@@ -157,26 +189,36 @@ impl Files {
     }
 
     fn file(&mut self, name: String) -> anyhow::Result<&mut File> {
-        use std::collections::hash_map::Entry;
-        let path = self.path(&name);
+        use std::collections::btree_map::Entry;
         match self.open.entry(name) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Occupied(entry) => Ok(&mut entry.into_mut().0),
             Entry::Vacant(entry) => {
-                let file: io::Result<File> = File::create(&path);
-                let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
-                Ok(entry.insert(file))
+                let folder = self.folder.as_ref().context("one file only")?;
+                let place = folder.begin(entry.key().as_ref(), READABLE, &self.inputs)?;
+                Ok(&mut entry.insert(place.into_file()?).0)
             }
         }
+    }
+
+    fn place(self) -> anyhow::Result<()> {
+        for new in self.open.into_values().filter_map(|(_, new)| new) {
+            { new }.place()?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture::frames;
+    use std::fs;
+
     use clap::Parser;
 
     use super::super::args::Command;
     use super::*;
-    use crate::model::{Snapshot, State, View, fixture, fold};
+    use crate::model::{Snapshot, State, View, fold};
+    use crate::pass::Analysis as _;
     use crate::record::{Header, Writer};
 
     /// A recording of the chain in windows of this many requests, and what each window means.
@@ -185,7 +227,7 @@ mod tests {
         let mut writer = Writer::new(File::create(&path).unwrap(), &Header::default()).unwrap();
         let mut state = State::default();
         let window = |(second, n): (u64, &u64)| {
-            let mut frame = fixture::chain(*n);
+            let mut frame = frames::chain(*n);
             frame.start_unix_ns += second * 1_000_000_000;
             writer.frame(&frame).unwrap();
             fold(&mut state, &frame, &View::default())
@@ -288,6 +330,55 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_is_never_its_own_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = recording(folder.path(), &[5]);
+        let before = fs::read(&file).unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let rec = file.display().to_string();
+        fs::hard_link(&file, at("hard")).unwrap();
+        std::os::unix::fs::symlink(&file, at("soft")).unwrap();
+        fs::create_dir(at("shop")).unwrap();
+        fs::hard_link(&file, at("shop/entries.csv")).unwrap();
+        fs::hard_link(&file, at("shop/entries.parquet")).unwrap();
+        for out in [&rec, &at("hard"), &at("soft")] {
+            for form in ["json", "ndjson", "perfetto", "csv", "parquet"] {
+                assert!(export(&format!("{rec} -F {form} -o {out}")).is_err());
+            }
+            assert!(courtside(&format!("report {rec} -o {out}")).is_err());
+            // The same by its other names.
+            assert!(courtside(&format!("report {out} -o {rec}")).is_err());
+        }
+        for form in ["csv", "parquet"] {
+            let error = export(&format!("{rec} -F {form} -o {}", at("shop"))).unwrap_err();
+            assert!(format!("{error:#}").contains("the recording that is read"));
+        }
+        assert_eq!(fs::read(&file).unwrap(), before);
+        assert_eq!(fs::read_dir(at("shop")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn an_entry_that_is_nowhere_is_an_error_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, _) = recording(folder.path(), &[5]);
+        let (rec, out) = (file.display(), folder.path().join("out"));
+        let forms = ["json", "ndjson", "csv", "parquet", "perfetto"];
+        let exports = forms.map(|form| format!("export {rec} -F {form}"));
+        for command in exports.into_iter().chain([format!("report {rec}")]) {
+            let line = format!("{command} -o {} --entry nosuch", out.display());
+            let said = format!("{:#}", courtside(&line).unwrap_err());
+            assert!(
+                said.contains("no entry nosuch") && said.contains("web:80"),
+                "{said}"
+            );
+            assert!(!out.is_file(), "{command}");
+            let written = fs::read_dir(&out).map_or(0, Iterator::count);
+            assert_eq!(written, 0, "{command}");
+            let _ = fs::remove_dir(&out);
+        }
+    }
+
+    #[test]
     fn a_report_is_of_the_windows_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let (file, _) = recording(folder.path(), &[5, 7, 11]);
@@ -310,10 +401,13 @@ mod tests {
         let requests: Vec<u64> = (1..=400).collect();
         let (file, _) = recording(folder.path(), &requests);
         let args = crate::cli::args::SelectArgs::default();
-        let recorded = Recorded::open(&file, None, &args, None).unwrap();
+        let recorded = recorded::open(&file, None, &args, None).unwrap();
         let mut points = Vec::new();
-        let take = |piece: &Snapshot| points.push(piece.entries[0].requests);
-        let whole = recorded.whole_and_pieces(150, take).unwrap();
+        let mut whole = recorded.whole();
+        let mut pieces = recorded.pieces(150, |piece| points.push(piece.entries[0].requests));
+        recorded.pass(&mut [&mut whole, &mut pieces]).unwrap();
+        pieces.finish();
+        let whole = whole.finish();
         assert_eq!(points.len(), 134); // of three windows each, the last of one
         assert_eq!(points[0], 1 + 2 + 3);
         assert_eq!(points.iter().sum::<u64>(), whole.entries[0].requests);

@@ -1,29 +1,32 @@
 //! The command line: arguments in, a run, an exit status out.
 //!
-//! In: arguments, signals, the terminal. Out: text on stdout or in a file, words about it on stderr, 0, 1 or 2.
-//! Must not know: how anything is measured or derived; it asks [`source::Kernel`] and hands on what it gets.
+//! In: arguments, signals, the terminal. Out: text on stdout or in a file, words about it on stderr, 0, 1, 2 or 3.
+//! Must not know: how anything is measured or derived; it asks [`courtside_agent::measure::Kernel`] and hands on what it gets.
 
 pub mod args;
 mod check;
 mod clock;
+mod diff;
 mod export;
-mod keeper;
-pub mod live;
 mod output;
+mod place;
 mod player;
+pub mod range;
 mod record;
-pub mod recorded;
-mod recorder;
-mod recut;
+mod recorded;
 mod replay;
 mod report;
 mod schema;
-pub mod source;
 mod stat;
 mod target;
 pub mod top;
+mod unused;
 mod wait;
 
+use courtside_agent::{
+    keeper::Keeper,
+    measure::{Kernel, Snapshots},
+};
 use std::{
     io::{self, Write},
     path::Path,
@@ -35,13 +38,12 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
 use args::{Cli, Command, TopArgs};
-use keeper::Keeper;
-use source::{Kernel, Snapshots};
 use top::Keep;
 
 use crate::{
     frame::{ProbeState, ProbeStatus},
     record::Ring,
+    sys::privileges,
 };
 
 /// Runs the command line of this process.
@@ -62,11 +64,15 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if asked_for { 0 } else { 2 });
         }
     };
+    let measures = cli.command.as_ref().is_none_or(Command::measures);
     match run(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "courtside: {}", in_one_line(&error));
+            if !measures && is_denied(&error) && rustix::process::geteuid().is_root() {
+                let _ = writeln!(io::stderr(), "courtside: {ROOT_IS_NOBODY}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -74,13 +80,16 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     let root = Path::new("/");
-    let kernel = source::RunningKernel;
+    let kernel = courtside_agent::measure::RunningKernel;
     let command = cli.command.unwrap_or(Command::Top(cli.top));
     listen_to_programs(match &command {
         Command::Stat(args) => args.measure.verbose,
         Command::Record(args) => args.measure.verbose,
         _ => false,
     });
+    if !command.measures() {
+        privileges::give_up()?;
+    }
     match command {
         Command::Top(args) => dashboard(&args, &kernel, root),
         Command::Stat(args) => stat::run(&args, &kernel, root),
@@ -88,6 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -96,6 +106,21 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             let written = io::stdout().write_all(&script);
             written.context("cannot write to stdout")?;
             Ok(0)
+        }
+    }
+}
+
+impl Command {
+    /// Whether it needs the privileges that it may have been started with.
+    fn measures(&self) -> bool {
+        match self {
+            Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
+            Self::Replay(_)
+            | Self::Export(_)
+            | Self::Report(_)
+            | Self::Diff(_)
+            | Self::Schema(_)
+            | Self::Completions(_) => false,
         }
     }
 }
@@ -110,7 +135,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let (ring, keep) = keep_last(args, measurement.probes(), root)?;
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
-    let options = top::Options::new(&args.screen, args.duration);
+    let options = top::Options::new(&args.screen, &args.select.entry, args.duration);
     let snapshots = Box::new(Snapshots::new(measurement, view).with_ring(ring));
     top::run(snapshots, args.interval, &options, Some(keep))?;
     Ok(0)
@@ -171,7 +196,7 @@ fn report_probes(probes: &[ProbeStatus], verbose: bool) {
     }
 }
 
-/// An error and its causes, but for those that it has told already.
+/// An error and its causes, except those that its text contains already.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -184,7 +209,20 @@ fn in_one_line(error: &anyhow::Error) -> String {
     text
 }
 
-/// Whoever read our output has read enough: that is not an error.
+/// What root is told when it may not read or write what belongs to another user.
+const ROOT_IS_NOBODY: &str =
+    "root's privileges are used only to measure: run this as the user who owns the file or folder";
+
+/// Whether a file's owner did not allow it.
+fn is_denied(error: &anyhow::Error) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(denied)
+            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::ACCESS)
+    })
+}
+
+/// The reader of our output has closed it: that is not an error.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

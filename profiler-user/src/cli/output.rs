@@ -3,9 +3,10 @@
 //! In: what was asked for, and the text. Out: the text, written whole, or an error that names the file.
 //! Must not know: what the text says.
 
+use courtside_agent::keeper::{Keeper, folder_of};
 use std::{
     env,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, IsTerminal, Write},
     path::Path,
 };
@@ -13,7 +14,7 @@ use std::{
 use anyhow::Context;
 use clap::ColorChoice;
 
-use super::top::ascii_locale;
+use super::place::{Inputs, NewFile, Place, READABLE};
 use crate::export::Style;
 
 /// Whether there is still somebody who reads.
@@ -24,41 +25,53 @@ pub(super) enum Reader {
 }
 
 /// An open output.
-#[derive(Debug)]
 pub(super) struct Output {
     /// `None` is stdout.
     file: Option<File>,
+    /// What is to be put in place.
+    new: Option<NewFile>,
+    /// Who does that, when we may not any more.
+    keeper: Option<Keeper>,
     name: String,
-    written: bool,
     color: ColorChoice,
 }
 
 impl Output {
     /// Opens it, so that an unwritable one is known before anything is measured. An existing file keeps its contents
-    /// until there is something to put in their place.
-    pub(super) fn open(path: &Path, color: ColorChoice) -> anyhow::Result<Self> {
-        let file = if path == Path::new("-") {
-            None
-        } else {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .with_context(|| format!("cannot write to {}", path.display()))?;
-            Some(file)
+    /// until [`Self::place`]; one that is read is refused.
+    pub(super) fn open(path: &Path, color: ColorChoice, inputs: &Inputs) -> anyhow::Result<Self> {
+        let (file, new) = match Place::open(path, READABLE, inputs)? {
+            Place::Stdout => (None, None),
+            other => {
+                let (file, new) = other.into_file()?;
+                (Some(file), new)
+            }
         };
         Ok(Self {
             file,
+            new,
+            keeper: None,
             name: path.display().to_string(),
-            written: false,
             color,
         })
     }
 
+    /// The same where privileges will be given up before there is anything to put in place.
+    pub(super) fn open_for_later(
+        path: &Path,
+        color: ColorChoice,
+        root: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut output = Self::open(path, color, &Inputs::default())?;
+        if output.new.is_some() {
+            output.keeper = Some(Keeper::start(&folder_of(path), root)?);
+        }
+        Ok(output)
+    }
+
     /// Writes a text whole. A reader that went away is no error.
-    pub(super) fn write(&mut self, text: &str) -> anyhow::Result<Reader> {
-        match self.put(text.as_bytes()) {
+    pub(super) fn write(&mut self, text: impl AsRef<[u8]>) -> anyhow::Result<Reader> {
+        match self.put(text.as_ref()) {
             Ok(()) => Ok(Reader::There),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
             Err(error) => Err(error).with_context(|| match self.file {
@@ -74,11 +87,21 @@ impl Output {
             stdout.write_all(bytes)?;
             return stdout.flush();
         };
-        if !self.written && file.metadata()?.is_file() {
-            file.set_len(0)?;
-        }
-        self.written = true;
         file.write_all(bytes)
+    }
+
+    /// Puts a file in its place: what is written from here on is added to it there. Dropped before that, nothing is left
+    /// of what was written.
+    pub(super) fn place(&mut self) -> anyhow::Result<()> {
+        let Some(mut new) = self.new.take() else {
+            return Ok(());
+        };
+        match &self.keeper {
+            None => new.place(),
+            Some(keeper) => keeper
+                .ask(move || new.place())
+                .context("the thread that keeps the last minutes has ended")?,
+        }
     }
 
     pub(super) fn is_stdout(&self) -> bool {
@@ -106,6 +129,15 @@ impl Output {
     }
 }
 
+impl Drop for Output {
+    fn drop(&mut self) {
+        // What is not put in place is removed by whoever may.
+        if let (Some(keeper), Some(new)) = (&self.keeper, self.new.take()) {
+            keeper.run(move || drop(new));
+        }
+    }
+}
+
 /// Whether to use colours.
 pub(super) fn wants_color(
     choice: ColorChoice,
@@ -121,6 +153,17 @@ pub(super) fn wants_color(
                 && variable("TERM").is_none_or(|value| value != "dumb")
         }
     }
+}
+
+/// Whether the locale of these environment variables is one without UTF-8.
+#[must_use]
+pub fn ascii_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| {
+        let value = variable(name)?;
+        (!value.is_empty()).then_some(value)
+    });
+    let locale = locale.unwrap_or_default().to_lowercase();
+    !(locale.contains("utf-8") || locale.contains("utf8"))
 }
 
 #[cfg(test)]
@@ -150,9 +193,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.json");
         fs::write(&path, "something old and long").unwrap();
-        let mut output = Output::open(&path, ColorChoice::Auto).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "something old and long");
+        let mut output = Output::open(&path, ColorChoice::Auto, &Inputs::default()).unwrap();
         output.write("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "something old and long");
+        output.place().unwrap();
         output.write("er").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
         assert!(!output.style().color);
@@ -161,12 +205,23 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Output::open(&dir.path().join("no/x"), ColorChoice::Auto).unwrap_err();
+        let error = Output::open(
+            &dir.path().join("no/x"),
+            ColorChoice::Auto,
+            &Inputs::default(),
+        )
+        .err()
+        .unwrap();
         assert!(
             format!("{error:#}").contains("no/x: No such file"),
             "{error:#}"
         );
-        let mut full = Output::open(Path::new("/dev/full"), ColorChoice::Auto).unwrap();
+        let mut full = Output::open(
+            Path::new("/dev/full"),
+            ColorChoice::Auto,
+            &Inputs::default(),
+        )
+        .unwrap();
         let error = full.write("x").unwrap_err();
         assert!(
             format!("{error:#}").contains("/dev/full: No space left"),
@@ -180,8 +235,9 @@ mod tests {
         drop(reader);
         let mut output = Output {
             file: Some(File::from(std::os::fd::OwnedFd::from(writer))),
+            new: None,
+            keeper: None,
             name: "pipe".to_owned(),
-            written: false,
             color: ColorChoice::Auto,
         };
         assert_eq!(output.write("x").unwrap(), Reader::Gone);

@@ -9,10 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::recorded::Recorded;
 use crate::{
     model::{Snapshot, State, fold},
-    record::ReadError,
+    record::{ReadError, Recorded},
     tui::{PAST_WINDOWS, Target, UiState},
 };
 
@@ -156,25 +155,26 @@ impl Player {
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture::frames;
     use std::path::Path;
 
     use super::*;
     use crate::{
-        cli::args::SelectArgs,
+        cli::{args::SelectArgs, recorded},
         frame::Frame,
-        model::{View, fixture},
+        model::View,
         record::{Header, Recording, Writer},
         tui::{Replay, Theme},
     };
 
     /// What happens depends on what happened before: web serves in some windows only.
     fn window(n: u64) -> Frame {
-        let mut frame = fixture::chain(1 + n % 7);
+        let mut frame = frames::chain(1 + n % 7);
         frame.start_unix_ns += n * frame.duration_ns;
         if n % 90 > 20 {
             frame
                 .flows
-                .retain(|flow| flow.image != fixture::LOAD && flow.peer != fixture::LOAD);
+                .retain(|flow| flow.image != frames::LOAD && flow.peer != frames::LOAD);
             frame
                 .flows
                 .retain(|flow| flow.role != crate::frame::Role::Acceptor);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn player(path: &Path) -> (Player, UiState) {
-        let recorded = Recorded::open(path, None, &SelectArgs::default(), None).unwrap();
+        let recorded = recorded::open(path, None, &SelectArgs::default(), None).unwrap();
         let windows = recorded.recording().windows().len();
         let theme = Theme {
             color: false,

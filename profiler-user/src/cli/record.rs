@@ -3,9 +3,14 @@
 //! In: what to measure, for how long or while which command runs, and how much to keep. Out: a recording, words about
 //! it on stderr, and the command's exit status. Must not know: the bytes of a recording, what a window means.
 
+use courtside_agent::{
+    keeper::{Keeper, folder_of, stamp},
+    measure::{Kernel, Measurement},
+    recorder::Shared,
+};
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -19,12 +24,9 @@ use tokio::process::Child;
 use super::{
     args::{RecordArgs, SelectArgs, nanoseconds},
     clock::Clock,
-    keeper::{Keeper, folder_of, stamp},
-    recorder::Shared,
-    report_probes,
-    source::{Kernel, Measurement},
-    target, wait,
-    wait::{Event, Waiter},
+    place::{Folder, Inputs, NewFile, PRIVATE},
+    report_probes, target, wait,
+    wait::{WaitEnd, Waiter},
 };
 use crate::{
     frame::ProbeStatus,
@@ -38,8 +40,8 @@ const DRAIN_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RecordArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     target::check(root, &args.select.view())?;
-    let files = Files::open(&args.output, args.force, args.bounds().is_some())?;
-    let begun = begin(args, kernel, root, &files);
+    let mut files = Files::open(&args.output, args.force, args.bounds().is_some())?;
+    let begun = begin(args, kernel, root, &mut files);
     if begun.is_err() {
         files.discard();
     }
@@ -63,11 +65,11 @@ pub(super) fn run(args: &RecordArgs, kernel: &dyn Kernel, root: &Path) -> anyhow
         }
         Err(_) => {}
     }
-    let event = recorded.as_ref().map_or(Event::Time, |(event, _)| *event);
+    let event = recorded.as_ref().map_or(WaitEnd::Time, |(event, _)| *event);
     let status = match (event, child) {
-        (Event::Ended(status), _) => wait::exit_code(status),
+        (WaitEnd::Ended(status), _) => wait::exit_code(status),
         (event, Some(mut child)) => {
-            if event == Event::Signal {
+            if event == WaitEnd::Signal {
                 wait::send(&child, Signal::TERM);
             }
             let status = wait::exit_code(waiter.wait_for(&mut child)?);
@@ -88,7 +90,7 @@ fn begin(
     args: &RecordArgs,
     kernel: &dyn Kernel,
     root: &Path,
-    files: &Files,
+    files: &mut Files,
 ) -> anyhow::Result<Begun> {
     let mut waiter = Waiter::new().context("cannot receive signals")?;
     waiter.watch_for_keep().context("cannot receive SIGUSR1")?;
@@ -121,6 +123,7 @@ fn begin(
         ),
         None => None,
     };
+    files.place()?;
     kernel.drop_privileges()?;
     let show_progress = child.is_none() && io::stderr().is_terminal();
     let clock = Clock::start(args.duration, Some(args.interval), show_progress);
@@ -187,16 +190,16 @@ impl Session {
         waiter: &mut Waiter,
         mut child: Option<&mut Child>,
         keeper: &Keeper,
-    ) -> anyhow::Result<Event> {
+    ) -> anyhow::Result<WaitEnd> {
         loop {
             let event = waiter.until(self.clock.next(), child.as_deref_mut())?;
             match event {
-                Event::Keep => {
+                WaitEnd::Keep => {
                     self.window()?;
                     self.saver.save(keeper)?;
                     continue;
                 }
-                Event::Time if !self.clock.is_over() => {
+                WaitEnd::Time if !self.clock.is_over() => {
                     if self.clock.interval_is_over() {
                         self.window()?;
                     } else if self.clock.drain_is_over() {
@@ -234,6 +237,11 @@ impl Session {
         if self.begun.windows() > 0 {
             self.begun.add(frame);
             frame = std::mem::take(&mut self.begun).finish();
+        }
+        let early = self.recorder.take_lost();
+        if early > 0 {
+            let events = frame.lost.entry("events".to_owned()).or_default();
+            *events = events.saturating_add(early);
         }
         for (class, count) in &frame.lost {
             *self.lost.entry(class.clone()).or_default() += count;
@@ -282,65 +290,80 @@ fn report(path: &Path, summary: &record::Summary, written: u64, lost: &BTreeMap<
 
 /// What a recording goes into.
 struct Files {
+    folder: Folder,
     first: File,
     second: Option<File>,
     /// Those that were not there before.
-    created: Vec<PathBuf>,
+    created: Vec<OsString>,
+    /// Those that will be in the place of others once recording has begun.
+    replacing: Vec<NewFile>,
 }
 
 impl Files {
     /// Opens them, so that what cannot be written is known before anything is measured.
     fn open(path: &Path, force: bool, two: bool) -> anyhow::Result<Self> {
-        if path == Path::new("-") {
-            bail!("a recording needs a file, and - is none; give a name with: -o FILE");
-        }
-        let mut created = Vec::new();
-        let mut open = |path: &Path| -> anyhow::Result<File> {
-            let mut options = File::options();
-            options.read(true).write(true);
-            match options.clone().create_new(true).open(path) {
-                Ok(file) => {
-                    created.push(path.to_owned());
-                    return Ok(file);
-                }
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(error)
-                        .with_context(|| format!("cannot write to {}", path.display()));
-                }
-                Err(_) => {}
-            }
-            if !force {
-                bail!(
-                    "{} exists; give another name, or replace it with: --force",
-                    path.display()
-                );
-            }
-            // It keeps its contents until there is something to put in their place.
-            let file = options.open(path);
-            let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
-            ensure!(
-                file.metadata()?.is_file(),
-                "{} is no regular file; give the name of one with: -o FILE",
+        let name = path.file_name().filter(|_| path != Path::new("-"));
+        let Some(name) = name else {
+            bail!(
+                "a recording needs a file, and {} is not one; give a name with: -o FILE",
                 path.display()
             );
-            Ok(file)
         };
-        let second = record::other_part(path);
-        let opened = open(path).and_then(|first| {
-            let second = two.then(|| open(&second)).transpose()?;
-            Ok((first, second))
-        });
-        match opened {
-            Ok((first, second)) => Ok(Self {
-                first,
-                second,
-                created,
-            }),
-            Err(error) => {
-                remove(&created);
-                Err(error)
+        let folder = Folder::open(&folder_of(path))
+            .with_context(|| format!("cannot write to {}", path.display()))?;
+        let mut files = Self {
+            first: folder.as_file()?,
+            folder,
+            second: None,
+            created: Vec::new(),
+            replacing: Vec::new(),
+        };
+        let mut other = name.to_owned();
+        other.push(".2");
+        let opened = files.open_one(path, name, force).and_then(|first| {
+            files.first = first;
+            if two {
+                let path = record::other_part(path);
+                files.second = Some(files.open_one(&path, &other, force)?);
             }
+            Ok(())
+        });
+        if let Err(error) = opened {
+            files.discard();
+            return Err(error);
         }
+        Ok(files)
+    }
+
+    fn open_one(&mut self, path: &Path, name: &OsStr, force: bool) -> anyhow::Result<File> {
+        let file = match self.folder.create_new(name, PRIVATE) {
+            Ok(file) => {
+                self.created.push(name.to_owned());
+                file
+            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("cannot write to {}", path.display()));
+            }
+            Err(_) if !force => bail!(
+                "{} exists; give another name, or replace it with: --force",
+                path.display()
+            ),
+            Err(_) => {
+                let found = std::fs::symlink_metadata(path);
+                ensure!(
+                    found.is_ok_and(|found| found.is_file() || found.is_symlink()),
+                    "{} is not a regular file; give the name of one with: -o FILE",
+                    path.display()
+                );
+                // It keeps its contents until there is something to put in their place.
+                let place = self.folder.begin(name, PRIVATE, &Inputs::default())?;
+                let (file, new) = place.into_file()?;
+                self.replacing.extend(new);
+                file
+            }
+        };
+        self.folder.give_to_sudo_user(&file);
+        Ok(file)
     }
 
     fn recorder(&self, header: &Header, bounds: Bounds) -> anyhow::Result<Recorder> {
@@ -353,16 +376,17 @@ impl Files {
         )?)
     }
 
-    /// Nothing was recorded: what was created for it goes again.
-    fn discard(&self) {
-        remove(&self.created);
+    /// Recording has begun: what was there before gives way.
+    fn place(&mut self) -> anyhow::Result<()> {
+        self.replacing.iter_mut().try_for_each(NewFile::place)
     }
-}
 
-fn remove(paths: &[PathBuf]) {
-    for path in paths {
-        // An empty file that stays does no harm.
-        let _ = std::fs::remove_file(path);
+    /// Nothing was recorded: what was created for it goes again.
+    fn discard(&mut self) {
+        for name in self.created.drain(..) {
+            self.folder.remove(&name);
+        }
+        self.replacing.clear();
     }
 }
 
@@ -412,8 +436,14 @@ fn save(
         Some(second) => Recording::from_parts(path, first, Box::new(second)),
         None => Recording::from_source(path, first),
     }?;
-    let file = File::create_new(target);
-    let file = file.with_context(|| format!("cannot create {}", target.display()))?;
+    let created = target
+        .file_name()
+        .context("it has no name")
+        .and_then(|name| {
+            let folder = Folder::open(&folder_of(target))?;
+            Ok(folder.create_new(name, PRIVATE)?)
+        });
+    let file = created.with_context(|| format!("cannot create {}", target.display()))?;
     Ok(record::keep(&recording, keep_ns, file)?)
 }
 

@@ -1,5 +1,6 @@
 //! `record` on a kernel that is made up: files, bounds, statuses, what is kept on a signal.
 
+use crate::fixture::frames;
 use std::{
     fs,
     sync::{
@@ -16,7 +17,6 @@ use crate::{
     cli::args::{Cli, Command},
     collect::Wishes,
     frame::{Frame, ProbeStatus},
-    model::fixture,
 };
 
 /// Gives windows that follow each other by a second each, however fast they are asked for.
@@ -53,7 +53,7 @@ impl Measurement for FakeMeasurement {
         if self.signal_at == Some(n) {
             kill_process(getpid(), Signal::USR1).unwrap();
         }
-        let mut frame = fixture::chain(1);
+        let mut frame = frames::chain(1);
         frame.start_unix_ns += n * frame.duration_ns;
         frame.lost.insert("flows".to_owned(), 2);
         Ok(frame)
@@ -160,7 +160,16 @@ fn a_flight_recorder_leaves_the_newest_in_two_files() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::default();
     // The made-up windows last a second each.
-    let arguments = ["-i", "1ms", "--retain", "3s", "--", "sh", "-c", "sleep 0.2"];
+    let arguments = [
+        "-i",
+        "10ms",
+        "--retain",
+        "3s",
+        "--",
+        "sh",
+        "-c",
+        "sleep 0.2",
+    ];
     assert_eq!(record(&fake, dir.path(), &arguments).unwrap(), 0);
     assert_eq!(recordings(dir.path()), ["x.rec", "x.rec.2"]);
     let recording = Recording::open(&dir.path().join("x.rec")).unwrap();
@@ -168,7 +177,7 @@ fn a_flight_recorder_leaves_the_newest_in_two_files() {
     let kept = recording.windows().len() as u64;
     assert!(kept <= 6 && kept >= written.min(3), "{kept} of {written}");
     let last = recording.windows().last().unwrap();
-    let first_ns = fixture::chain(1).start_unix_ns;
+    let first_ns = frames::chain(1).start_unix_ns;
     assert_eq!(last.start_unix_ns - first_ns, (written - 1) * 1_000_000_000);
 }
 
@@ -184,7 +193,7 @@ fn a_signal_keeps_the_last_minutes_and_recording_goes_on() {
         "until ls {}/x.rec-*; do sleep 0.01; done",
         dir.path().display()
     );
-    let arguments = ["-i", "1ms", "--keep", "2s", "--", "sh", "-c", &wait];
+    let arguments = ["-i", "10ms", "--keep", "2s", "--", "sh", "-c", &wait];
     assert_eq!(record(&fake, dir.path(), &arguments).unwrap(), 0);
     let names = names(dir.path());
     assert_eq!(names.len(), 2, "{names:?}");
@@ -202,6 +211,35 @@ fn what_cannot_be_written_is_named() {
     let error = record(&fake, &dir.path().join("no"), &["-d", "1ms"]).unwrap_err();
     let text = format!("{error:#}");
     assert!(text.contains("no/x.rec: No such file"), "{text}");
+    for name in ["/", "..", "-"] {
+        let error = Files::open(Path::new(name), false, false).err().unwrap();
+        assert!(error.to_string().contains("-o FILE"), "{error}");
+    }
     let error = Files::open(Path::new("-"), false, false).err().unwrap();
     assert!(error.to_string().contains("-o FILE"), "{error}");
+}
+
+#[test]
+fn only_its_owner_reads_a_recording_and_no_link_is_followed_to_write_one() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.rec");
+    let private = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777 == 0o600;
+    let fake = Fake::default();
+    let bounded = ["-d", "1ms", "--retain", "1h"];
+    assert_eq!(record(&fake, dir.path(), &bounded).unwrap(), 0);
+    assert!(private(&file) && private(&dir.path().join("x.rec.2")));
+    // In the place of one that anybody may read, too; whoever holds that does not see the new one.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let before = fs::read(&file).unwrap();
+    fs::hard_link(&file, dir.path().join("held")).unwrap();
+    assert_eq!(record(&fake, dir.path(), &["-d", "1ms", "-f"]).unwrap(), 0);
+    assert!(private(&file));
+    assert_eq!(fs::read(dir.path().join("held")).unwrap(), before);
+    fs::remove_file(&file).unwrap();
+    symlink(dir.path().join("held"), &file).unwrap();
+    for force in [&["-d", "1ms"][..], &["-d", "1ms", "-f"]] {
+        assert!(record(&fake, dir.path(), force).is_err());
+    }
+    assert_eq!(fs::read(dir.path().join("held")).unwrap(), before);
 }

@@ -8,20 +8,22 @@ use std::{
 };
 
 use super::{
-    args::ReplayArgs, output::Output, player::Player, recorded::Recorded, stat::Unused, top,
+    args::ReplayArgs, output::Output, place::Inputs, player::Player, recorded, top, unused::Unused,
 };
 use crate::{
     export::table,
+    pass::Analysis as _,
+    record::Recorded,
     sys::local_time::utc_offset_s,
     tui::{Replay, UiState},
 };
 
 pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
-    let recorded = Recorded::open(&args.file, None, &args.select, args.interval)?;
+    let recorded = recorded::open(&args.file, None, &args.select, args.interval)?;
     if !io::stdout().is_terminal() {
         return whole(args, &recorded);
     }
-    let options = top::Options::new(&args.screen, None);
+    let options = top::Options::new(&args.screen, &args.select.entry, None);
     let recording = recorded.recording();
     let first = recording.windows().next();
     let start_s = first.map_or(0, |window| window.start_unix_ns / 1_000_000_000);
@@ -37,11 +39,14 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
 
 /// Prints all windows as one.
 fn whole(args: &ReplayArgs, recorded: &Recorded) -> anyhow::Result<u8> {
-    let mut output = Output::open("-".as_ref(), args.screen.color)?;
-    let snapshot = recorded.whole()?;
-    output.write(&table::render(&snapshot, output.style()))?;
+    let inputs = Inputs::of_recording(&args.file);
+    let mut output = Output::open("-".as_ref(), args.screen.color, &inputs)?;
+    let mut all = recorded.whole();
+    recorded.pass(&mut [&mut all])?;
+    let snapshot = all.finish();
+    output.write(table::render(&snapshot, output.style()))?;
     let mut unused = Unused::new(&args.select.entry);
     unused.look(&snapshot);
-    unused.report();
+    unused.report()?;
     Ok(0)
 }

@@ -5,16 +5,25 @@
 use anyhow::Context;
 use clap::ColorChoice;
 
-use super::{args::ReportArgs, output::Output, recorded::Recorded, stat::Unused};
-use crate::export::report::{MAX_POINTS, Report};
+use super::{args::ReportArgs, output::Output, place::Inputs, recorded, unused::Unused};
+use crate::{
+    export::report::{MAX_POINTS, Report},
+    pass::Analysis as _,
+};
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
-    let recorded = Recorded::open(&args.file, args.window.as_ref(), &args.select, None)?;
-    let mut output = Output::open(&args.output, ColorChoice::Never)?;
+    let recorded = recorded::open(&args.file, args.window.as_ref(), &args.select, None)?;
+    let inputs = Inputs::of_recording(&args.file);
+    let mut output = Output::open(&args.output, ColorChoice::Never, &inputs)?;
     let mut unused = Unused::new(&args.select.entry);
     let mut report = Report::default();
-    let whole = recorded.whole_and_pieces(MAX_POINTS, |piece| report.add(piece))?;
+    let mut whole = recorded.whole();
+    let mut pieces = recorded.pieces(MAX_POINTS, |piece| report.add(piece));
+    recorded.pass(&mut [&mut whole, &mut pieces])?;
+    pieces.finish();
+    let whole = whole.finish();
     unused.look(&whole);
+    unused.report()?;
     let name = args.file.file_stem().unwrap_or(args.file.as_os_str());
     let title = args
         .title
@@ -24,6 +33,6 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
         .finish(&title, &whole)
         .context("cannot make the page")?;
     output.write(&page)?;
-    unused.report();
+    output.place()?;
     Ok(0)
 }

@@ -3,8 +3,12 @@
 //! In: what to measure, for how long or while which command runs. Out: snapshots in the form asked for, and the
 //! command's exit status. Must not know: how a snapshot comes about.
 
+use courtside_agent::{
+    live::Source,
+    measure::{Kernel, Snapshots},
+};
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::Path,
     time::Duration,
 };
@@ -16,16 +20,15 @@ use tokio::process::Child;
 use super::{
     args::{Format, StatArgs},
     clock::Clock,
-    live::Source,
     output::{Output, Reader},
-    report_probes,
-    source::{Kernel, Snapshots},
-    target, wait,
-    wait::{Event, Waiter},
+    report_probes, target,
+    unused::Unused,
+    wait,
+    wait::{WaitEnd, Waiter},
 };
 use crate::{
     export::{json, table},
-    model::{EntryWish, Snapshot, snapshot::Component},
+    model::Snapshot,
 };
 
 const DURATION_DEFAULT: Duration = Duration::from_secs(10);
@@ -39,7 +42,7 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     let view = args.select.view();
     target::check(root, &view)?;
     let printer = Printer {
-        output: Output::open(&args.output.output, args.output.color)?,
+        output: Output::open_for_later(&args.output.output, args.output.color, root)?,
         format: args.output.format(),
     };
     let mut waiter = Waiter::new().context("cannot receive signals")?;
@@ -69,57 +72,23 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     };
     let (event, reader) = measure(&mut waiter, &mut clock, child.as_mut(), &mut results)?;
     clock.clear_progress();
+    let mut entries = Ok(());
     if reader == Reader::There {
         results.print()?;
-        results.unused.report();
+        entries = results.unused.report();
     }
     drop(results); // detaches before the command is waited for any longer
-    match (event, child) {
-        (Event::Ended(status), _) => Ok(wait::exit_code(status)),
+    let status = match (event, child) {
+        (WaitEnd::Ended(status), _) => wait::exit_code(status),
         (event, Some(mut child)) => {
-            if event == Event::Signal {
+            if event == WaitEnd::Signal {
                 wait::send(&child, Signal::TERM);
             }
-            Ok(wait::exit_code(waiter.wait_for(&mut child)?))
+            wait::exit_code(waiter.wait_for(&mut child)?)
         }
-        (_, None) => Ok(0),
-    }
-}
-
-/// Entries that were asked for and at which no request came in. One may be misspelt, or had nothing to do: only the
-/// user can tell.
-pub(super) struct Unused(Vec<EntryWish>);
-
-impl Unused {
-    pub(super) fn new(wishes: &[EntryWish]) -> Self {
-        Self(wishes.to_vec())
-    }
-
-    /// Forgets those that are in this snapshot.
-    pub(super) fn look(&mut self, snapshot: &Snapshot) {
-        self.0.retain(|wish| !is_used(wish, snapshot));
-    }
-
-    pub(super) fn report(&self) {
-        for EntryWish { name, port } in &self.0 {
-            let port = port.map_or_else(String::new, |port| format!(":{port}"));
-            let _ = writeln!(
-                io::stderr(),
-                "courtside: no request came in at {name}{port}; see what serves requests with: courtside stat"
-            );
-        }
-    }
-}
-
-/// Whether requests came in here.
-fn is_used(wish: &EntryWish, snapshot: &Snapshot) -> bool {
-    snapshot.entries.iter().any(|entry| {
-        let is_named = |component: &Component| {
-            component.id == entry.component
-                && [&component.id, &component.name].contains(&&wish.name)
-        };
-        wish.port.is_none_or(|port| port == entry.port) && snapshot.components.iter().any(is_named)
-    })
+        (_, None) => 0,
+    };
+    entries.map(|()| status)
 }
 
 /// Waits until the measurement is over, printing in between where that was asked for.
@@ -128,10 +97,10 @@ fn measure(
     clock: &mut Clock,
     mut child: Option<&mut Child>,
     results: &mut Results,
-) -> anyhow::Result<(Event, Reader)> {
+) -> anyhow::Result<(WaitEnd, Reader)> {
     loop {
         let event = waiter.until(clock.next(), child.as_deref_mut())?;
-        if event != Event::Time || clock.is_over() {
+        if event != WaitEnd::Time || clock.is_over() {
             return Ok((event, Reader::There));
         }
         if clock.interval_is_over() {
@@ -185,12 +154,15 @@ impl Printer {
             Format::Json => json::to_string(snapshot)?,
             Format::Table => table::render(snapshot, self.output.style()),
         };
-        self.output.write(&text)
+        let reader = self.output.write(&text)?;
+        self.output.place()?;
+        Ok(reader)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture::frames;
     use std::{
         fs,
         sync::{
@@ -203,14 +175,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::{
-            args::{Cli, Command},
-            source::Measurement,
-        },
+        cli::args::{Cli, Command},
         collect::Wishes,
         frame::{Frame, ProbeStatus},
-        model::{State, View, fixture, fold},
+        model::View,
     };
+    use courtside_agent::measure::Measurement;
 
     /// Counts what is asked of it; gives the same frame again and again.
     #[derive(Default)]
@@ -237,7 +207,7 @@ mod tests {
     impl Measurement for FakeMeasurement {
         fn window(&mut self) -> anyhow::Result<Frame> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(fixture::chain(10))
+            Ok(frames::chain(10))
         }
 
         fn probes(&self) -> &[ProbeStatus] {
@@ -329,18 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_used_if_requests_came_in_there() {
-        let snapshot = fold(&mut State::default(), &fixture::chain(10), &View::default());
-        let entry = &snapshot.entries[0];
-        let (id, port) = (&entry.component, entry.port);
-        for (wish, used) in [
-            (id.clone(), true),
-            (format!("{id}:{port}"), true),
-            (format!("{id}:{}", port + 1), false),
-            ("nobody".to_owned(), false),
-        ] {
-            assert_eq!(is_used(&wish.parse().unwrap(), &snapshot), used, "{wish}");
-        }
+    fn an_entry_that_is_nowhere_is_an_error_that_names_those_that_are() {
+        let ends = |wish: &str| stat(&Fake::default(), &["-d", "1ms", "--entry", wish]);
+        let text = format!("{:#}", ends("nosuch").unwrap_err());
+        assert!(text.contains("no entry nosuch"), "{text}");
+        assert!(text.contains("web:80"), "{text}");
+        assert!(ends("web:81").is_err());
+        assert_eq!(ends("web:80").unwrap().0, 0);
     }
 
     #[test]

@@ -4,14 +4,17 @@
 //! terminal is given back as it was on quit, error, panic and every signal that can be caught. Must not know: what is
 //! drawn, where snapshots come from.
 
+use courtside_agent::{
+    keeper::{Keeper, names},
+    live::{Live, Source},
+};
 use std::{
     env,
-    fs::File,
     io::{self, IsTerminal as _, Write, stdout},
     mem, panic,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, bail};
@@ -35,13 +38,13 @@ use tokio::{
 
 use super::{
     args::ScreenArgs,
-    keeper::{Keeper, stamp},
-    live::{Live, Source},
     output,
+    place::{Folder, PRIVATE, READABLE},
     player::Player,
+    unused::Unused,
 };
 use crate::{
-    model::Snapshot,
+    model::{EntryWish, Snapshot},
     record::{Header, Ring},
     tui::{Action, Target, Theme, UiState, render},
 };
@@ -55,33 +58,25 @@ pub struct Options {
     pub ascii: bool,
     /// Time after which it ends by itself.
     pub duration: Option<Duration>,
-    /// Folder that `e` writes snapshots to.
+    /// Folder that `e` and `R` write to.
     pub export_dir: PathBuf,
+    /// Entries that were asked for.
+    pub entries: Vec<EntryWish>,
 }
 
 impl Options {
     /// As asked for, on this terminal.
     #[must_use]
-    pub fn new(screen: &ScreenArgs, duration: Option<Duration>) -> Self {
+    pub fn new(screen: &ScreenArgs, entries: &[EntryWish], duration: Option<Duration>) -> Self {
         let variable = |name: &str| env::var(name).ok();
         Self {
             color: output::wants_color(screen.color, io::stdout().is_terminal(), variable),
-            ascii: ascii_locale(variable),
+            ascii: output::ascii_locale(variable),
             duration,
             export_dir: screen.output.clone(),
+            entries: entries.to_vec(),
         }
     }
-}
-
-/// Whether the locale of these environment variables is one without UTF-8.
-#[must_use]
-pub fn ascii_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| {
-        let value = variable(name)?;
-        (!value.is_empty()).then_some(value)
-    });
-    let locale = locale.unwrap_or_default().to_lowercase();
-    !(locale.contains("utf-8") || locale.contains("utf8"))
 }
 
 /// Shows the dashboard until the user quits, a signal ends it, or the source fails.
@@ -96,7 +91,7 @@ pub fn run(
 ) -> anyhow::Result<()> {
     if !stdout().is_terminal() {
         bail!(
-            "the dashboard needs a terminal, and standard output is none; `courtside stat` prints the same numbers"
+            "the dashboard needs a terminal, and standard output is not one; `courtside stat` prints the same numbers"
         );
     }
     let runtime = runtime()?;
@@ -199,22 +194,19 @@ impl Feed {
 /// Writes the last minutes into a recording and says so, or says why not.
 fn keep_last(state: &mut UiState, keep: &Keep, folder: &Path) {
     let (ring, header) = (Arc::clone(&keep.ring), keep.header.clone());
-    let name = format!("courtside-{}.rec", stamp(SystemTime::now()));
-    let (path, shown) = (folder.join(&name), name.clone());
-    let kept = keep.keeper.ask(move || -> anyhow::Result<u64> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
-        let file = file.with_context(|| format!("cannot create {shown}"))?;
+    let shown = state.snapshot();
+    let time = shown.map_or_else(SystemTime::now, |snapshot| start(snapshot));
+    let folder = folder.to_owned();
+    let kept = keep.keeper.ask(move || -> anyhow::Result<(u64, String)> {
+        let new = Folder::open(&folder)?.begin_new(PRIVATE)?;
         let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(ring.write(file, &header)?.windows)
+        let windows = ring.write(new.file().try_clone()?, &header)?.windows;
+        Ok((windows, new.place_new(names(time, "rec"))?))
     });
     match kept {
-        Some(Ok(windows)) => state.say(format!("{windows} windows kept in {name}")),
+        Some(Ok((windows, name))) => state.say(format!("{windows} windows kept in {name}")),
         Some(Err(error)) => state.say_error(format!("not kept: {error:#}")),
-        None => state.say_error("not kept: the thread that keeps has ended"),
+        None => state.say_error("not kept: the thread that keeps the last minutes has ended"),
     }
 }
 
@@ -343,7 +335,17 @@ async fn drive(mut feed: Feed, mut state: UiState, options: &Options) -> anyhow:
         }
     };
     tokio::pin!(end);
+    let mut unused = Some(Unused::new(&options.entries));
     loop {
+        if let Some(snapshot) = state.snapshot()
+            && let Some(mut unused) = unused.take()
+        {
+            // Once: whoever asked for it may know that it comes later.
+            unused.look(snapshot);
+            if let Some(said) = unused.nowhere() {
+                state.say_error(said);
+            }
+        }
         screen.draw(&state)?;
         tokio::select! {
             () = &mut end => return Ok(()),
@@ -380,7 +382,7 @@ fn export(state: &mut UiState, folder: &Path, keeper: Option<&Keeper>) {
     let written = match keeper {
         Some(keeper) => keeper
             .ask(write)
-            .unwrap_or_else(|| bail!("the thread that keeps has ended")),
+            .unwrap_or_else(|| bail!("the thread that keeps the last minutes has ended")),
         None => write(),
     };
     match written {
@@ -391,16 +393,17 @@ fn export(state: &mut UiState, folder: &Path, keeper: Option<&Keeper>) {
 
 /// Writes a snapshot to a new file named after its window; returns the name.
 fn write_snapshot(snapshot: &Snapshot, folder: &Path) -> anyhow::Result<String> {
-    let name = format!(
-        "courtside-{}.json",
-        snapshot.window.start_unix_ns / 1_000_000_000
-    );
     let json = serde_json::to_vec_pretty(snapshot).context("cannot make JSON")?;
-    let file = File::create_new(folder.join(&name));
-    let mut file = file.with_context(|| format!("cannot create {name}"))?;
-    file.write_all(&json)
-        .with_context(|| format!("cannot write {name}"))?;
-    Ok(name)
+    let new = Folder::open(folder)?.begin_new(READABLE)?;
+    let written = new.file().write_all(&json);
+    written.context("cannot write the snapshot")?;
+    new.place_new(names(start(snapshot), "json"))
+}
+
+/// When the window of a snapshot began.
+fn start(snapshot: &Snapshot) -> SystemTime {
+    let since = Duration::from_nanos(snapshot.window.start_unix_ns);
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The dashboard in a pseudo-terminal: the terminal is given back whatever ends it.
 
+use crate::fixture::{frames, snapshots};
 use std::{
     env, fs,
     io::{Read as _, Write as _},
@@ -13,12 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use clap::Parser as _;
 
-use super::*;
+use super::{super::output::ascii_locale, *};
 use crate::{
     cli::args::{Cli, Command},
-    model::fixture,
     record::Writer,
-    tui::fixtures,
 };
 
 /// Tells the child which source to show, and where to export to.
@@ -38,9 +37,9 @@ impl Source for Play {
         match self.end.as_str() {
             "panic" if self.window > 3 => panic!("the source broke"),
             "error" if self.window > 3 => bail!("the source ended"),
-            "overflow" => Ok(fixtures::overflowing(self.window)),
-            "lossy" => Ok(fixtures::lossy(self.window)),
-            _ => Ok(fixtures::normal(self.window)),
+            "overflow" => Ok(snapshots::overflowing(self.window)),
+            "lossy" => Ok(snapshots::lossy(self.window)),
+            _ => Ok(snapshots::normal(self.window)),
         }
     }
 
@@ -70,6 +69,11 @@ fn dashboard() {
         ascii: ascii_locale(|name| env::var(name).ok()),
         duration: None,
         export_dir: env::var_os(EXPORT).map_or_else(env::temp_dir, PathBuf::from),
+        entries: if end == "entry" {
+            vec!["nosuch:81".parse().unwrap()]
+        } else {
+            Vec::new()
+        },
     };
     let interval = Duration::from_millis(if end == "normal" { 500 } else { 20 });
     run(Box::new(Play { window: 0, end }), interval, &options, None).unwrap();
@@ -225,10 +229,10 @@ fn quitting_and_signals_give_the_terminal_back() {
 #[test]
 fn a_recording_is_stepped_through() {
     let folder = tempfile::tempdir().unwrap();
-    let file = File::create(folder.path().join("x.rec")).unwrap();
+    let file = fs::File::create(folder.path().join("x.rec")).unwrap();
     let mut writer = Writer::new(file, &Header::default()).unwrap();
     for n in 0..5 {
-        let mut frame = fixture::chain(n + 1);
+        let mut frame = frames::chain(n + 1);
         // Nothing moves by itself while we look.
         frame.duration_ns = 3_600_000_000_000;
         frame.start_unix_ns += n * frame.duration_ns;
@@ -253,6 +257,15 @@ fn a_recording_is_stepped_through() {
     pty.press("\r");
     pty.expect("jump to a time");
     pty.press("\u{3}");
+    assert!(pty.ended().0.success());
+}
+
+#[test]
+fn an_entry_that_is_nowhere_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pty = Pty::start("entry", folder.path());
+    pty.expect("there is no entry nosuch:81; requests came in at");
+    pty.press("q");
     assert!(pty.ended().0.success());
 }
 
@@ -336,7 +349,7 @@ fn keys_resize_and_export_reach_the_screen() {
         3
     );
     pty.press("e");
-    pty.expect("not exported");
+    pty.expect("-2.json");
     pty.press("q");
     assert!(pty.ended().0.success());
 }
@@ -352,6 +365,7 @@ fn without_a_terminal_the_error_says_what_to_do() {
         ascii: false,
         duration: None,
         export_dir: PathBuf::new(),
+        entries: Vec::new(),
     };
     if !stdout().is_terminal() {
         let error = run(Box::new(source), Duration::from_secs(1), &options, None).unwrap_err();
@@ -383,12 +397,11 @@ fn a_snapshot_is_written_once_and_never_over_another() {
     let mut snapshot = Snapshot::default();
     snapshot.window.start_unix_ns = 1_764_000_000_123_456_789;
     let name = write_snapshot(&snapshot, folder.path()).unwrap();
-    assert_eq!(name, "courtside-1764000000.json");
+    assert_eq!(name, "courtside-2025-11-24T160000Z.json");
     let json = fs::read(folder.path().join(&name)).unwrap();
     assert_eq!(serde_json::from_slice::<Snapshot>(&json).unwrap(), snapshot);
-    let error = write_snapshot(&snapshot, folder.path()).unwrap_err();
-    assert_eq!(
-        format!("{error:#}"),
-        "cannot create courtside-1764000000.json: File exists (os error 17)"
-    );
+    let again = write_snapshot(&snapshot, folder.path()).unwrap();
+    assert_eq!(again, "courtside-2025-11-24T160000Z-2.json");
+    assert_eq!(fs::read(folder.path().join(&name)).unwrap(), json);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

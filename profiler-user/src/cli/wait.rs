@@ -21,9 +21,9 @@ use tokio::{
 
 use crate::sys;
 
-/// What came first.
+/// What ended a wait: whatever came first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum WaitEnd {
     /// The deadline.
     Time,
     /// SIGINT, SIGTERM, or SIGHUP unless it is ignored (`nohup`).
@@ -95,7 +95,7 @@ impl Waiter {
         &mut self,
         deadline: Option<Instant>,
         child: Option<&mut Child>,
-    ) -> io::Result<Event> {
+    ) -> io::Result<WaitEnd> {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + FOREVER);
         let ended = async {
             match child {
@@ -115,12 +115,12 @@ impl Waiter {
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => Ok(Event::Signal),
-                _ = terminate.recv() => Ok(Event::Signal),
-                () = hung_up => Ok(Event::Signal),
-                status = ended => status.map(Event::Ended),
-                () = asked_to_keep => Ok(Event::Keep),
-                () = sleep_until(deadline.into()) => Ok(Event::Time),
+                _ = interrupt.recv() => Ok(WaitEnd::Signal),
+                _ = terminate.recv() => Ok(WaitEnd::Signal),
+                () = hung_up => Ok(WaitEnd::Signal),
+                status = ended => status.map(WaitEnd::Ended),
+                () = asked_to_keep => Ok(WaitEnd::Keep),
+                () = sleep_until(deadline.into()) => Ok(WaitEnd::Time),
             }
         })
     }
@@ -130,9 +130,9 @@ impl Waiter {
         let mut signal = Signal::TERM;
         loop {
             match self.until(None, Some(child))? {
-                Event::Ended(status) => return Ok(status),
-                Event::Keep => {}
-                Event::Time | Event::Signal => {
+                WaitEnd::Ended(status) => return Ok(status),
+                WaitEnd::Keep => {}
+                WaitEnd::Time | WaitEnd::Signal => {
                     send(child, signal);
                     signal = Signal::KILL;
                 }
@@ -160,7 +160,7 @@ pub(super) fn send(child: &Child, signal: Signal) {
     }
 }
 
-/// A command's exit status as a shell tells it.
+/// A command's exit status as a shell reports it.
 pub(super) fn exit_code(status: ExitStatus) -> u8 {
     let code = status
         .code()
@@ -180,7 +180,7 @@ mod tests {
         let mut waiter = Waiter::new().unwrap();
         let mut child = waiter.spawn(&command(line), false).unwrap();
         match waiter.until(None, Some(&mut child)).unwrap() {
-            Event::Ended(status) => exit_code(status),
+            WaitEnd::Ended(status) => exit_code(status),
             other => panic!("{other:?}"),
         }
     }
@@ -197,10 +197,10 @@ mod tests {
         let mut waiter = Waiter::new().unwrap();
         let mut child = waiter.spawn(&command("exec sleep 1000"), false).unwrap();
         let soon = Some(Instant::now() + Duration::from_millis(1));
-        assert_eq!(waiter.until(soon, Some(&mut child)).unwrap(), Event::Time);
+        assert_eq!(waiter.until(soon, Some(&mut child)).unwrap(), WaitEnd::Time);
         send(&child, Signal::TERM);
         match waiter.until(None, Some(&mut child)).unwrap() {
-            Event::Ended(status) => assert_eq!(exit_code(status), 143),
+            WaitEnd::Ended(status) => assert_eq!(exit_code(status), 143),
             other => panic!("{other:?}"),
         }
     }

@@ -17,7 +17,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
 use super::traffic::LET_GO;
-use crate::harness::{Host, Measured, Running, list, number, workload};
+use crate::harness::{Host, Measured, Running, Snapshot, list, number, workload};
 
 /// First argument of this program when it is to run a command in control groups, which come before `--`.
 pub const IN_GROUPS: &str = "--in-groups";
@@ -150,35 +150,45 @@ impl Layout {
     fn holds(&self, host: &Host) -> anyhow::Result<Value> {
         let mut found = Vec::new();
         let [service, container] = [SERVICE, CONTAINER].map(|path| format!("/{path}"));
-        for (options, name, hierarchies, path) in [
+        let in_service = paths(self.service, SERVICE);
+        let in_container = paths(self.container, CONTAINER);
+        for (options, games) in [
             (
                 &["--group-by", "cgroup"] as &[&str],
-                &*service,
-                self.service,
-                SERVICE,
+                &[(&*service, &in_service), (&*container, &in_container)] as &[(&str, _)],
             ),
             (
-                &["--group-by", "cgroup"],
-                &*container,
-                self.container,
-                CONTAINER,
+                &[],
+                &[("shop", &in_service), ("0123456789ab", &in_container)],
             ),
-            (&[], "shop", self.service, SERVICE),
-            (&[], "0123456789ab", self.container, CONTAINER),
-            (&["-c", &service], "shop", self.service, SERVICE),
+            (&["-c", &service], &[("shop", &in_service)]),
         ] {
-            let measured = standing(host, options, &paths(hierarchies, path))
-                .with_context(|| format!("{options:?}"))?;
-            found.push(exact(&measured, options, name, MESSAGES - CONNECTIONS)?);
+            let groups: Vec<&[PathBuf]> = games.iter().map(|(_, groups)| &groups[..]).collect();
+            let measured =
+                standing(host, options, &groups).with_context(|| format!("{options:?}"))?;
+            let answers: Vec<&str> = measured.stdout.lines().collect();
+            ensure!(answers.len() == games.len(), "not all games ended");
+            for ((name, _), answer) in games.iter().zip(answers) {
+                let truth = Truth {
+                    answer: serde_json::from_str(answer)?,
+                    turns: MESSAGES - CONNECTIONS,
+                    edges: games.len() as u64,
+                };
+                found.push(exact(&measured.snapshot, options, name, &truth)?);
+            }
         }
         if self.has_version_2() {
             let options = ["--group-by", "cgroup"];
-            let groups = paths(self.service, SERVICE);
             let messages = MESSAGES.to_string();
             let game = ["ping-pong", "--messages", &messages, "--connections", "1"];
-            let mut command = in_groups(&groups, &game)?;
+            let mut command = in_groups(&in_service, &game)?;
             let measured = host.stat(&options, &mut command)?;
-            found.push(exact(&measured, &options, &service, MESSAGES)?);
+            let truth = Truth {
+                answer: measured.answer,
+                turns: MESSAGES,
+                edges: 1,
+            };
+            found.push(exact(&measured.snapshot, &options, &service, &truth)?);
         }
         Ok(Value::Array(found))
     }
@@ -203,25 +213,43 @@ fn in_groups(groups: &[PathBuf], arguments: &[&str]) -> anyhow::Result<Command> 
     Ok(command)
 }
 
-/// Measures a ping-pong in these groups whose processes stood before.
-fn standing(host: &Host, options: &[&str], groups: &[PathBuf]) -> anyhow::Result<Measured> {
+/// Measures ping-pongs whose processes stood before, each in some groups, one after the other.
+fn standing(host: &Host, options: &[&str], games: &[&[PathBuf]]) -> anyhow::Result<Measured> {
     let (messages, connections) = (MESSAGES.to_string(), CONNECTIONS.to_string());
     let game = ["ping-pong", "--wait-go", "--warm-up", "3"];
     let shape = ["--messages", &messages, "--connections", &connections];
-    let mut game = in_groups(groups, &[&game[..], &shape].concat())?;
-    let mut game = Running::start(game.stdin(Stdio::piped()))?;
-    let ready = game.line()?;
-    ensure!(ready == "ready", "the workload said `{ready}`");
+    let mut stand = Vec::new();
+    for groups in games {
+        let mut game = in_groups(groups, &[&game[..], &shape].concat())?;
+        let mut game = Running::start(game.stdin(Stdio::piped()))?;
+        let ready = game.line()?;
+        ensure!(ready == "ready", "the workload said `{ready}`");
+        stand.push(game);
+    }
     let mut command = Command::new(env::current_exe()?);
-    command.args([LET_GO, &game.tgid().to_string()]);
+    command
+        .arg(LET_GO)
+        .args(stand.iter().map(|game| game.tgid().to_string()));
     host.stat(options, &mut command)
 }
 
+/// What is to be found of a game.
+struct Truth {
+    /// What the workload counted.
+    answer: Value,
+    turns: u64,
+    /// All edges that are shown.
+    edges: u64,
+}
+
 /// Both ends are in one component of this name, and nothing is in another.
-fn exact(measured: &Measured, options: &[&str], name: &str, turns: u64) -> anyhow::Result<Value> {
-    let Measured {
-        snapshot, answer, ..
-    } = measured;
+fn exact(
+    snapshot: &Snapshot,
+    options: &[&str],
+    name: &str,
+    truth: &Truth,
+) -> anyhow::Result<Value> {
+    let turns = truth.turns;
     let inside = || -> anyhow::Result<Value> {
         let component = snapshot.component(name)?;
         let edge = snapshot.edge(name, name)?;
@@ -231,9 +259,9 @@ fn exact(measured: &Measured, options: &[&str], name: &str, turns: u64) -> anyho
             (number(edge, "messages_sent")?, MESSAGES),
             (
                 number(edge, "bytes_sent")?,
-                number(&answer["client"], "bytes_sent")?,
+                number(&truth.answer["client"], "bytes_sent")?,
             ),
-            (list(&snapshot.0, "edges").count() as u64, 1),
+            (list(&snapshot.0, "edges").count() as u64, truth.edges),
         ] {
             ensure!(found == truth, "{found}, truth {truth}");
         }

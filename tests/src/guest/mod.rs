@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// How often a test may be run of which the kernel skipped programs, and that says so in these words: what is admitted to
 /// be lost is no wrong number. From 7.0 on it preempts programs, and may preempt both copies of one.
 const ATTEMPTS: u32 = 3;
-const SKIPPED: &str = "(\"skipped\", ";
+const SKIPPED: [&str; 2] = ["(\"skipped\", ", "(\"arrivals\", "];
 /// A part of the test lost nothing, and failed for another reason.
 const NOTHING_LOST: &str = "lost []";
 const PREEMPTS_SINCE: u32 = 7;
@@ -118,7 +118,8 @@ pub fn main() -> ExitCode {
 /// What a test that started this program asks of it; `None` if nobody did.
 fn help(arguments: &[String]) -> Option<anyhow::Result<()>> {
     match arguments {
-        [command, tgid] if command == traffic::LET_GO => Some(traffic::let_go(tgid)),
+        [command, tgids @ ..] if command == traffic::LET_GO => Some(traffic::let_go(tgids)),
+        [command, games @ ..] if command == traffic::PLAY_EACH => Some(traffic::play_each(games)),
         [command] if command == faults::UNDER_CLOCKS => Some(faults::under_clocks_play()),
         [command, rest @ ..] if command == groups::IN_GROUPS => {
             Some(groups::become_in_groups(rest))
@@ -196,7 +197,7 @@ fn run() -> anyhow::Result<()> {
 /// Whether a test failed for nothing but runs that were skipped.
 fn was_skipped(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
-    text.contains(SKIPPED) && !text.contains(NOTHING_LOST)
+    SKIPPED.iter().any(|class| text.contains(class)) && !text.contains(NOTHING_LOST)
 }
 
 /// The part of a test's name that was asked for; `_` stands for a space.
@@ -232,6 +233,7 @@ mod tests {
     fn only_what_is_admitted_may_be_run_again() {
         let was = |text: &str| was_skipped(&anyhow::anyhow!("{}", text.to_owned()));
         assert!(was("lost [(\"skipped\", 2)]: roundtrips: 101, truth 103"));
+        assert!(was("lost [(\"arrivals\", 1)]"));
         assert!(!was("lost []: roundtrips: 101, truth 103"));
         assert!(!was("lost [(\"skipped\", 2)] | lost []"));
     }

@@ -18,6 +18,8 @@ use crate::{
     sound,
 };
 
+/// First argument of this program when it is to play games of the workload, which follow: each one's arguments as one.
+pub const PLAY_EACH: &str = "--play-each";
 /// First argument of this program when it is to let a workload go that waits for a line.
 pub const LET_GO: &str = "--let-go";
 const CONNECTIONS: u64 = 5;
@@ -36,14 +38,13 @@ const COUNTS: [(&str, &str); 5] = [
 /// # Errors
 /// Names what was not.
 pub fn counted(host: &Host, transport: &str) -> anyhow::Result<Value> {
-    let over = ["--transport", transport];
-    for shape in [
+    let games = [
         &["--messages", "503", "--connections", "7"] as &[&str],
         // Enough for replies that arrive before the send call has returned.
         &["--messages", "3001", "--size", "1"],
-    ] {
-        play(host, &[shape, &over].concat())?;
-    }
+    ];
+    let games = games.map(|shape| [shape, &["--transport", transport]].concat());
+    play(host, &[], &games)?;
     Ok(json!({ "roundtrips": 503 + 3001 }))
 }
 
@@ -71,32 +72,17 @@ pub fn every_way(host: &Host) -> anyhow::Result<Value> {
         ("unix-seqpacket", &["split"]),
         ("unix-dgram", &["peek"]),
     ];
-    let mut failed = Vec::new();
-    let mut count = 0;
-    for (transport, variants) in ways {
-        for variant in variants {
-            let arguments = [
-                "--messages",
-                "101",
-                "--connections",
-                "3",
-                "--variant",
-                variant,
-            ];
-            let arguments = [&arguments[..], &["--transport", transport]].concat();
-            count += 1;
-            if let Err(error) = play(host, &arguments) {
-                failed.push(format!("{transport} {variant}: {error:#}"));
-            }
-        }
-    }
-    ensure!(
-        failed.is_empty(),
-        "{} of {count}: {}",
-        failed.len(),
-        failed.join(" | ")
-    );
-    Ok(json!({ "ways": count }))
+    let shape = ["--messages", "101", "--connections", "3"];
+    let games: Vec<_> = ways
+        .into_iter()
+        .flat_map(|(transport, variants)| variants.iter().map(move |variant| (transport, *variant)))
+        .map(|(transport, variant)| {
+            let way = ["--transport", transport, "--variant", variant];
+            [&shape[..], &way].concat()
+        })
+        .collect();
+    play(host, &[], &games)?;
+    Ok(json!({ "ways": games.len() }))
 }
 
 /// The same without programs on functions that know the types of their arguments: by kprobes, where the kernel has no
@@ -106,41 +92,74 @@ pub fn every_way(host: &Host) -> anyhow::Result<Value> {
 /// Names what was not counted.
 pub fn by_kprobes(host: &Host) -> anyhow::Result<Value> {
     let transports = ["tcp4", "unix-stream", "unix-seqpacket", "udp-connected"];
-    for transport in transports {
-        let shape = ["--messages", "503", "--connections", "9"];
-        let arguments = [&shape[..], &["--transport", transport]].concat();
-        play_with(host, &[("COURTSIDE_NO_FENTRY", "1")], &arguments)?;
-    }
+    let shape = ["--messages", "503", "--connections", "9"];
+    let games = transports.map(|transport| [&shape[..], &["--transport", transport]].concat());
+    play(host, &[("COURTSIDE_NO_FENTRY", "1")], &games)?;
     Ok(json!({ "transports": transports }))
 }
 
-fn play(host: &Host, arguments: &[&str]) -> anyhow::Result<()> {
-    play_with(host, &[], arguments)
+/// Measures games that are played one after the other: to attach takes longer here than any of them.
+fn play(host: &Host, environment: &[(&str, &str)], games: &[Vec<&str>]) -> anyhow::Result<()> {
+    let tags: Vec<String> = (0..games.len())
+        .map(|number| format!("{}{number}", host.tag()))
+        .collect();
+    let mut command = Command::new(env::current_exe()?);
+    command.arg(PLAY_EACH).envs(environment.iter().copied());
+    for (game, tag) in games.iter().zip(&tags) {
+        command.arg([&["--name", tag], &game[..]].concat().join(" "));
+    }
+    let Measured {
+        snapshot, stdout, ..
+    } = host.stat(&[], &mut command)?;
+    let answers = stdout
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Value>, _>>()
+        .context(stdout.clone())?;
+    ensure!(
+        answers.len() == games.len(),
+        "{} answers of {} games: {stdout}",
+        answers.len(),
+        games.len()
+    );
+    let lost = snapshot.lost_counts();
+    let failed: Vec<String> = games
+        .iter()
+        .zip(&tags)
+        .zip(&answers)
+        .filter_map(|((game, tag), answer)| {
+            let error = exact(&snapshot, answer, tag).err()?;
+            Some(format!("{game:?}\n{answer}\n{error:#}"))
+        })
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "{} of {}: {}\n{}\nlost {lost:?}",
+        failed.len(),
+        games.len(),
+        failed.join(" | "),
+        snapshot.0["edges"]
+    );
+    Ok(())
 }
 
-fn play_with(host: &Host, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
-    let tag = host.tag();
-    let mut command = Command::new(workload()?);
-    command
-        .args(["ping-pong", "--reply-size", "333", "--name", &tag])
-        .args(arguments)
-        .envs(environment.iter().copied());
-    let measured = host.stat(&[], &mut command)?;
-    exact(&measured, &tag).with_context(|| {
-        format!(
-            "{arguments:?}\n{}\n{}\nlost {:?}",
-            measured.answer,
-            measured.snapshot.0["edges"],
-            measured.snapshot.lost_counts()
-        )
-    })
+/// Plays one game of the workload after the other.
+///
+/// # Errors
+/// When one fails.
+pub fn play_each(games: &[String]) -> anyhow::Result<()> {
+    for game in games {
+        let status = Command::new(workload()?)
+            .args(["ping-pong", "--reply-size", "333"])
+            .args(game.split(' '))
+            .status()?;
+        ensure!(status.success(), "{game}: {status}");
+    }
+    Ok(())
 }
 
 /// Holds the edge from client to server, and the server, to what the two of them counted.
-fn exact(measured: &Measured, tag: &str) -> anyhow::Result<()> {
-    let Measured {
-        snapshot, answer, ..
-    } = measured;
+fn exact(snapshot: &Snapshot, answer: &Value, tag: &str) -> anyhow::Result<()> {
     let [client_name, server_name] = ["client", "server"].map(|end| format!("{tag}-{end}"));
     let (client, server) = (&answer["client"], &answer["server"]);
     let edges = snapshot.edges(&client_name, &server_name);
@@ -197,54 +216,83 @@ pub fn standing(host: &Host) -> anyhow::Result<Value> {
         "udp-connected",
         "udp-unconnected",
     ];
-    let mut failed = Vec::new();
-    for transport in transports {
-        if let Err(error) = stood(host, transport) {
-            failed.push(format!("{transport}: {error:#}"));
-        }
-    }
-    ensure!(failed.is_empty(), "{}", failed.join(" | "));
+    let games = transports
+        .iter()
+        .enumerate()
+        .map(|(number, transport)| stands(number, transport))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .arg(LET_GO)
+        .args(games.iter().map(|game| game.tgid().to_string()));
+    let Measured {
+        snapshot, stdout, ..
+    } = host.stat(&[], &mut command)?;
+    let answers: Vec<Value> = stdout
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .context(stdout.clone())?;
+    ensure!(
+        answers.len() == games.len(),
+        "not all games ended: {stdout}"
+    );
+    let failed: Vec<String> = transports
+        .iter()
+        .zip(&answers)
+        .enumerate()
+        .filter_map(|(number, (transport, answer))| {
+            let error = stood_exactly(&snapshot, answer, number, transport).err()?;
+            Some(format!("{transport}: {error:#}"))
+        })
+        .collect();
+    let lost = snapshot.lost_counts();
+    ensure!(failed.is_empty(), "{}: lost {lost:?}", failed.join(" | "));
+    ensure!(lost.is_empty(), "lost {lost:?}");
+    let midlife = number(&snapshot.0, "quality/midlife_connections")?;
+    let at_least: u64 = transports
+        .iter()
+        .map(|transport| CONNECTIONS + server_sockets(transport))
+        .sum();
+    ensure!(midlife >= at_least, "{midlife} midlife connections");
     Ok(json!({ "transports": transports.len() }))
 }
 
 /// Messages of each transport in the test of standing connections.
 const MESSAGES: u64 = 503;
 
-fn stood(host: &Host, transport: &str) -> anyhow::Result<()> {
+/// A game that has warmed up and waits to be let go.
+fn stands(number: usize, transport: &str) -> anyhow::Result<Running> {
     let mut command = Command::new(workload()?);
     command
-        .args([
-            "ping-pong",
-            "--name",
-            "st",
-            "--wait-go",
-            "--warm-up",
-            "3",
-            "--transport",
-            transport,
-        ])
-        .args([
-            "--connections",
-            &CONNECTIONS.to_string(),
-            "--messages",
-            &MESSAGES.to_string(),
-        ])
+        .args(["ping-pong", "--wait-go", "--warm-up", "3"])
+        .args(["--name", &format!("st{number}"), "--transport", transport])
+        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--messages", &MESSAGES.to_string()])
         .stdin(Stdio::piped());
     let mut game = Running::start(&mut command)?;
     let ready = game.line()?;
     ensure!(ready == "ready", "the workload said `{ready}`");
-    let mut command = Command::new(env::current_exe()?);
-    command.args([LET_GO, &game.tgid().to_string()]);
-    let Measured {
-        snapshot, answer, ..
-    } = host.stat(&[], &mut command)?;
-    stood_exactly(&snapshot, &answer, transport)
-        .with_context(|| format!("lost {:?}", snapshot.lost_counts()))
+    Ok(game)
+}
+
+/// Sockets of the server that has a connection with each of its clients.
+fn server_sockets(transport: &str) -> u64 {
+    match transport {
+        "udp-unconnected" | "unix-dgram" => 1,
+        _ => CONNECTIONS,
+    }
 }
 
 /// Holds what was counted of connections that stood before the attach to what the workload counted.
-fn stood_exactly(snapshot: &Snapshot, answer: &Value, transport: &str) -> anyhow::Result<()> {
-    let edges = snapshot.edges("st-client", "st-server");
+fn stood_exactly(
+    snapshot: &Snapshot,
+    answer: &Value,
+    number_of_game: usize,
+    transport: &str,
+) -> anyhow::Result<()> {
+    let [client, server] = ["client", "server"].map(|end| format!("st{number_of_game}-{end}"));
+    let edges = snapshot.edges(&client, &server);
     let seen = || snapshot.0["edges"].to_string();
     let sum = |path: &str| {
         edges
@@ -267,34 +315,25 @@ fn stood_exactly(snapshot: &Snapshot, answer: &Value, transport: &str) -> anyhow
             seen()
         );
     }
-    let sockets = match transport {
-        "udp-unconnected" | "unix-dgram" => 1,
-        _ => CONNECTIONS,
-    };
-    let served = number(snapshot.component("st-server")?, "requests/served")?;
+    let served = number(snapshot.component(&server)?, "requests/served")?;
     ensure!(
-        served == MESSAGES - sockets,
+        served == MESSAGES - server_sockets(transport),
         "{served} requests served: {}",
         seen()
-    );
-    let midlife = number(&snapshot.0, "quality/midlife_connections")?;
-    ensure!(
-        midlife >= CONNECTIONS + sockets,
-        "{midlife} midlife connections"
-    );
-    ensure!(
-        snapshot.lost_counts().is_empty(),
-        "lost: {:?}",
-        snapshot.lost_counts()
     );
     Ok(())
 }
 
-/// Lets a workload go, and takes over what it says until it ends. Both of its pipes can be opened a second time.
+/// Lets workloads go, one after the other, and takes over what each says until it ends. Both pipes of each can be opened a
+/// second time.
 ///
 /// # Errors
 /// When there is no such process.
-pub fn let_go(tgid: &str) -> anyhow::Result<()> {
+pub fn let_go(tgids: &[String]) -> anyhow::Result<()> {
+    tgids.iter().try_for_each(|tgid| let_one_go(tgid))
+}
+
+fn let_one_go(tgid: &str) -> anyhow::Result<()> {
     let mut said = fs::File::open(format!("/proc/{tgid}/fd/1"))?;
     let mut hears = OpenOptions::new()
         .write(true)

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use courtside::event::{Event, Flow, What};
+use courtside::event::{Event, Flow, Off, What};
 
 const TCP: u8 = 1;
 /// Longest that a program takes to book a transfer after it has read the clock, interrupts and all: 20 µs were seen, on
@@ -16,9 +16,14 @@ pub struct Uncertain {
     /// Messages and bytes that datagram sockets sent whose other end never came to be known. The kernel programs wait for
     /// that with the first few sends, and nothing tells them that such a socket has closed.
     pub waiting: BTreeMap<Flow, [u64; 2]>,
+    /// Sends told with another flow than their connection was told with later: what of them waited until then is booked there.
+    pub moved: BTreeMap<Flow, [u64; 2]>,
     /// Flows of connections on which a thread sent or received while a send call of another thread was running at the
     /// same end, or being booked on another CPU: nobody can tell which of the two came first. All flows of such a connection: what came first while the
     /// other end was not known decides what the first answer is booked with on the flow that is known then.
+    ///
+    /// And flows of sends on two CPUs that one message may have prompted, which a thread had read and woken another one for:
+    /// nobody can tell which of them it was; nor what prompts what they send until they wait.
     pub at_once: BTreeSet<Flow>,
 }
 
@@ -62,14 +67,68 @@ impl Uncertain {
         }
         let mut open = Self {
             waiting: BTreeMap::new(),
+            moved: BTreeMap::new(),
             at_once: BTreeSet::new(),
         };
         for transfers in connections.values_mut() {
             transfers.sort_unstable_by_key(|it| it.from_ns);
             open.waits(transfers);
+            open.moves(transfers);
             open.overlaps(transfers);
         }
+        open.contested(events);
         open
+    }
+
+    fn contested(&mut self, events: &[Event]) {
+        let mut tgids = BTreeMap::new();
+        let mut has_read = BTreeSet::new();
+        let mut given_by = BTreeMap::new();
+        let mut open = BTreeSet::new();
+        // The last send of each thread: when it ended, its CPU and flow, and whose message its thread had.
+        let mut sends: BTreeMap<u32, (u64, u16, Flow, Option<u32>)> = BTreeMap::new();
+        for event in events {
+            let tid = event.tid;
+            match &event.what {
+                What::Task(told) => {
+                    tgids.insert(tid, told.tgid);
+                }
+                What::Fork { tid, tgid, .. } => {
+                    tgids.insert(*tid, *tgid);
+                }
+                What::Receive { .. } => {
+                    has_read.insert(tid);
+                }
+                What::Wake { tid: woken, .. } => {
+                    let is_own = tgids.get(&tid) == tgids.get(woken);
+                    if tid != 0 && is_own && has_read.contains(&tid) {
+                        given_by.insert(*woken, tid);
+                    }
+                }
+                What::Switch { off, .. } if *off != Off::RunQueue => {
+                    open.remove(&tid);
+                }
+                What::Send { flow, .. } => {
+                    has_read.remove(&tid);
+                    let giver = given_by.remove(&tid);
+                    for (other, (ended_ns, cpu, its_flow, its_giver)) in &sends {
+                        let near = event.time_ns <= ended_ns + BOOKING_NS && *cpu != event.cpu;
+                        let one = giver == Some(*other)
+                            || *its_giver == Some(tid)
+                            || giver.is_some() && giver == *its_giver;
+                        if *other != tid && near && one {
+                            open.extend([tid, *other]);
+                            self.at_once.insert(*its_flow);
+                        }
+                    }
+                    if open.contains(&tid) {
+                        self.at_once.insert(*flow);
+                    }
+                    sends.insert(tid, (event.time_ns, event.cpu, *flow, giver));
+                }
+                _ => {}
+            }
+        }
     }
 
     fn waits(&mut self, transfers: &[Transfer]) {
@@ -83,6 +142,17 @@ impl Uncertain {
             let waiting = self.waiting.entry(sent.flow).or_default();
             waiting[0] += 1;
             waiting[1] += u64::from(sent.sent_bytes);
+        }
+    }
+
+    fn moves(&mut self, transfers: &[Transfer]) {
+        let Some(last) = transfers.last() else {
+            return;
+        };
+        for sent in transfers.iter().filter(|it| it.flow != last.flow) {
+            let moved = self.moved.entry(sent.flow).or_default();
+            moved[0] += u64::from(sent.sent_bytes > 0);
+            moved[1] += u64::from(sent.sent_bytes);
         }
     }
 

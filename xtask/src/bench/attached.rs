@@ -1,6 +1,8 @@
 //! What is attached while a load runs; dropped, nothing is.
 //!
-//! In: one of four variants. Out: it is attached and works. Must not know: the loads.
+//! In: one of the variants. Out: it is attached and works. Must not know: the loads.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::programs::BtfTracePoint;
@@ -21,12 +23,17 @@ pub enum Variant {
     Courtside,
     /// A bpftrace script for the same questions.
     Bpftrace,
+    /// The shortest bpftrace script that tells something of the same.
+    Short,
+    /// `courtside stat`, printing every second.
+    Stat,
+    /// `courtside record`.
+    Record,
+    /// `courtside record --events`.
+    Events,
 }
 
 impl Variant {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Empty, Self::Courtside, Self::Bpftrace];
-
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +41,10 @@ impl Variant {
             Self::Empty => "empty programs",
             Self::Courtside => "Courtside",
             Self::Bpftrace => "bpftrace",
+            Self::Short => "short bpftrace script",
+            Self::Stat => "`courtside stat`",
+            Self::Record => "`courtside record`",
+            Self::Events => "`courtside record --events`",
         }
     }
 }
@@ -59,7 +70,11 @@ impl Attached {
                 start_courtside(&mut services, built)?;
                 Ok(Self::Process(services))
             }
-            Variant::Bpftrace => bpftrace().map(Self::Process),
+            Variant::Bpftrace => bpftrace("equivalent.bt").map(Self::Process),
+            Variant::Short => bpftrace("short.bt").map(Self::Process),
+            Variant::Stat => stat(&built.courtside).map(Self::Process),
+            Variant::Record => record(&built.courtside, &[]).map(Self::Process),
+            Variant::Events => record(&built.courtside, &["--events"]).map(Self::Process),
         }
     }
 }
@@ -102,8 +117,37 @@ pub fn start_courtside(services: &mut Services, built: &Built) -> Result<()> {
         .context("Courtside does not start")
 }
 
-fn bpftrace() -> Result<Services> {
-    let script = sh::root().join("xtask/bench/equivalent.bt");
+/// As long as any load may take: its end is our signal.
+const LONG: &str = "24h";
+
+fn stat(courtside: &Path) -> Result<Services> {
+    let mut services = Services::new()?;
+    let mut stat = sh::command(courtside);
+    stat.args(["stat", "--interval", "1s", "--duration", LONG]);
+    services.start("courtside", &stat)?;
+    services
+        .wait_for_text("courtside", " components ")
+        .context("courtside stat does not start")?;
+    Ok(services)
+}
+
+/// The recording lies in the services' folder and goes with it.
+fn record(courtside: &Path, wishes: &[&str]) -> Result<Services> {
+    let mut services = Services::new()?;
+    let recording = services.dir().join("bench.rec");
+    let mut record = sh::command(courtside);
+    record.args(["record", "--verbose", "--duration", LONG]);
+    record.args(wishes).arg("--output").arg(&recording);
+    services.start("courtside", &record)?;
+    // It tells of its probes when it has tried them all.
+    services
+        .wait_for_text("courtside", "is attached")
+        .context("courtside record does not start")?;
+    Ok(services)
+}
+
+fn bpftrace(script: &str) -> Result<Services> {
+    let script = sh::root().join("xtask/bench").join(script);
     let mut services = Services::new()?;
     // bpftrace looks for tracefs where many hosts do not mount it: it gets one of its own, gone when it ends.
     let shell = "mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace \"$0\"";

@@ -11,9 +11,10 @@ use super::Built;
 use crate::services::{Services, free_port};
 use crate::sh;
 
-const TCP_ROUNDTRIPS: u64 = 150_000;
-const PIPE_ROUNDTRIPS: u64 = 300_000;
+const TCP_ROUNDTRIPS: u64 = 75_000;
+const PIPE_ROUNDTRIPS: u64 = 150_000;
 const REDIS_REQUESTS: u64 = 300_000;
+const WRK_SECONDS: u64 = 4;
 
 /// One of the loads, ready to run again and again.
 pub enum Load {
@@ -27,6 +28,11 @@ pub enum Load {
     /// 50 clients of redis.
     Redis {
         /// Where redis listens.
+        port: u16,
+    },
+    /// 50 connections of wrk to nginx.
+    Wrk {
+        /// Where nginx listens.
         port: u16,
     },
 }
@@ -46,7 +52,7 @@ impl Done {
     }
 }
 
-/// Every load, and what it needs beside it.
+/// The loads that take everything, and what they need beside them.
 pub fn start(services: &mut Services, built: &Built) -> Result<[Load; 3]> {
     let port = start_redis(services)?;
     Ok([
@@ -85,6 +91,7 @@ impl Load {
             Self::Tcp { .. } => "TCP ping-pong on loopback, 100 bytes",
             Self::Pipe => "pipe ping-pong (`perf bench sched pipe`)",
             Self::Redis { .. } => "redis-benchmark, GET, 50 clients",
+            Self::Wrk { .. } => "wrk against nginx, 50 connections",
         }
     }
 
@@ -94,6 +101,7 @@ impl Load {
             Self::Tcp { workload } => tcp(workload),
             Self::Pipe => pipe(),
             Self::Redis { port } => redis(*port),
+            Self::Wrk { port } => wrk(*port),
         }
     }
 }
@@ -106,7 +114,12 @@ fn tcp(workload: &std::path::Path) -> Result<Done> {
         "--messages",
         &TCP_ROUNDTRIPS.to_string(),
     ]))?;
-    let said: serde_json::Value = serde_json::from_str(&said)?;
+    ping_pong_done(&said)
+}
+
+/// What a ping-pong says that it did.
+pub fn ping_pong_done(said: &str) -> Result<Done> {
+    let said: serde_json::Value = serde_json::from_str(said)?;
     let client = &said["client"];
     let roundtrips = client["answered"]
         .as_u64()
@@ -155,4 +168,43 @@ fn redis(port: u16) -> Result<Done> {
         roundtrips: REDIS_REQUESTS,
         time: Duration::from_secs_f64(REDIS_REQUESTS as f64 / rate),
     })
+}
+
+fn wrk(port: u16) -> Result<Done> {
+    let said = sh::output(
+        sh::command("wrk")
+            .args(["--threads", "1", "--connections", "50", "--duration"])
+            .arg(format!("{WRK_SECONDS}s"))
+            .arg(format!("http://127.0.0.1:{port}/")),
+    )?;
+    let rate = wrk_rate(&said).with_context(|| format!("wrk said `{}`", said.trim()))?;
+    Ok(Done {
+        roundtrips: (rate * WRK_SECONDS as f64).round() as u64,
+        time: Duration::from_secs(WRK_SECONDS),
+    })
+}
+
+/// Requests a second, if each was answered as it should be.
+fn wrk_rate(said: &str) -> Option<f64> {
+    let value = |of: &str| said.lines().find_map(|line| line.trim().strip_prefix(of));
+    if value("Socket errors:").is_some() || value("Non-2xx or 3xx responses:").is_some() {
+        return None;
+    }
+    value("Requests/sec:")?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrk_is_believed_only_without_errors() {
+        let good =
+            "  2 requests in 1.00s, 1.00KB read\nRequests/sec:  54321.09\nTransfer/sec:  1.00MB\n";
+        assert_eq!(wrk_rate(good), Some(54_321.09));
+        let bad = format!("  Non-2xx or 3xx responses: 3\n{good}");
+        assert_eq!(wrk_rate(&bad), None);
+        let bad = format!("  Socket errors: connect 0, read 1, write 0, timeout 0\n{good}");
+        assert_eq!(wrk_rate(&bad), None);
+    }
 }

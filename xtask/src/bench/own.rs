@@ -1,22 +1,26 @@
 //! What the dashboard itself takes while it shows about a hundred components.
 //!
-//! In: 25 chains of four processes. Out: CPU and memory of the process `courtside`. Must not know: the kernel side.
+//! In: 25 chains of four processes. Out: CPU and memory of the process `courtside`, one figure a round. Must not know:
+//! the kernel side.
 
 use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::{Built, attached, report};
+use super::report::Own;
+use super::rounds::Rounds;
+use super::spread::Spread;
+use super::{Built, attached};
 use crate::services::Services;
 use crate::sh;
 
 const CHAINS: u32 = 25;
 const WARM_UP: std::time::Duration = std::time::Duration::from_secs(5);
-const MEASURED: std::time::Duration = std::time::Duration::from_secs(20);
+const MEASURED: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// Start the chains and the dashboard, and watch it.
-pub fn measure(built: &Built) -> Result<report::Own> {
+pub fn measure(built: &Built, rounds: Rounds) -> Result<Own> {
     eprintln!(
         "xtask: the dashboard itself, with {} components",
         CHAINS * 4
@@ -48,13 +52,19 @@ pub fn measure(built: &Built) -> Result<report::Own> {
     services.settle(WARM_UP)?;
     let script = services.id("courtside").context("the dashboard is gone")?;
     let tgid = child_called(script, "courtside").context("the dashboard is gone")?;
-    let (start, before_ns) = (Instant::now(), on_cpu_ns(tgid)?);
-    services.settle(MEASURED)?;
-    let used_ns = on_cpu_ns(tgid)?.saturating_sub(before_ns);
-    Ok(report::Own {
+    let (mut cpu_shares, mut resident) = (Vec::new(), Vec::new());
+    rounds.take("the dashboard itself", |_| {
+        let (start, before_ns) = (Instant::now(), on_cpu_ns(tgid)?);
+        services.settle(MEASURED)?;
+        let used_ns = on_cpu_ns(tgid)?.saturating_sub(before_ns);
+        cpu_shares.push(used_ns as f64 / start.elapsed().as_nanos() as f64);
+        resident.push(resident_bytes(tgid)? as f64);
+        Ok(Spread::of(cpu_shares.iter().copied()))
+    })?;
+    Ok(Own {
         components: CHAINS * 4,
-        cpu_share: used_ns as f64 / start.elapsed().as_nanos() as f64,
-        resident_bytes: resident_bytes(tgid)?,
+        cpu_share: Spread::of(cpu_shares.into_iter()),
+        resident_bytes: Spread::of(resident.into_iter()),
     })
 }
 

@@ -41,6 +41,17 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// What a program of that name cost, for tests.
+    #[cfg(test)]
+    pub fn of(name: &str, runs: u64, run_time_ns: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            runs,
+            run_time_ns,
+            ..Self::default()
+        }
+    }
+
     /// Nanoseconds a run.
     pub fn each_ns(&self) -> f64 {
         self.run_time_ns as f64 / self.runs as f64

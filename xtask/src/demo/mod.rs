@@ -4,7 +4,9 @@
 //! Must not know: how a request is measured.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -24,12 +26,14 @@ pub fn demo(real: bool) -> Result<()> {
     if real {
         packages::need("The demo", &real::PACKAGES)?;
     }
-    let courtside = build::courtside(true)?;
+    let begun = Instant::now();
+    let [courtside, workload] = build::demo()?;
+    eprintln!("xtask: built after {:.0} s", begun.elapsed().as_secs_f64());
     let mut services = Services::new()?;
     let entry = if real {
         real::start(&mut services)?
     } else {
-        relay(&mut services)?
+        relay(&mut services, &workload)?
     };
 
     let mut courtside = sh::command(courtside);
@@ -45,8 +49,7 @@ pub fn demo(real: bool) -> Result<()> {
 }
 
 /// load → web → app → store, each a process, over TCP and a Unix socket.
-fn relay(services: &mut Services) -> Result<&'static str> {
-    let workload = build::workload()?;
+fn relay(services: &mut Services, workload: &Path) -> Result<&'static str> {
     services
         .start("relay", Command::new(workload).args(["relay", "--serve"]))
         .context("the demo's own service did not start")?;

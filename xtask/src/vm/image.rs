@@ -71,6 +71,8 @@ fn programs(arch: Arch) -> Result<PathBuf> {
                 "profiler-user",
                 "--package",
                 "courtside-tests",
+                "--package",
+                "courtside-workload",
                 "--bins",
             ])
             .arg("--target-dir")

@@ -14,8 +14,8 @@ use super::machine::Told;
 /// 6.12, and 176 580 on 6.18 with events and counters of turnarounds.
 const BUDGET: u64 = 200_000;
 
-/// One kernel that was booted.
-pub struct Column {
+/// One kernel that was booted: a column of the page.
+pub struct KernelColumn {
     /// As in `kernels.rs`.
     pub name: &'static str,
     /// The whole release.
@@ -29,8 +29,8 @@ pub struct Column {
 }
 
 /// The page.
-pub fn page(columns: Vec<Column>) -> String {
-    let (mut counting, mut columns): (Vec<Column>, Vec<Column>) =
+pub fn page(columns: Vec<KernelColumn>) -> String {
+    let (mut counting, mut columns): (Vec<KernelColumn>, Vec<KernelColumn>) =
         columns.into_iter().partition(|column| column.cpi.is_some());
     columns.sort_by(|a, b| version(a.name).cmp(&version(b.name)));
     counting.sort_by_key(|column| column.cpi);
@@ -114,7 +114,7 @@ pub fn over_budget(told: &Told) -> Vec<String> {
 }
 
 /// Programs that are loaded, and the instructions that the verifier went through.
-fn verified(column: &Column) -> impl Iterator<Item = (&str, u64)> {
+fn verified(column: &KernelColumn) -> impl Iterator<Item = (&str, u64)> {
     told_verified(&column.told)
 }
 
@@ -128,7 +128,7 @@ fn told_verified(told: &Told) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// A table of tests.
-fn holds(page: &mut String, columns: &[Column], names: &[&str]) {
+fn holds(page: &mut String, columns: &[KernelColumn], names: &[&str]) {
     let mut notes = Notes::default();
     head(page, "test", names);
     for test in rows(columns, |column| {
@@ -151,12 +151,12 @@ fn holds(page: &mut String, columns: &[Column], names: &[&str]) {
     notes.write(page);
 }
 
-fn names(columns: &[Column]) -> Vec<&'static str> {
+fn names(columns: &[KernelColumn]) -> Vec<&'static str> {
     columns.iter().map(|column| column.name).collect()
 }
 
 /// Hooks by which something is served on a kernel.
-fn cell(column: &Column, serves: &str, notes: &mut Notes) -> String {
+fn cell(column: &KernelColumn, serves: &str, notes: &mut Notes) -> String {
     let hooks: Vec<String> = probes(column)
         .filter(|probe| text(probe, "serves") == serves)
         .map(|probe| {
@@ -212,7 +212,7 @@ fn line<'a>(page: &mut String, cells: impl IntoIterator<Item = &'a str>) {
 }
 
 /// The rows of all columns, each once, in the order of the first column that has it.
-fn rows(columns: &[Column], of: impl Fn(&Column) -> Vec<String>) -> Vec<String> {
+fn rows(columns: &[KernelColumn], of: impl Fn(&KernelColumn) -> Vec<String>) -> Vec<String> {
     let mut rows: Vec<String> = Vec::new();
     for row in columns.iter().flat_map(of) {
         if !rows.contains(&row) {
@@ -222,7 +222,7 @@ fn rows(columns: &[Column], of: impl Fn(&Column) -> Vec<String>) -> Vec<String> 
     rows
 }
 
-fn probes(column: &Column) -> impl Iterator<Item = &Value> {
+fn probes(column: &KernelColumn) -> impl Iterator<Item = &Value> {
     told_probes(&column.told)
 }
 
@@ -251,8 +251,8 @@ mod tests {
 
     use super::*;
 
-    fn column(name: &'static str, probe: &Value, holds: Holds) -> Column {
-        Column {
+    fn column(name: &'static str, probe: &Value, holds: Holds) -> KernelColumn {
+        KernelColumn {
             name,
             release: format!("{name}.1"),
             told: Told {

@@ -17,7 +17,7 @@ use crate::{packages, sh};
 use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
 use machine::{Asked, Told};
-use matrix::Column;
+use matrix::KernelColumn;
 
 mod apt;
 pub mod cost;
@@ -79,7 +79,7 @@ struct Verdict {
     ledger: Ledger,
     failed: Vec<String>,
     lines: Vec<String>,
-    columns: Vec<Column>,
+    columns: Vec<KernelColumn>,
 }
 
 impl Verdict {
@@ -106,7 +106,7 @@ impl Verdict {
             let failed = format!("{}: {}", kernel.name, judged.failed.join(", "));
             self.failed.push(failed);
         }
-        self.columns.push(Column {
+        self.columns.push(KernelColumn {
             name: kernel.name,
             release,
             told,

@@ -6,13 +6,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{super::recorded::Range, SelectArgs, time};
+use super::{super::range::Range, SelectArgs, cut};
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:
   courtside export shop.rec -F json -o shop.json           the whole recording as one snapshot
-  courtside export shop.rec -F ndjson -o - | jq .entries   a snapshot a window
-  courtside export shop.rec -F csv -o shop                 the folder shop, one file a table
+  courtside export shop.rec -F ndjson -o - | jq .entries   one snapshot per window
+  courtside export shop.rec -F csv -o shop                 the folder shop, one file per table
   courtside export shop.rec -F parquet -o shop --window 30..90
   courtside export shop.rec -F perfetto -o shop.perfetto-trace    for ui.perfetto.dev
 
@@ -32,10 +32,10 @@ pub struct ReportArgs {
     /// The recording
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Into this file; - is stdout
+    /// Write to this file, completely or not at all; - is stdout. Symbolic links are not followed, and the recording that is read is never replaced
     #[arg(short, long, value_name = "OUT.html", help_heading = "Output")]
     pub output: PathBuf,
-    /// What stands above it [default: the name of the recording]
+    /// Title of the page [default: the name of the recording]
     #[arg(long, value_name = "TEXT", help_heading = "Output")]
     pub title: Option<String>,
     /// Only this window, or the windows from N to M; they are numbered from 0
@@ -52,17 +52,17 @@ pub struct ExportArgs {
     /// The recording
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// In this form
+    /// Output format
     #[arg(short = 'F', long, value_name = "FORM", help_heading = "Output")]
     pub format: ExportFormat,
-    /// Into this file, or for csv and parquet this folder; - is stdout
+    /// Write to this file, or for csv and parquet into this folder; - is stdout. Symbolic links are not followed, and the recording that is read is never replaced
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     pub output: PathBuf,
     /// Only this window, or the windows from N to M; they are numbered from 0
     #[arg(long, value_name = "N|N..M", help_heading = "Output")]
     pub window: Option<Range>,
-    /// In windows of this length: a multiple of the recorded ones, or any if it holds single events [default: as recorded]
-    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Output")]
+    /// Length of a window, at least 1ms: a multiple of the recorded length, or any length if the recording has single events [default: as recorded]
+    #[arg(short, long, value_name = "TIME", value_parser = cut, help_heading = "Output")]
     pub interval: Option<Duration>,
     /// Which components.
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub struct ExportArgs {
 pub enum ExportFormat {
     /// One snapshot of all windows together
     Json,
-    /// A snapshot a line, a line a window
+    /// One snapshot per window, each on a line of its own
     Ndjson,
     /// A folder of tables as text
     Csv,

@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::{Grouping, MeasureArgs, ScreenArgs, SelectArgs, time};
+use super::{Grouping, MeasureArgs, ScreenArgs, SelectArgs, cut, measured, time};
 use crate::record::{Bounds, MIN_SIZE_BYTES, ViewWish};
 
 /// Examples of `record`.
@@ -22,7 +22,7 @@ Examples:
   sudo pkill -USR1 -xf 'courtside record .*'         keep the last five minutes in x.rec-TIME, and go on
   courtside replay x.rec                             look at it
 
-Everything is recorded; the selection is how `replay` shows it at first. With --retain or
+Everything is recorded; the selection decides what `replay` shows at first. With --retain or
 --size-limit there are two files, FILE and FILE.2, which `replay FILE` puts together.
 Exit status as that of `stat`.";
 
@@ -30,9 +30,9 @@ Exit status as that of `stat`.";
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
   courtside replay x.rec                     the dashboard; t and T step, J jumps, ? tells more
-  courtside replay x.rec --entry web:8080    from another point of view than it was recorded with
+  courtside replay x.rec --entry web:8080    with another entry than it was recorded with
   courtside replay x.rec -n '*'              all of it, whatever was selected when it was recorded
-  courtside replay x.rec -i 10ms             in other windows, made from its single events
+  courtside replay x.rec -i 10ms             in shorter windows, made from its single events
   courtside replay x.rec | less              the whole recording as one table";
 
 /// Arguments of `record`.
@@ -44,31 +44,31 @@ pub struct RecordArgs {
     /// How to measure.
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// Into this file
+    /// Write to this file, which only you may read. Symbolic links are not followed
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub output: PathBuf,
     /// Replace the file if there is one
     #[arg(short, long, help_heading = "Output")]
     pub force: bool,
-    /// Keep the newest: at least this time, at most twice as much
+    /// Keep only the newest data: at least this much time, at most twice as much
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Output")]
     pub retain: Option<Duration>,
-    /// Keep the newest: at most this size, at least half of it
+    /// Keep only the newest data: at most this size, at least half of it
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Output")]
     pub size_limit: Option<u64>,
-    /// Record every single event, too: sends, receives, arrivals, switches, wake-ups, disk, processes
+    /// Record each single event, too: sends, receives, arrivals, switches, wake-ups, disk requests, processes
     #[arg(long, help_heading = "Output")]
     pub events: bool,
-    /// How much SIGUSR1 keeps in a file of its own
+    /// How much of the newest time SIGUSR1 saves into a separate file
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "5m", help_heading = "Output")]
     pub keep: Duration,
-    /// Length of a window
-    #[arg(short, long, value_name = "TIME", value_parser = time, default_value = "1s", help_heading = "Measuring")]
+    /// Length of a window, at least 10ms
+    #[arg(short, long, value_name = "TIME", value_parser = measured, default_value = "1s", help_heading = "Measuring")]
     pub interval: Duration,
-    /// Record for this time [default: until Ctrl-C, or until COMMAND ends]
+    /// Stop after this time [default: at Ctrl-C, or when COMMAND ends]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
-    /// Run this once everything is attached, and record until it ends
+    /// Run this command when everything is attached, and record until it ends
     #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<OsString>,
 }
@@ -93,8 +93,8 @@ pub struct ReplayArgs {
     /// Which components.
     #[command(flatten)]
     pub select: SelectArgs,
-    /// In windows of this length: a multiple of the recorded ones, or any if it holds single events [default: as recorded]
-    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Output")]
+    /// Length of a window, at least 1ms: a multiple of the recorded length, or any length if the recording has single events [default: as recorded]
+    #[arg(short, long, value_name = "TIME", value_parser = cut, help_heading = "Output")]
     pub interval: Option<Duration>,
     /// The dashboard.
     #[command(flatten)]
@@ -222,6 +222,8 @@ mod tests {
         let wish = recorded.select.wish();
         let plain = replay("courtside replay x").select.or_recorded(&wish);
         assert_eq!(plain.view(), recorded.select.view());
+        // And judged by the same rules as what is measured now.
+        assert_eq!(plain.view().judge, crate::analysis::findings::judge());
         let other = replay("courtside replay x -p 7")
             .select
             .or_recorded(&wish)

@@ -22,7 +22,7 @@ use crate::{
 /// What the kernel maps may take where they are charged to it.
 const MEMLOCK_BYTES: u64 = 256 << 20;
 
-/// Everything that can be told without attaching, in the order in which it is needed.
+/// Everything that can be checked without attaching, in the order in which it is needed.
 pub(super) fn checks(root: &Path, cpus: u32, facts: &Result<Facts, BtfError>) -> Vec<Check> {
     let privileges = Privileges::read(root);
     [
@@ -36,6 +36,8 @@ pub(super) fn checks(root: &Path, cpus: u32, facts: &Result<Facts, BtfError>) ->
         Some(tracefs(root)),
         paranoid(root, &privileges),
         Some(pmu(&privileges, cpus)),
+        protocols(root),
+        Some(spliced(facts)),
     ]
     .into_iter()
     .flatten()
@@ -81,7 +83,7 @@ fn lockdown(root: &Path) -> Option<Check> {
         Check::bad(
             State::Missing,
             NAME,
-            "the kernel is locked down for confidentiality and refuses programs that read it",
+            "the kernel is locked down for confidentiality and refuses programs that read its memory",
             "boot with lockdown=integrity on the kernel's command line",
         )
     } else {
@@ -97,7 +99,7 @@ fn pid_namespace(root: &Path) -> Option<Check> {
         Check::bad(
             State::Degraded,
             NAME,
-            "this is a process-id namespace of its own: other processes keep their short names, -p means others",
+            "this is a process-id namespace of its own: other processes are shown with short names, and -p means other processes",
             "run on the host, or in a container started with --pid=host",
         )
     })
@@ -194,7 +196,7 @@ fn pmu(privileges: &Privileges, cpus: u32) -> Check {
         return Check::bad(
             State::Degraded,
             NAME,
-            "cannot be told without cap_perfmon",
+            "not known without cap_perfmon",
             privileges.command(),
         );
     }
@@ -208,6 +210,74 @@ fn pmu(privileges: &Privileges, cpus: u32) -> Check {
             "run on hardware, or give the virtual machine a PMU (QEMU: -cpu host,pmu=on)",
         ),
     }
+}
+
+/// Protocols that are placed, and those of sockets that are no connections, as the kernel names them.
+const NOT_AMISS: [&str; 23] = [
+    "TCP",
+    "TCPv6",
+    "MPTCP",
+    "MPTCPv6",
+    "UDP",
+    "UDPv6",
+    "UDP-Lite",
+    "UDPLITE",
+    "UDPLITEv6",
+    "UNIX",
+    "UNIX-STREAM",
+    "UNIX-DGRAM",
+    "NETLINK",
+    "PACKET",
+    "PING",
+    "PINGv6",
+    "RAW",
+    "RAWv6",
+    "XDP",
+    "ALG",
+    "aead",
+    "KEY",
+    "BPF",
+];
+
+/// What no hook sees: calls that take data from a socket and are not receives.
+fn spliced(facts: &Result<Facts, BtfError>) -> Check {
+    let seen = facts.as_ref().is_ok_and(|facts| {
+        ["tcp_copied_seq", "tcp_ulp", "sock_shutdown"]
+            .iter()
+            .all(|field| !facts.missing.contains_key(*field))
+    });
+    Check::ok(
+        "splice, sendfile",
+        if seen {
+            "only the bytes of what they take from TCP sockets are counted; its edges are lower bounds"
+        } else {
+            "what they take from sockets is not counted"
+        },
+    )
+}
+
+/// Protocols that programs use here, in this network namespace, and that are on no edge.
+fn protocols(root: &Path) -> Option<Check> {
+    let text = fs::read_to_string(root.join("proc/net/protocols")).ok()?;
+    let used: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (name, sockets) = (words.next()?, words.nth(1)?);
+            let sockets: i64 = sockets.parse().ok()?;
+            (sockets > 0 && !NOT_AMISS.contains(&name)).then_some(name)
+        })
+        .collect();
+    let said = "sends and receives on them are on no edge and count as lost (unplaced_protocol)";
+    Some(Check::ok(
+        "protocols",
+        if used.is_empty() {
+            "TCP, MPTCP, UDP, UDP-Lite, Unix; no others are in use here".to_owned()
+        } else {
+            format!("in use here and not placed: {}; {said}", used.join(", "))
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -265,6 +335,20 @@ mod tests {
         let link = root.path().join("proc/self/ns/pid");
         std::os::unix::fs::symlink("pid:[4026532000]", &link).unwrap();
         assert_eq!(pid_namespace(root.path()).unwrap().state, State::Degraded);
+    }
+
+    #[test]
+    fn protocols_that_are_on_no_edge_are_named() {
+        let table = "protocol  size sockets  memory press\nSCTP 1 2 0 no\nTCP 1 9 0 no\nAF_VSOCK 1 0 0 no\n";
+        let root = host(&[("proc/net/protocols", table)]);
+        let check = protocols(root.path()).unwrap();
+        assert!(
+            check
+                .found
+                .starts_with("in use here and not placed: SCTP; ")
+        );
+        let root = host(&[("proc/net/protocols", "protocol\nTCP 1 9 0 no\n")]);
+        assert!(protocols(root.path()).unwrap().found.contains("no others"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod host;
 pub(super) mod report;
 
+use courtside_agent::measure::Kernel;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use anyhow::Context;
 use super::{
     args::{CheckArgs, Format},
     output::Output,
-    source::Kernel,
+    place::Inputs,
 };
 use crate::{
     collect::Wishes,
@@ -21,7 +22,8 @@ use crate::{
     model::snapshot,
     probe::{
         facts::Facts,
-        plan::{Planned, SPECS, plan},
+        plan::{Planned, plan},
+        specs::SPECS,
     },
     sys,
 };
@@ -36,7 +38,7 @@ const NEEDED: [&str; 4] = [
 ];
 
 pub(super) fn run(args: &CheckArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
-    let mut output = Output::open(&args.output.output, args.output.color)?;
+    let mut output = Output::open(&args.output.output, args.output.color, &Inputs::default())?;
     let report = inspect(kernel, root);
     let text = match args.output.format() {
         Format::Table => report.table(output.style().color, args.verbose),
@@ -48,6 +50,7 @@ pub(super) fn run(args: &CheckArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         }
     };
     output.write(&text)?;
+    output.place()?;
     Ok(u8::from(!report.ok))
 }
 

@@ -53,7 +53,7 @@ pub(in crate::cli) struct Check {
     pub state: State,
     /// What was found.
     pub found: String,
-    /// The command that mends it; null if there is nothing to mend.
+    /// The command that fixes it; null if there is nothing to fix.
     pub fix: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl Report {
         for check in &self.checks {
             table.line(check.state, check.name, &check.found);
             if let Some(fix) = &check.fix {
-                table.more(&format!("mend it: {fix}"));
+                table.more(&format!("fix it: {fix}"));
             }
         }
         table.text.push('\n');
@@ -236,7 +236,7 @@ mod tests {
         insta::assert_snapshot!(report(State::Missing).table(false, false), @r"
         ok        kernel        6.18
         degraded  pmu           none
-                                mend it: buy one
+                                fix it: buy one
 
         missing   sched_switch  tp_btf:sched_switch
 

@@ -1,0 +1,35 @@
+//! From Frames to Snapshots: what a window of raw facts means in users' words.
+//!
+//! In: a [`crate::frame::Frame`] and a [`View`] of it. Out: a [`Snapshot`], the same for the same input.
+//! Must not know: the kernel, the file system, the clock, how anything is shown.
+
+mod components;
+pub mod difference;
+mod directory;
+pub mod dist;
+mod edges;
+mod entries;
+pub mod fields;
+pub mod finding;
+pub mod fold;
+pub mod idle;
+mod ledger;
+mod names;
+pub mod recut;
+pub mod reference;
+pub mod resolve;
+mod schema;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod turnarounds;
+pub mod view;
+pub mod visible;
+pub mod words;
+
+pub use directory::who_is_who;
+pub use finding::Finding;
+pub use fold::{REMEMBERED_WINDOWS, State, fold};
+pub use schema::{SCHEMA_NAMES, schema_json};
+pub use snapshot::Snapshot;
+pub use view::{EntryWish, GroupBy, Selection, View};

@@ -1,0 +1,60 @@
+//! JSON Schemas of the outputs.
+//!
+//! In: the name of an output. Out: its schema. Must not know: any values.
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+use super::{
+    difference::{DIFF_SCHEMA, Diff},
+    finding::Finding,
+    snapshot::{SCHEMA, Snapshot},
+};
+
+/// Names that [`schema_json`] knows.
+pub const SCHEMA_NAMES: [&str; 3] = ["snapshot", "findings", "diff"];
+
+/// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
+#[must_use]
+pub fn schema_json(name: &str) -> Option<Value> {
+    match name {
+        "snapshot" => {
+            let schema = described::<Snapshot>(
+                "Courtside snapshot",
+                "What one window of time shows: who talked to whom, how many roundtrips it took, and in whose court \
+                 a request's time was spent. Durations are in nanoseconds (_ns), sizes in bytes (_bytes).",
+            );
+            Some(of_version(schema, SCHEMA))
+        }
+        "diff" => {
+            let schema = described::<Diff>(
+                "Courtside diff",
+                "What `courtside diff A B -F json` prints: what changed between two recordings by more than their windows \
+                 scatter. Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, DIFF_SCHEMA))
+        }
+        "findings" => Some(described::<Vec<Finding>>(
+            "Courtside findings",
+            "What is wrong in one window of time, the worst first: the field `findings` of a snapshot.",
+        )),
+        _ => None,
+    }
+}
+
+/// The field `schema` always says this.
+fn of_version(mut schema: Value, version: &str) -> Value {
+    let name = schema.pointer_mut("/properties/schema");
+    if let Some(name) = name.and_then(Value::as_object_mut) {
+        name.insert("const".to_owned(), json!(version));
+    }
+    schema
+}
+
+fn described<T: JsonSchema>(title: &str, description: &str) -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), json!(title));
+    schema.insert("description".to_owned(), json!(description));
+    schema.to_value()
+}

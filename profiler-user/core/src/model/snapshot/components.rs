@@ -1,0 +1,250 @@
+//! What a component used, served and kept: the fields of a component.
+//!
+//! In: what [`super::super::components`] added up for a component. Out: [`Component`] and its parts. Must not know: edges,
+//! entries.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ComponentKind, Dist, HeldUnknown};
+use crate::frame::{self, Process};
+use crate::model::components::{Sums, TurnaroundSum, share};
+use crate::model::directory::{Directory, Identity};
+use crate::model::fields::{
+    BELOW, BOUNDED, BYTES, EXACT, LEFT, NAME, NS, NUMBER, OBJECT, RATIO, SCALED, SUM, TO_SCHEDSTAT,
+    UNSCALED, YES, fields,
+};
+use crate::parts::Parts;
+
+fields! {
+    /// What a user thinks of as one service.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct Component from (sum: &Sums, who: &Identity, names: &Directory) {
+        /// Key; what `component`, `from` and `to` hold elsewhere: `program:web`, `unit:nginx.service`, `remote:10.0.0.5:443`.
+        id: String [NAME, EXACT] = who.id.clone();
+        /// Name for people.
+        name: String [NAME, EXACT]
+        => { NAME "COMPONENT" "service: unit, container, program or remote end" }
+        = who.name.clone();
+        /// What it is: `unit`, `container`, `program` or `remote`.
+        kind: ComponentKind [NAME, EXACT]
+        => { KIND "KIND" "what it is known by" }
+        = who.kind;
+        /// Its processes: `tgid` and `comm` of each.
+        processes: Vec<Process> [OBJECT, EXACT]
+        => { PROCESSES "PROCESSES" "processes it consists of" }
+        = who.processes.clone();
+        /// CPU time.
+        cpu: Cpu [OBJECT, BELOW; prefix ""] = Cpu::of(&sum.cpu);
+        /// Hardware counters; null where they do not count.
+        counters: Option<Counters> [OBJECT, BELOW; prefix ""] = sum.cpu.counters.as_ref().map(Counters::of);
+        /// Block I/O.
+        disk: Disk [OBJECT, BELOW; prefix "disk_"] = Disk::of(&sum.disk);
+        /// Requests it served as acceptor.
+        requests: Requests [OBJECT, BELOW; prefix "requests_"] = Requests::of(sum);
+        /// How long it kept the ball.
+        turnaround: Turnaround [OBJECT, BELOW; prefix "turnaround_"] = Turnaround::of(sum, names);
+    }
+}
+
+fields! {
+    /// CPU time.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Cpu from (sum: &frame::Cpu) {
+        /// Time its threads were on a CPU, with or without the ball.
+        on_cpu_ns: u64 [NS, TO_SCHEDSTAT]
+        => { ON_CPU "ON-CPU" "time on a CPU; 100% is one core" }
+        = sum.on_cpu_ns;
+        /// Time they were runnable without a CPU.
+        run_queue_ns: u64 [NS, TO_SCHEDSTAT]
+        => { RUN_QUEUE "RUNQ" "time runnable without a CPU, all threads together" }
+        = sum.run_queue_ns;
+        /// Time they waited for the block layer; threads side by side add up.
+        block_io_ns: u64 [NS, TO_SCHEDSTAT; note "Uninterruptible waits only. May exceed the window"]
+        => { BLOCK_IO "BLOCKED" "time its threads waited on the block layer; 100% is one thread" }
+        = sum.block_io_ns;
+        /// Context switches they asked for.
+        voluntary_switches: u64 [NUMBER, EXACT]
+        => { VOLUNTARY "VOL/s" "switches per second that its threads asked for, by waiting" }
+        = sum.voluntary_switches;
+        /// Context switches forced on them.
+        involuntary_switches: u64 [NUMBER, EXACT]
+        => { INVOLUNTARY "INVOL/s" "switches per second forced on its threads" }
+        = sum.involuntary_switches;
+    }
+}
+
+fields! {
+    /// Hardware counters, scaled by enabled/running.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct Counters from (sum: &frame::Counters) {
+        /// CPU cycles; null where the machine has no counters.
+        cycles: u64 [NUMBER, SCALED] = sum.cycles;
+        /// Retired instructions.
+        instructions: u64 [NUMBER, SCALED; note "Counted together with the cycles"]
+        => { INSTRUCTIONS "INSTR/s" "instructions retired per second" }
+        = sum.instructions;
+        /// Last-level cache references.
+        llc_references: Option<u64> [NUMBER, SCALED; note "Null where not offered"] = sum.llc_references;
+        /// Last-level cache misses.
+        llc_misses: Option<u64> [NUMBER, SCALED; note "Null where not offered"] = sum.llc_misses;
+        /// Cycles divided by instructions.
+        cpi: Option<f64> [RATIO, SCALED]
+        => { CPI "CPI" "cycles per instruction; - where no counter counts" }
+        = share(sum.cycles, sum.instructions);
+        /// Share of the time the counters counted.
+        running_ratio: Option<f64> [RATIO, SCALED; column "counters_running_ratio"]
+        = share(sum.running_ns, sum.enabled_ns).map(|ratio| ratio.min(1.0));
+    }
+}
+
+fields! {
+    /// Block I/O.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Disk from (sum: &frame::Disk) {
+        /// Read requests completed.
+        reads: u64 [NUMBER, EXACT; note "Charged to the task that started them"]
+        => { READS "READS/s" "read requests per second at the block layer" }
+        = sum.reads;
+        /// Write requests completed.
+        writes: u64 [NUMBER, EXACT; note "Flushes and discards move no data and are not counted"]
+        => { WRITES "WRITES/s" "write requests per second at the block layer" }
+        = sum.writes;
+        /// Bytes read.
+        read_bytes: u64 [BYTES, EXACT]
+        => { READ "READ/s" "bytes read per second" }
+        = sum.read_bytes;
+        /// Bytes written; what the kernel writes back later is charged to `kernel`.
+        write_bytes: u64 [BYTES, EXACT]
+        => { WRITTEN "WRITE/s" "bytes written per second" }
+        = sum.write_bytes;
+        /// Start in the block layer to completion.
+        latency_ns: Dist [NS, BELOW; note "Includes the queue of the device"]
+        => {
+            P50 "p50" "latency, start in the block layer to completion: half are faster",
+            P99 "p99" "latency: 99 in 100 are faster",
+            MAX "MAX" "the slowest request of the window",
+        }
+        = (&sum.latency).into();
+    }
+}
+
+fields! {
+    /// Requests served.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Requests from (sum: &Sums) {
+        /// Requests served as acceptor: messages that were answered, those of handshakes (TLS, a login), too.
+        served: u64 [NUMBER, BOUNDED]
+        => { SERVED "REQ/s" "requests served per second, handshakes (TLS, logins) among them; ≥ is a lower bound" }
+        = sum.served;
+        /// Of them in no distribution: several were open at once on their connection.
+        #[serde(default)]
+        untimed: u64 [NUMBER, EXACT] = sum.untimed;
+        /// The count of those served is a lower bound: several were open at once, a connection was older than the attach,
+        /// or clients got more answers.
+        #[serde(default)]
+        lower_bound: bool [YES, EXACT] = sum.lower_bound;
+        /// Arrival of a request to first send of its reply.
+        service_ns: Dist [NS, BELOW; column "service",
+            note "The send is timed at the start of the call for TCP, at its delivery for Unix sockets"]
+        => {
+            P50 "SVC p50" "service time, arrival of a request to its reply: half are faster",
+            P99 "p99" "service time: 99 in 100 are faster",
+        }
+        = (&sum.service).into();
+        /// Arrival of a request to its first read.
+        queued_ns: Dist [NS, BELOW; column "queued",
+            note "*Unread*, also while the threads were busy with other requests; 0 if the kernel did not show the arrival"]
+        => { UNREAD "UNREAD" "mean time a request lay unread, also while the threads were busy with other requests" }
+        = (&sum.queued).into();
+        /// Time that requests were read and waited inside the component while its threads did other things: service minus
+        /// unread, turnaround and latency of its calls, as sums over the window. Unread time within turnarounds counts once.
+        /// Negative if it calls in parallel; null if it serves no requests, or if held_unknown says why.
+        #[serde(default)]
+        held_ns: Option<i64> [NS, LEFT; column "held_ns"]
+        => { HELD "HELD" "of a request's service time: read, and waiting inside while the threads did other things; negative if calls run in parallel" }
+        = sum.held_ns();
+        /// Why held_ns is not known: `untimed_requests`, `untimed_calls` (several were open at once on a connection),
+        /// `unseen_requests`, `unseen_calls` (the other end counts more, or latency is not known) or `not_recorded` (the
+        /// recording is by a version that did not measure unread time).
+        #[serde(default)]
+        held_unknown: Option<HeldUnknown> [NAME, EXACT; column "held_unknown"] = sum.held_unknown();
+    }
+}
+
+fields! {
+    /// How long a component kept the ball.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct Turnaround from (sum: &Sums, names: &Directory) {
+        /// Turnarounds.
+        count: u64 [NUMBER, EXACT] = sum.turnaround.count;
+        /// Their sum: that of the parts.
+        total_ns: u64 [NS, EXACT] = sum.turnaround.total_ns();
+        /// What it is made of.
+        #[serde(flatten)]
+        parts: Parts<u64> [NS, SUM; prefix ""]
+        => { PARTS "PARTS" "what the turnaround is made of" }
+        = sum.turnaround.parts;
+        /// Sends that no message prompted.
+        unprompted_count: u64 [NUMBER, EXACT; column "unprompted_count"] = sum.unprompted_count;
+        /// Sum of the gaps before those; not part of the turnaround.
+        unprompted_ns: u64 [NS, EXACT; column "unprompted_ns"] = sum.unprompted_ns;
+        /// Single turnarounds.
+        each_ns: Dist [NS, BELOW; last]
+        => { MEAN "TURNAROUND" "mean time the ball is in its court, arrival of a message to its next send" }
+        = (&sum.turnaround.each).into();
+        /// What the CPU did in them; null unless `--pmu-turnaround` asked for it.
+        counters: Option<TurnaroundCounters> [OBJECT, BELOW; prefix ""] = sum.turnaround.counters();
+        /// The same by recipient of the send that ended it.
+        by_recipient: Vec<Recipient> [OBJECT, BELOW] = sum.by_recipient.iter()
+            .map(|(&to, sum)| Recipient::of(&names.identities[to].id, sum))
+            .collect();
+    }
+}
+
+fields! {
+    /// Cycles and instructions of the on-CPU part of turnarounds: more cycles at the same CPI is more work, a higher CPI is
+    /// a slower CPU. A thread that was on its CPU when the message arrived is counted from the read on. Not scaled where
+    /// counters are multiplexed; the CPI needs no scale.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct TurnaroundCounters from (sum: frame::TurnaroundCounters) {
+        /// CPU cycles while it had the ball; null without --pmu-turnaround.
+        cycles: u64 [NUMBER, UNSCALED] = sum.cycles;
+        /// Instructions retired while it had the ball.
+        instructions: u64 [NUMBER, UNSCALED] = sum.instructions;
+        /// Cycles divided by instructions of these.
+        cpi: Option<f64> [RATIO, UNSCALED] = share(sum.cycles, sum.instructions);
+    }
+}
+
+fields! {
+    /// Turnarounds that ended in a send to one recipient.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct Recipient from (to: &str, sum: &TurnaroundSum) {
+        /// Component id of the recipient of the send that ended them.
+        to: String [NAME, EXACT]
+        => { TO "RECIPIENT" "who received the send that ended the turnaround" }
+        = to.to_owned();
+        /// Turnarounds.
+        count: u64 [NUMBER, EXACT]
+        => { COUNT "COUNT/s" "turnarounds per second" }
+        = sum.count;
+        /// Their sum: that of the parts.
+        total_ns: u64 [NS, EXACT] = sum.total_ns();
+        /// What it is made of.
+        #[serde(flatten)]
+        parts: Parts<u64> [NS, SUM; prefix ""]
+        => { PARTS "PARTS" "what the turnaround is made of" }
+        = sum.parts;
+        /// Single turnarounds.
+        each_ns: Dist [NS, BELOW; last]
+        => {
+            MEAN "MEAN" "mean turnaround",
+            P50 "p50" "half are shorter",
+            P99 "p99" "99 in 100 are shorter",
+        }
+        = (&sum.each).into();
+        /// What the CPU did in them; null unless `--pmu-turnaround` asked for it.
+        counters: Option<TurnaroundCounters> [OBJECT, BELOW; prefix ""] = sum.counters();
+    }
+}

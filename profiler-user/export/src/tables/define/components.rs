@@ -1,0 +1,72 @@
+//! Tables of components: what they used, served and kept.
+//!
+//! In: nothing. Out: the tables components, processes and turnarounds. Must not know: formats.
+
+use super::super::{Getter, Item, Kind, Table, Value};
+use super::table;
+use Value::{Count, Null, Text};
+use courtside_core::model::fields::{EXACT, NAME, NUMBER};
+
+pub(super) fn components() -> Table {
+    let mut t = table("components", "one component in one window", |s| {
+        s.components.iter().map(Item::Component).collect()
+    });
+    t.fields(|row| match row.item {
+        Item::Component(it) => Some(it),
+        _ => None,
+    });
+    t
+}
+
+pub(super) fn processes() -> Table {
+    let mut t = table(
+        "processes",
+        "one process of a component in one window",
+        |s| {
+            let of = |c| move |p| Item::Process(c, p);
+            s.components
+                .iter()
+                .flat_map(|c| c.processes.iter().map(of(c)))
+                .collect()
+        },
+    );
+    component_key(&mut t);
+    let tgid: Getter = Box::new(|row| match row.item {
+        Item::Process(_, process) => Count(process.tgid.into()),
+        _ => Null,
+    });
+    t.add("tgid", Kind::Count, NUMBER, "process id", EXACT, tgid);
+    let comm: Getter = Box::new(|row| match row.item {
+        Item::Process(_, process) => Text(&process.comm),
+        _ => Null,
+    });
+    t.add("comm", Kind::Text, NAME, "its name", EXACT, comm);
+    t
+}
+
+pub(super) fn turnarounds() -> Table {
+    let row_is =
+        "turnarounds of one component that ended in a send to one recipient, in one window";
+    let mut t = table("turnarounds", row_is, |s| {
+        let of = |c| move |r| Item::Turnaround(c, r);
+        s.components
+            .iter()
+            .flat_map(|c| c.turnaround.by_recipient.iter().map(of(c)))
+            .collect()
+    });
+    component_key(&mut t);
+    t.fields(|row| match row.item {
+        Item::Turnaround(_, it) => Some(it),
+        _ => None,
+    });
+    t
+}
+
+fn component_key(t: &mut Table) {
+    let id: Getter = Box::new(|row| match row.item {
+        Item::Process(it, _) | Item::Turnaround(it, _) => Text(&it.id),
+        _ => Null,
+    });
+    let meaning = "id of the component";
+    t.add("component", Kind::Text, NAME, meaning, EXACT, id);
+}

@@ -1,0 +1,595 @@
+//! Draining the kernel: totals in maps → one [`Frame`] a window.
+//!
+//! In: attached programs. Out: Frames. Must not know: components, entries, how anything is shown.
+
+mod cost;
+mod decode;
+mod events;
+mod forked;
+mod names;
+mod protocols;
+mod prune;
+mod selfcheck;
+mod window;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
+    time::Instant,
+};
+
+use courtside_wire::{
+    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_FIRST, IMAGE_FORKED, LOST_CLASSES, LOST_NAMES,
+    Lost, PEER_OTHERS, PEER_REMOTE, ProtocolKey, Settings, events::EVENT_KINDS,
+};
+
+pub use events::Sink;
+
+pub use crate::probe::Wishes;
+use crate::{
+    probe::{
+        facts::Facts,
+        load::{LoadError, Loaded, PmuUse, load},
+        plan::plan,
+        pmu,
+    },
+    sys::{self, wall::Wall},
+};
+use courtside_core::{
+    event::KINDS,
+    frame::{Cost, Frame, Host, Pmu, PmuState, ProbeStatus, ProgramCost, Remote},
+};
+
+/// Why measuring could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Capabilities are missing.
+    #[error("attaching to the kernel needs {}; run as root, or: {command}", missing.join(", "))]
+    Privileges {
+        /// Names of the capabilities.
+        missing: Vec<String>,
+        /// The command that grants them.
+        command: String,
+    },
+    /// The kernel does not describe itself.
+    #[error(
+        "{0}; Courtside needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF=y), run: courtside check"
+    )]
+    Btf(#[from] sys::btf::BtfError),
+    /// Nothing could be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// What the programs read is not what is there.
+    #[error(transparent)]
+    SelfCheck(#[from] selfcheck::CheckError),
+    /// A map could not be used.
+    #[error(transparent)]
+    Map(#[from] decode::DecodeError),
+    /// Single events cannot be taken.
+    #[error("cannot take single events from the kernel: {0}")]
+    Events(std::io::Error),
+}
+
+/// Why a window could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// A map could not be read.
+    #[error(transparent)]
+    Map(#[from] decode::DecodeError),
+    /// CPU clocks could not be flushed.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The code that takes single events failed.
+    #[error(transparent)]
+    Events(#[from] std::io::Error),
+}
+
+/// Totals at the end of the last window.
+#[derive(Debug, Default)]
+struct Totals {
+    flows: HashMap<FlowKey, Box<FlowStats>>,
+    cpu: HashMap<u32, CpuStats>,
+    disks: HashMap<u32, Box<DiskStats>>,
+    lost: [u64; LOST_CLASSES],
+    protocols: HashMap<ProtocolKey, u64>,
+    events: [u64; EVENT_KINDS],
+    folded_remotes: u64,
+    programs: HashMap<String, cost::Runs>,
+    user_cpu_ns: u64,
+}
+
+/// Numbers of images and remote ends that have not been given yet: none is given twice.
+#[derive(Debug)]
+struct Numbers {
+    image: u32,
+    remote: u32,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self {
+            image: IMAGE_FIRST,
+            remote: PEER_OTHERS + 1,
+        }
+    }
+}
+
+impl Numbers {
+    /// Lets the programs have as many as they may need until the next window ends.
+    fn fill(&mut self, ebpf: &mut aya::Ebpf) -> Result<(), decode::DecodeError> {
+        decode::fill_numbers(ebpf, "NEXT_IMAGES", &mut self.image, IMAGE_FORKED)?;
+        decode::fill_numbers(ebpf, "NEXT_REMOTES", &mut self.remote, u32::MAX)
+    }
+}
+
+/// Attached programs. Dropping it detaches everything.
+pub struct Session {
+    loaded: Loaded,
+    settings: Settings,
+    before: Totals,
+    wall: Wall,
+    /// When the window began, on `CLOCK_MONOTONIC`.
+    started_ns: u64,
+    host: Host,
+    names: names::Names,
+    pmu: Pmu,
+    counters: Option<pmu::Counters>,
+    pmu_use: PmuUse,
+    /// Keeps the kernel's run-time accounting on; `None` where it was not asked for.
+    run_time: Option<OwnedFd>,
+    /// Images whose processes were all gone at the end of the last window.
+    gone: BTreeSet<u32>,
+    /// Slots of flows that were removed in the last window.
+    freed: Vec<prune::Freed>,
+    /// Numbers that have not been used yet.
+    numbers: Numbers,
+    forked: forked::Forked,
+    /// When each flow moved last.
+    moved: HashMap<FlowKey, Instant>,
+    map_bytes: u64,
+    /// What the programs say, where anybody listens.
+    log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    /// The thread that takes single events, where they are wanted.
+    drain: Option<events::Drain>,
+}
+
+impl Session {
+    /// Attaches to the running kernel and looks once at everything that exists.
+    ///
+    /// # Errors
+    /// When privileges or BTF are missing, nothing can be loaded, or the self-check fails. A single program that
+    /// cannot be attached is no error: see [`Self::probes`].
+    pub fn attach(wishes: &Wishes) -> Result<Self, AttachError> {
+        Self::attach_to(wishes, None)
+    }
+
+    /// As [`Self::attach`]; from the first hook on, single events go to `sink`, on a thread of their own.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_with_events(wishes: &Wishes, sink: Sink) -> Result<Self, AttachError> {
+        Self::attach_to(wishes, Some(sink))
+    }
+
+    fn attach_to(wishes: &Wishes, sink: Option<Sink>) -> Result<Self, AttachError> {
+        let root = Path::new("/");
+        if let Some(missing) = sys::privileges::Privileges::read(root).missing() {
+            return Err(AttachError::Privileges {
+                missing: missing.names,
+                command: missing.command,
+            });
+        }
+        let host = sys::host::host(root);
+        let mut wall = Wall::start();
+        let facts = Facts::read(root)?;
+        let (counters, pmu) = open_pmu(wishes, host.cpus);
+        let pmu_use = match &counters {
+            None => PmuUse::None,
+            Some(_) if wishes.pmu_turnaround => PmuUse::SwitchesAndTurnarounds,
+            Some(_) => PmuUse::Switches,
+        };
+        let ring_bytes = sink.as_ref().map_or(0, |_| events::ring_bytes(host.cpus));
+        let mut loaded = load(&facts, &plan(&facts), pmu_use, ring_bytes)?;
+        if let Some(counters) = &counters
+            && let Err(error) = counters.hand_over(&loaded.ebpf)
+        {
+            note_counters_failed(&mut loaded, &error);
+        }
+        let all = decode::all_flow_slots(&loaded.ebpf)?;
+        decode::free_flow_slots(&mut loaded.ebpf, &all)?;
+        let mut numbers = Numbers::default();
+        numbers.fill(&mut loaded.ebpf)?;
+        let mut forked = forked::Forked::default();
+        forked.fill(&mut loaded.ebpf, &HashMap::new())?;
+        let drain = match sink {
+            Some(sink) => {
+                let ring = decode::ring(&mut loaded.ebpf)?;
+                Some(events::Drain::start(ring, sink, wall.clone()).map_err(AttachError::Events)?)
+            }
+            None => None,
+        };
+        let mut settings = Settings {
+            epoch: 1,
+            scanning: 0,
+            floor_auto: u32::from(wishes.rtt_floor_ns.is_none()),
+            pad: 0,
+            floor_ns: wishes.rtt_floor_ns.unwrap_or(0),
+        };
+        selfcheck::check(&mut loaded, |loaded| attach(loaded, &mut settings))?;
+        let run_time = if wishes.run_time_stats {
+            aya::sys::enable_stats(aya::sys::Stats::RunTime).ok()
+        } else {
+            None
+        };
+        let map_bytes = cost::map_bytes(&loaded);
+        let log = if log::log_enabled!(target: "courtside_bpf", log::Level::Debug) {
+            aya_log::EbpfLogger::init(&mut loaded.ebpf).ok()
+        } else {
+            None
+        };
+        let mut session = Self {
+            loaded,
+            settings,
+            before: Totals::default(),
+            started_ns: wall.now_ns().0,
+            wall,
+            host,
+            names: names::Names::new(root),
+            pmu,
+            counters,
+            pmu_use,
+            run_time,
+            gone: BTreeSet::new(),
+            freed: Vec::new(),
+            numbers,
+            forked,
+            moved: HashMap::new(),
+            map_bytes,
+            log,
+            drain,
+        };
+        session.window().map_err(|error| match error {
+            CollectError::Map(error) => AttachError::Map(error),
+            CollectError::Load(error) => AttachError::Load(error),
+            CollectError::Events(error) => AttachError::Events(error),
+        })?;
+        // Those since the attach belong to the first window: none is to be missing in a sum over all windows.
+        session.before.events = [0; EVENT_KINDS];
+        session.before.lost[Lost::Events as usize] = 0;
+        Ok(session)
+    }
+
+    /// How each program is attached.
+    #[must_use]
+    pub fn probes(&self) -> &[ProbeStatus] {
+        &self.loaded.statuses
+    }
+
+    /// Instructions that the kernel went through to verify a program, where it says so.
+    #[must_use]
+    pub fn verified_instructions(&self, program: &str) -> Option<u32> {
+        let program = self.loaded.ebpf.program(program)?;
+        program.info().ok()?.verified_instruction_count()
+    }
+
+    /// Ends the window now, starts the next one, and returns what happened.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn window(&mut self) -> Result<Frame, CollectError> {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        if let Some(drain) = &mut self.drain
+            && drain.has_failed()
+        {
+            drain.finish()?;
+        }
+        self.loaded.iterate("iter_tasks")?;
+        let epoch = self.settings.epoch;
+        let ended = Instant::now();
+        let (ended_ns, ended_unix_ns) = self.wall.now_ns();
+        let duration_ns = ended_ns.saturating_sub(self.started_ns);
+        self.started_ns = ended_ns;
+        let own = std::process::id();
+
+        let ebpf = &self.loaded.ebpf;
+        let mut info = HashMap::new();
+        decode::images(ebpf, |id, image| {
+            info.insert(id, image);
+        })?;
+        let mut processes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        let mut own_image = 0;
+        decode::processes(ebpf, |tgid, image| {
+            processes.entry(image).or_default().insert(tgid);
+            if tgid == own {
+                own_image = image;
+            }
+        })?;
+        self.names.learn(&info, &processes, |tgid| {
+            decode::image_of(&self.loaded.ebpf, tgid)
+        });
+
+        let mut frame = Frame {
+            tells_unread_within: true,
+            host: self.host.clone(),
+            start_unix_ns: ended_unix_ns.saturating_sub(duration_ns),
+            duration_ns,
+            probes: self.loaded.statuses.clone(),
+            midlife_connections: decode::midlife(ebpf)?,
+            ..Frame::default()
+        };
+        let mut totals = Totals::default();
+        let before = &self.before;
+        let pmu_use = self.pmu_use;
+        let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
+        let mut idle_flows = Vec::new();
+        let mut moved = Vec::new();
+        let mut busy = BTreeSet::new();
+        decode::flows(ebpf, |key, now| {
+            match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
+                Some(mut flow) => {
+                    if pmu_use != PmuUse::SwitchesAndTurnarounds {
+                        flow.turnaround_counters = None;
+                    }
+                    moved.push(key);
+                    busy.insert(flow.image);
+                    if flow.image != own_image {
+                        frame.flows.push(flow);
+                    }
+                }
+                None => idle_flows.push(key),
+            }
+            totals.flows.insert(key, Box::new(now));
+        })?;
+        self.late(&mut frame.flows, epoch)?;
+        totals.folded_remotes = decode::folded_remotes(ebpf)?;
+        frame.folded_remotes = totals.folded_remotes.saturating_sub(before.folded_remotes);
+        decode::cpu(ebpf, |image, now| {
+            if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc) {
+                busy.insert(image);
+                if image != own_image {
+                    frame.cpu.push(cpu);
+                }
+            }
+            totals.cpu.insert(image, now);
+        })?;
+        decode::disks(ebpf, |image, now| {
+            if let Some(disk) = window::disk(
+                image,
+                &now,
+                before.disks.get(&image).map(Box::as_ref),
+                epoch,
+            ) {
+                busy.insert(image);
+                if image != own_image {
+                    frame.disk.push(disk);
+                }
+            }
+            totals.disks.insert(image, Box::new(now));
+        })?;
+        frame
+            .flows
+            .sort_by_key(|flow| (flow.image, flow.peer, flow.port, flow.transport, flow.role));
+        frame.cpu.sort_by_key(|cpu| cpu.image);
+        frame.disk.sort_by_key(|disk| disk.image);
+        self.account(&mut frame, &mut totals);
+        totals.lost = decode::lost(ebpf)?;
+        cost::skipped(&totals.programs, &mut totals.lost);
+        // What waited at the end of a window may have been booked in the next one; what was told stays told.
+        let unplaced = &mut totals.lost[Lost::Unplaced as usize];
+        let waiting = u64::try_from(unplaced.cast_signed()).unwrap_or(0);
+        *unplaced = waiting.max(before.lost[Lost::Unplaced as usize]);
+        for (name, (now, before)) in LOST_NAMES.iter().zip(totals.lost.iter().zip(before.lost)) {
+            frame
+                .lost
+                .insert((*name).to_owned(), now.saturating_sub(before));
+        }
+        decode::protocols(ebpf, |key, now| {
+            let gained = now.saturating_sub(before.protocols.get(&key).copied().unwrap_or(0));
+            if gained > 0 {
+                frame
+                    .unplaced_protocols
+                    .insert(protocols::name(key), gained);
+            }
+            totals.protocols.insert(key, now);
+        })?;
+        if self.drain.is_some() {
+            totals.events = decode::event_counts(ebpf)?;
+            for (name, (now, before)) in KINDS.iter().zip(totals.events.iter().zip(before.events)) {
+                let happened = now.saturating_sub(before);
+                frame.events.insert((*name).to_owned(), happened);
+            }
+        }
+        // Single events tell of each by its own number.
+        if self.drain.is_none() {
+            self.forked.fold(&info, &processes, &mut frame);
+        }
+        self.name_everything(&mut frame, &processes)?;
+        self.before = totals;
+        self.moved.extend(moved.into_iter().map(|key| (key, ended)));
+        self.prune(&info, &processes, &busy, &idle_flows)?;
+        self.numbers.fill(&mut self.loaded.ebpf)?;
+        self.forked.fill(&mut self.loaded.ebpf, &info)?;
+        self.settings.epoch = epoch.wrapping_add(1).max(1);
+        decode::set(&mut self.loaded.ebpf, &self.settings)?;
+        Ok(frame)
+    }
+
+    /// Fills images and remotes: all that the frame's records refer to.
+    fn name_everything(
+        &mut self,
+        frame: &mut Frame,
+        processes: &BTreeMap<u32, BTreeSet<u32>>,
+    ) -> Result<(), CollectError> {
+        let mut wanted = BTreeSet::new();
+        let mut remotes = BTreeSet::new();
+        for flow in &frame.flows {
+            wanted.insert(flow.image);
+            if flow.peer & PEER_REMOTE != 0 {
+                remotes.insert(flow.peer);
+            } else if flow.peer != 0 {
+                wanted.insert(flow.peer);
+            }
+        }
+        wanted.extend(frame.cpu.iter().map(|cpu| cpu.image));
+        wanted.extend(frame.disk.iter().map(|disk| disk.image));
+        // Some are born after the images were read, and busy before the rest was.
+        if wanted.iter().any(|id| !self.names.knows(*id)) {
+            let mut info = HashMap::new();
+            decode::images(&self.loaded.ebpf, |id, image| {
+                info.insert(id, image);
+            })?;
+            self.names.learn(&info, processes, |tgid| {
+                decode::image_of(&self.loaded.ebpf, tgid)
+            });
+        }
+        let mut listens: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
+        decode::listeners(&self.loaded.ebpf, |key, image| {
+            listens.entry(image).or_default().insert(key.port);
+        })?;
+        frame.images = self.names.images(&wanted, processes, &listens);
+        if !remotes.is_empty() {
+            if remotes.contains(&PEER_OTHERS) {
+                frame.remotes.push(Remote::others());
+            }
+            for name in decode::REMOTES {
+                decode::remotes(&self.loaded.ebpf, name, |key, id| {
+                    if remotes.contains(&id) {
+                        frame.remotes.push(names::remote(&key, id));
+                    }
+                })?;
+            }
+            frame.remotes.sort_by_key(|remote| remote.id);
+        }
+        Ok(())
+    }
+
+    /// Fills what measuring cost, and the state of the hardware counters.
+    fn account(&self, frame: &mut Frame, totals: &mut Totals) {
+        let usage = sys::usage::usage(Path::new("/"));
+        totals.user_cpu_ns = usage.cpu_ns;
+        frame.cost = Cost {
+            programs: Vec::new(),
+            user_cpu_ns: usage.cpu_ns.saturating_sub(self.before.user_cpu_ns),
+            rss_bytes: usage.rss_bytes,
+            map_bytes: self.map_bytes,
+        };
+        for (name, program) in self.loaded.ebpf.programs() {
+            let Ok(fd) = program.fd() else { continue };
+            let now = cost::runs(fd.as_fd().as_raw_fd());
+            let before = self.before.programs.get(name).copied().unwrap_or_default();
+            let measured = self.run_time.is_some();
+            frame.cost.programs.push(ProgramCost {
+                name: name.to_owned(),
+                runs: measured.then(|| now.runs.saturating_sub(before.runs)),
+                run_time_ns: measured.then(|| now.run_time_ns.saturating_sub(before.run_time_ns)),
+            });
+            totals.programs.insert(name.to_owned(), now);
+        }
+        frame.cost.programs.sort_by(|a, b| a.name.cmp(&b.name));
+        frame.pmu = self.pmu.clone();
+        if self.counters.is_some() {
+            let (enabled, running) = frame
+                .cpu
+                .iter()
+                .filter_map(|cpu| cpu.counters)
+                .fold((0, 0), |sum, counters| {
+                    (sum.0 + counters.enabled_ns, sum.1 + counters.running_ns)
+                });
+            let ratio = if enabled > 0 {
+                running as f64 / enabled as f64
+            } else {
+                1.0
+            };
+            frame.pmu.running_ratio = Some(ratio);
+            if ratio < 0.999 {
+                frame.pmu.state = PmuState::Multiplexed;
+                "more events than counters; values are scaled".clone_into(&mut frame.pmu.reason);
+            }
+        }
+    }
+}
+
+/// Attaches between two walks over all sockets. Listeners come first, so that whatever traffic shows itself from the
+/// first moment is told apart by them; then clocks for every task, and the connections older than the attach.
+fn attach(loaded: &mut Loaded, settings: &mut Settings) -> Result<(), LoadError> {
+    const LISTENERS: u32 = 1;
+    const CONNECTIONS: u32 = 2;
+    let sockets = loaded.works("iter_sockets");
+    settings.scanning = LISTENERS;
+    set(loaded, settings)?;
+    if sockets {
+        loaded.iterate("iter_sockets")?;
+    }
+    settings.scanning = CONNECTIONS;
+    set(loaded, settings)?;
+    loaded.attach();
+    if loaded.works("iter_tasks") {
+        loaded.iterate("iter_tasks")?;
+    }
+    if sockets {
+        loaded.iterate("iter_sockets")?;
+    }
+    settings.scanning = 0;
+    set(loaded, settings)
+}
+
+fn set(loaded: &mut Loaded, settings: &Settings) -> Result<(), LoadError> {
+    decode::set(&mut loaded.ebpf, settings).map_err(|error| LoadError::Iterator {
+        name: "settings",
+        source: std::io::Error::other(error.to_string()),
+    })
+}
+
+fn open_pmu(wishes: &Wishes, cpus: u32) -> (Option<pmu::Counters>, Pmu) {
+    if !wishes.pmu {
+        let reason = "switched off by --no-pmu".to_owned();
+        return (
+            None,
+            Pmu {
+                state: PmuState::Disabled,
+                reason,
+                running_ratio: None,
+            },
+        );
+    }
+    match pmu::open(cpus) {
+        Ok(counters) => {
+            let reason = if counters.has_llc {
+                String::new()
+            } else {
+                "this machine counts no cache events".to_owned()
+            };
+            (
+                Some(counters),
+                Pmu {
+                    state: PmuState::Ok,
+                    reason,
+                    running_ratio: None,
+                },
+            )
+        }
+        Err(reason) => (
+            None,
+            Pmu {
+                state: PmuState::None,
+                reason,
+                running_ratio: None,
+            },
+        ),
+    }
+}
+
+/// Notes at the program that reads the counters that they could not be handed over.
+fn note_counters_failed(loaded: &mut Loaded, error: &std::io::Error) {
+    if let Some(status) = loaded
+        .statuses
+        .iter_mut()
+        .find(|status| status.name == "sched_switch")
+    {
+        status.state = courtside_core::frame::ProbeState::Degraded;
+        status.reason = format!("hardware counters could not be handed to it: {error}");
+    }
+}

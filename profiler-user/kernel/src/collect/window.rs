@@ -1,0 +1,193 @@
+//! Differences: monotone kernel totals, read at two instants, to what happened between.
+//!
+//! In: wire records now and before. Out: Frame records. Pure. Must not know: aya.
+
+use courtside_wire::{
+    CpuStats, DiskStats, Dist, FlowKey, FlowStats, ROLE_ACCEPTOR, ROLE_INITIATOR, TRANSPORT_UDP,
+    TRANSPORT_UNIX, hist::bounds_of,
+};
+
+use courtside_core::frame::{
+    Connects, Counters, Cpu, Disk, DistRaw, Flow, Role, Transport, TurnaroundCounters,
+};
+use courtside_core::parts::{Part, Parts};
+
+/// What a distribution gained. Extremes are the kernel's where they belong to `epoch`, else the bounds of the
+/// outermost buckets that gained.
+fn dist(now: &Dist, before: Option<&Dist>, epoch: u32) -> DistRaw {
+    let mut raw = DistRaw {
+        sum_ns: now.sum_ns.wrapping_sub(before.map_or(0, |d| d.sum_ns)),
+        ..DistRaw::default()
+    };
+    for (index, count) in (0u16..).zip(now.buckets) {
+        let gained = count.wrapping_sub(before.map_or(0, |d| d.buckets[usize::from(index)]));
+        if gained != 0 {
+            raw.buckets.push((index, u64::from(gained)));
+        }
+    }
+    let (Some((first, _)), Some((last, _))) = (raw.buckets.first(), raw.buckets.last()) else {
+        return raw;
+    };
+    (raw.min_ns, raw.max_ns) = if now.epoch == epoch {
+        (now.min_ns, now.max_ns)
+    } else {
+        (
+            bounds_of(usize::from(*first)).0,
+            bounds_of(usize::from(*last)).1,
+        )
+    };
+    raw
+}
+
+/// How many values a distribution holds.
+fn count(dist: &DistRaw) -> u64 {
+    dist.buckets.iter().map(|(_, count)| count).sum()
+}
+
+/// What a flow gained; `None` if nothing.
+pub(super) fn flow(
+    key: FlowKey,
+    now: &FlowStats,
+    before: Option<&FlowStats>,
+    epoch: u32,
+) -> Option<Flow> {
+    macro_rules! gained {
+        ($($field:ident).+) => { now.$($field).+.wrapping_sub(before.map_or(0, |b| b.$($field).+)) };
+    }
+    let parts: Parts<u64> = [
+        (Part::OnCpu, gained!(turnaround_parts.on_cpu_ns)),
+        (Part::RunQueue, gained!(turnaround_parts.run_queue_ns)),
+        (Part::BlockIo, gained!(turnaround_parts.block_io_ns)),
+        (Part::Sleep, gained!(turnaround_parts.sleep_ns)),
+        (Part::Queued, gained!(turnaround_parts.queued_ns)),
+        (Part::Receiving, gained!(turnaround_parts.receiving_ns)),
+        (Part::HandedOver, gained!(turnaround_parts.handed_over_ns)),
+    ]
+    .into_iter()
+    .collect();
+    let answer = dist(&now.answer_ns, before.map(|b| &b.answer_ns), epoch);
+    let mut turnaround = dist(&now.turnaround_ns, before.map(|b| &b.turnaround_ns), epoch);
+    turnaround.sum_ns = parts.total_ns();
+    let untimed = gained!(untimed);
+    let flow = Flow {
+        image: key.image,
+        peer: key.peer,
+        port: key.port,
+        transport: match key.transport {
+            TRANSPORT_UNIX => Transport::Unix,
+            TRANSPORT_UDP => Transport::Udp,
+            _ => Transport::Tcp,
+        },
+        role: match key.role {
+            ROLE_INITIATOR => Role::Initiator,
+            ROLE_ACCEPTOR => Role::Acceptor,
+            _ => Role::Unknown,
+        },
+        messages_sent: gained!(messages_sent),
+        messages_received: gained!(messages_received),
+        bytes_sent: gained!(bytes_sent),
+        bytes_received: gained!(bytes_received),
+        answered: count(&answer).saturating_add(untimed),
+        midlife_turns: gained!(midlife_turns),
+        below_floor: gained!(below_floor),
+        ambiguous: gained!(ambiguous),
+        untimed,
+        unread_within_ns: gained!(unread_within_ns),
+        arrival_unknown: gained!(arrival_unknown),
+        retransmits: gained!(retransmits),
+        min_rtt_ns: now.min_rtt_ns,
+        turnarounds: count(&turnaround),
+        turnaround_parts: parts,
+        unprompted: gained!(unprompted),
+        unprompted_ns: gained!(unprompted_ns),
+        handovers: gained!(handovers),
+        turnaround_counters: Some(TurnaroundCounters {
+            cycles: gained!(turnaround_cycles),
+            instructions: gained!(turnaround_instructions),
+        }),
+        answer,
+        queued: dist(&now.queued_ns, before.map(|b| &b.queued_ns), epoch),
+        turnaround,
+        receiving: dist(&now.receiving_ns, before.map(|b| &b.receiving_ns), epoch),
+        connects: Connects {
+            failed: gained!(connects_failed),
+            syn_retransmits: gained!(syn_retransmits),
+            latency: dist(&now.connect_ns, before.map(|b| &b.connect_ns), epoch),
+        },
+    };
+    let moved = u64::from(!flow.connects.is_none())
+        + flow.retransmits
+        + flow.messages_sent
+        + flow.messages_received
+        + flow.bytes_sent
+        + flow.bytes_received
+        + flow.turnarounds
+        + flow.unprompted;
+    (moved != 0).then_some(flow)
+}
+
+/// What an image's CPU clocks gained; `None` if nothing.
+pub(super) fn cpu(
+    image: u32,
+    now: &CpuStats,
+    before: Option<&CpuStats>,
+    pmu: Option<bool>,
+) -> Option<Cpu> {
+    macro_rules! gained {
+        ($field:ident) => {
+            now.$field.saturating_sub(before.map_or(0, |b| b.$field))
+        };
+    }
+    let running_ns = gained!(pmu_running_ns);
+    let enabled_ns = gained!(pmu_enabled_ns);
+    let scaled = |value: u64| {
+        let value = u128::from(value) * u128::from(enabled_ns) / u128::from(running_ns.max(1));
+        u64::try_from(value).unwrap_or(u64::MAX)
+    };
+    let counters = pmu.filter(|_| running_ns > 0).map(|has_llc| Counters {
+        cycles: scaled(gained!(cycles)),
+        instructions: scaled(gained!(instructions)),
+        llc_references: has_llc.then(|| scaled(gained!(llc_references))),
+        llc_misses: has_llc.then(|| scaled(gained!(llc_misses))),
+        enabled_ns,
+        running_ns,
+    });
+    let cpu = Cpu {
+        image,
+        on_cpu_ns: gained!(on_cpu_ns),
+        run_queue_ns: gained!(run_queue_ns),
+        block_io_ns: gained!(block_io_ns),
+        voluntary_switches: gained!(voluntary_switches),
+        involuntary_switches: gained!(involuntary_switches),
+        counters,
+    };
+    let ran = cpu.on_cpu_ns
+        + cpu.run_queue_ns
+        + cpu.block_io_ns
+        + cpu.voluntary_switches
+        + cpu.involuntary_switches;
+    (ran != 0).then_some(cpu)
+}
+
+/// What an image's block I/O gained; `None` if nothing.
+pub(super) fn disk(
+    image: u32,
+    now: &DiskStats,
+    before: Option<&DiskStats>,
+    epoch: u32,
+) -> Option<Disk> {
+    macro_rules! gained {
+        ($field:ident) => {
+            now.$field.saturating_sub(before.map_or(0, |b| b.$field))
+        };
+    }
+    let disk = Disk {
+        image,
+        reads: gained!(reads),
+        writes: gained!(writes),
+        read_bytes: gained!(read_bytes),
+        write_bytes: gained!(write_bytes),
+        latency: dist(&now.latency_ns, before.map(|b| &b.latency_ns), epoch),
+    };
+    (disk.reads + disk.writes + disk.read_bytes + disk.write_bytes != 0).then_some(disk)
+}
