@@ -43,9 +43,9 @@ pub fn on_arrival(sk: *const u8) -> i32 {
     }
     if socket.transport == TRANSPORT_TCP {
         if socket.has_sequence() {
-            tcp::note_arrival(sk, socket, now);
+            tcp::note_tcp_arrival(sk, socket, now);
         } else {
-            mptcp::note_arrival(sk, socket, now);
+            mptcp::note_mptcp_arrival(sk, socket, now);
         }
         return 0;
     }

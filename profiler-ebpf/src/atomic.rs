@@ -14,7 +14,7 @@ pub fn add(counter: *mut u64, value: u64) {
 
 /// Takes what a shared counter holds: of two that take, one has it and the other nothing.
 #[inline(always)]
-pub fn take(counter: *mut u64) -> u64 {
+pub fn drain(counter: *mut u64) -> u64 {
     swap(counter, 0)
 }
 

@@ -58,7 +58,7 @@ pub fn last_switch_of(cpu: u32) -> u64 {
 /// Settles the last wait of a task that has been on a CPU since `on`. Until somebody needs its clocks, or it leaves
 /// the CPU again, a task's state still says that it waits: a switch then touches only the task that leaves.
 #[inline(always)]
-pub fn settle(task: &mut TaskState, on: u64) {
+pub fn settle_wait(task: &mut TaskState, on: u64) {
     let off = task.off_ns;
     if off == 0 {
         return;

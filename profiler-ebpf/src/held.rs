@@ -5,7 +5,7 @@
 use courtside_wire::{FlowStats, Lost, ROLE_ACCEPTOR, TRANSPORT_TCP};
 
 use crate::{
-    atomic::{add, swap, take},
+    atomic::{add, drain, swap},
     dist::record,
     flows::flow_of,
     loss::lost_several,
@@ -131,8 +131,8 @@ struct Held {
 /// Takes what waits. Two threads may be at the same end: it is taken once.
 #[inline(always)]
 fn take_held(socket: &mut SockState) -> Held {
-    let held = take(&raw mut socket.held);
-    let bytes = take(&raw mut socket.held_bytes);
+    let held = drain(&raw mut socket.held);
+    let bytes = drain(&raw mut socket.held_bytes);
     let sends = (held & !HELD_CONNECT) >> HELD_SENDS;
     if socket.transport != TRANSPORT_TCP {
         lost_several(Lost::Unplaced, 0u64.wrapping_sub(sends));
@@ -145,7 +145,7 @@ fn take_held(socket: &mut SockState) -> Held {
         receive: if socket.transport == TRANSPORT_TCP {
             0
         } else {
-            take(&raw mut socket.held_receive)
+            drain(&raw mut socket.held_receive)
         },
         is_any: held | bytes != 0,
     }
@@ -153,7 +153,7 @@ fn take_held(socket: &mut SockState) -> Held {
 
 /// Books what still waits when a connection ends.
 #[inline(never)]
-pub fn settle(socket: &mut SockState) {
+pub fn settle_held(socket: &mut SockState) {
     // A send that is being told now on another CPU looks here after it has put in what it has.
     socket.closed = 1;
     let held = take_held(socket);
@@ -171,7 +171,7 @@ pub fn settle(socket: &mut SockState) {
 /// Books a connect that waited for the other end to be known.
 #[inline(always)]
 fn book_connect(socket: &mut SockState, stats: *mut FlowStats) {
-    let took_ns = take(&raw mut socket.connected_after_ns);
+    let took_ns = drain(&raw mut socket.connected_after_ns);
     let Some(settings) = settings() else { return };
     if took_ns != 0 {
         // SAFETY: a live map value.

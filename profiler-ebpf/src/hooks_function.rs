@@ -28,7 +28,7 @@ fn bits(argument: u64) -> u64 {
 /// match-proto: int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size)
 #[fentry(function = "tcp_sendmsg_locked")]
 fn fe_tcp_sendmsg(ctx: FEntryContext) -> i32 {
-    tcp::on_send_start(ctx.arg(0))
+    tcp::note_send_start(ctx.arg(0))
 }
 
 /// match-proto: ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)
@@ -38,7 +38,7 @@ fn fe_tcp_sendmsg(ctx: FEntryContext) -> i32 {
 fn fe_inet_sendpage(ctx: FEntryContext) -> i32 {
     let sk = sock_of(ctx.arg(0));
     if field!(sk, sock_protocol, u16) == IPPROTO_TCP {
-        tcp::on_send_start(sk);
+        tcp::note_send_start(sk);
     }
     0
 }

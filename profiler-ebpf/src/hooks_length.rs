@@ -24,7 +24,7 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
     let sk = ctx.arg(0);
     nested::begins();
     arrival::on_arrival(sk);
-    nested::done(sk);
+    nested::mark_noted(sk);
     0
 }
 
@@ -32,7 +32,7 @@ fn sk_data_ready(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sk_data_ready")]
 fn sk_data_ready_again(ctx: BtfTracePointContext) -> i32 {
     let sk = ctx.arg(0);
-    if !nested::was_done(sk) {
+    if !nested::was_noted(sk) {
         arrival::on_arrival(sk);
     }
     0

@@ -168,7 +168,7 @@ fn kp_sendpage(ctx: ProbeContext) -> u32 {
         return 0;
     }
     called(sk, SEND, 0);
-    tcp::on_send_start(sk);
+    tcp::note_send_start(sk);
     0
 }
 
@@ -209,7 +209,7 @@ fn kr_receive_once(ctx: RetProbeContext) -> u32 {
 /// match-proto: int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size)
 #[kprobe]
 fn kp_tcp_sendmsg(ctx: ProbeContext) -> u32 {
-    tcp::on_send_start(pointer(&ctx, 0));
+    tcp::note_send_start(pointer(&ctx, 0));
     0
 }
 

@@ -29,7 +29,7 @@ pub fn image_of(task: *const u8, state: &mut TaskState) -> u32 {
     if state.image.cast_signed() > 0 {
         return state.image;
     }
-    first_look(task, state)
+    identify_image(task, state)
 }
 
 /// The program that a task runs, whether or not its process has a number of its own.
@@ -62,7 +62,7 @@ pub fn is_forked(image: u32) -> bool {
 }
 
 #[inline(never)]
-fn first_look(task: *const u8, state: &mut TaskState) -> u32 {
+fn identify_image(task: *const u8, state: &mut TaskState) -> u32 {
     let tgid = field!(task, task_tgid, u32);
     state.tgid = tgid;
     if state.image & LENT != 0 {

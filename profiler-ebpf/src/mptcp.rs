@@ -16,7 +16,7 @@ use crate::{
 /// Data became readable. The kernel joins what comes to what waits, so the length of the queue does not tell the first;
 /// but no reader is at the connection while this is told: what is noted stands until it is read.
 #[inline(always)]
-pub fn note_arrival(sk: *const u8, socket: &mut SockState, now: u64) {
+pub fn note_mptcp_arrival(sk: *const u8, socket: &mut SockState, now: u64) {
     let all_read = socket.left_ns == 0 && socket.arrival_ns <= socket.read_ns;
     if all_read && field!(sk, sock_receive_queue_len, u32) != 0 {
         socket.arrival_ns = now;
@@ -27,12 +27,12 @@ twice! {
     /// match-proto: mptcp_sendmsg_frag(struct mptcp_ext *mpext)
     ///
     /// Fires for each piece of a send, and says of neither connection nor part which it is: the running task's.
-    MPTCP_START: mptcp_sendmsg_frag, mptcp_sendmsg_frag_again on "mptcp_sendmsg_frag" = |_: &BtfTracePointContext| on_send_start()
+    MPTCP_START: mptcp_sendmsg_frag, mptcp_sendmsg_frag_again on "mptcp_sendmsg_frag" = |_: &BtfTracePointContext| note_mptcp_send_start()
 }
 
 /// A send call is running; when that is first told is its start. What the kernel sends later it sends in an interrupt.
 #[inline(always)]
-fn on_send_start() -> i32 {
+fn note_mptcp_send_start() -> i32 {
     if in_interrupt() {
         return 0;
     }

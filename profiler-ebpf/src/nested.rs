@@ -51,7 +51,7 @@ pub fn begins() {
 
 /// The first copy has done its work for a socket.
 #[inline(always)]
-pub fn done(sk: *const u8) {
+pub fn mark_noted(sk: *const u8) {
     if is_preempted() {
         twice::done(READY);
     } else if let Some(marks) = marks() {
@@ -62,7 +62,7 @@ pub fn done(sk: *const u8) {
 
 /// Whether the second copy has nothing to do for a socket.
 #[inline(always)]
-pub fn was_done(sk: *const u8) -> bool {
+pub fn was_noted(sk: *const u8) -> bool {
     if is_preempted() {
         return twice::was_done(READY);
     }

@@ -43,11 +43,11 @@ pub fn classify(sk: *const u8, state: &mut SockState) -> bool {
     if state.transport != 0 {
         return true;
     }
-    first_look(sk, state)
+    identify_peer(sk, state)
 }
 
 #[inline(never)]
-fn first_look(sk: *const u8, state: &mut SockState) -> bool {
+fn identify_peer(sk: *const u8, state: &mut SockState) -> bool {
     let family = field!(sk, sock_family, u16);
     state.address = sk as u64;
     // SAFETY: a valid reference. Read anew: a number, not a pointer.

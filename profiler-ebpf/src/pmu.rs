@@ -26,7 +26,7 @@ static PMU_BEFORE: PerCpuArray<[u64; 6]> = PerCpuArray::with_max_entries(1, 0);
 
 /// `None` when the CPU has no such counter.
 #[inline(always)]
-fn read(map: &PerfEventArray<u8>) -> Option<bpf_perf_event_value> {
+fn read_counter(map: &PerfEventArray<u8>) -> Option<bpf_perf_event_value> {
     // SAFETY: all-zero is a valid value of this plain record.
     let mut value: bpf_perf_event_value = unsafe { core::mem::zeroed() };
     // SAFETY: the helper writes only `value`.
@@ -47,17 +47,17 @@ pub fn charge(task: Option<&mut TaskState>) {
     let Some(before) = PMU_BEFORE.get_ptr_mut(0) else {
         return;
     };
-    let Some(cycles) = read(&PMU_CYCLES) else {
+    let Some(cycles) = read_counter(&PMU_CYCLES) else {
         return;
     };
     let mut now = [cycles.counter, 0, 0, 0, cycles.enabled, cycles.running];
-    if let Some(value) = read(&PMU_INSTRUCTIONS) {
+    if let Some(value) = read_counter(&PMU_INSTRUCTIONS) {
         now[1] = value.counter;
     }
-    if let Some(value) = read(&PMU_LLC_REFERENCES) {
+    if let Some(value) = read_counter(&PMU_LLC_REFERENCES) {
         now[2] = value.counter;
     }
-    if let Some(value) = read(&PMU_LLC_MISSES) {
+    if let Some(value) = read_counter(&PMU_LLC_MISSES) {
         now[3] = value.counter;
     }
     // SAFETY: a value of this CPU; both arrays have six entries.
@@ -83,7 +83,8 @@ pub fn counts(task: &TaskState) -> [u64; 2] {
         return counts;
     };
     if before[4] != 0
-        && let (Some(cycles), Some(instructions)) = (read(&PMU_CYCLES), read(&PMU_INSTRUCTIONS))
+        && let (Some(cycles), Some(instructions)) =
+            (read_counter(&PMU_CYCLES), read_counter(&PMU_INSTRUCTIONS))
     {
         counts[0] += cycles.counter.wrapping_sub(before[0]);
         counts[1] += instructions.counter.wrapping_sub(before[1]);

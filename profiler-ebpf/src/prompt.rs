@@ -31,12 +31,12 @@ const REQUEST: u64 = 1;
 #[inline(always)]
 fn token(sk: u64, number: u32, is_request: bool) -> u64 {
     let number = u64::from(number) << 1 & NUMBER;
-    connection(sk) | number | if is_request { REQUEST } else { 0 }
+    token_connection(sk) | number | if is_request { REQUEST } else { 0 }
 }
 
 /// The part of a token that tells the connection. Sockets begin at multiples of 64, and the kernel's memory has 46 bits.
 #[inline(always)]
-fn connection(sk: u64) -> u64 {
+fn token_connection(sk: u64) -> u64 {
     sk >> 6 << NUMBER_BITS
 }
 
@@ -98,7 +98,7 @@ pub struct Piece {
 /// Notes that `task` read a piece at `socket`. `true` if it holds the message since now; `false` if it had read of it
 /// since its last send.
 #[inline(always)]
-pub fn read(task: &mut TaskState, tid: u32, socket: &mut SockState, piece: &Piece) -> bool {
+pub fn note_read(task: &mut TaskState, tid: u32, socket: &mut SockState, piece: &Piece) -> bool {
     // SAFETY: a valid reference. Read anew: the verifier still knows a pointer where one was written before.
     let sk = unsafe { core::ptr::read_volatile(&raw const socket.address) };
     let request = &mut socket.request;

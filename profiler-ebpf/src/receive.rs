@@ -9,7 +9,7 @@ use courtside_wire::{
 };
 
 use crate::{
-    atomic::{add, take},
+    atomic::{add, drain},
     clock,
     dist::record,
     field,
@@ -70,7 +70,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     if socket.peer == 0 && socket.transport == TRANSPORT_UNIX && socket.stream == 0 {
         peer::sender_of_datagram(sk, socket);
     }
-    clock::settle(task, clock::last_switch(now));
+    clock::settle_wait(task, clock::last_switch(now));
     if socket.mptcp != 0 {
         // A receive may send what had waited for room: that is no call of this task's.
         clear(&mut task.mptcp_ns);
@@ -263,7 +263,7 @@ fn takes_early(socket: &mut SockState) -> bool {
     }
     // Whoever finds that its send is booked looks here at once.
     socket.early = unanswered(socket);
-    take(&raw mut socket.to_book) != 0
+    drain(&raw mut socket.to_book) != 0
 }
 
 /// A function of its own: that is rare.
@@ -367,7 +367,7 @@ fn take_arrival(
     now: u64,
 ) -> (u64, bool) {
     if let Some(tcp) = tcp {
-        return tcp::take_arrival(tcp, socket, length, now);
+        return tcp::take_tcp_arrival(tcp, socket, length, now);
     }
     if socket.has_sequence() {
         return (now, false);

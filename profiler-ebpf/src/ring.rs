@@ -146,7 +146,7 @@ fn tell_task(task: *const u8, state: &mut TaskState, now: u64) {
 
 /// Tells a connection when it is seen first, and when what it is booked on has changed; returns its number.
 #[inline(always)]
-fn connection(sk: *const u8, socket: &mut SockState, now: u64) -> u64 {
+fn announced_number(sk: *const u8, socket: &mut SockState, now: u64) -> u64 {
     let key = socket.flow_key();
     if socket.number == 0 || socket.told != key {
         tell_connection(sk, socket, &key, now);
@@ -242,7 +242,7 @@ pub struct Transfer {
 #[inline(never)]
 pub fn send_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
     let event = SendEvent {
-        connection: connection(sk, socket, what.now),
+        connection: announced_number(sk, socket, what.now),
         head: head(what.now, current_tid(), EVENT_SEND, what.flags),
         began_before_ns: what.before_ns,
         bytes: what.bytes,
@@ -255,7 +255,7 @@ pub fn send_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
 #[inline(never)]
 pub fn receive_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
     let event = ReceiveEvent {
-        connection: connection(sk, socket, what.now),
+        connection: announced_number(sk, socket, what.now),
         head: head(what.now, current_tid(), EVENT_RECEIVE, what.flags),
         arrived_before_ns: what.before_ns,
         bytes: what.bytes,
@@ -270,7 +270,7 @@ pub fn receive_event(sk: *const u8, socket: &mut SockState, what: &Transfer) {
 #[inline(never)]
 pub fn arrival_event(sk: *const u8, socket: &mut SockState, now: u64) {
     let event = ArrivalEvent {
-        connection: connection(sk, socket, now),
+        connection: announced_number(sk, socket, now),
         head: head(now, current_tid(), EVENT_ARRIVAL, 0),
     };
     put(EVENT_ARRIVAL, event);
@@ -280,7 +280,7 @@ pub fn arrival_event(sk: *const u8, socket: &mut SockState, now: u64) {
 #[inline(never)]
 pub fn state_event(sk: *const u8, socket: &mut SockState, now: u64, before: u32, after: u32) {
     let event = StateEvent {
-        connection: connection(sk, socket, now),
+        connection: announced_number(sk, socket, now),
         head: head(now, current_tid(), EVENT_STATE, 0),
         before,
         after,

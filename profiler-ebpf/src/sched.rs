@@ -50,7 +50,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(task) = task_state(prev) else {
         return 0;
     };
-    clock::settle(task, on);
+    clock::settle_wait(task, on);
     if task.born_ns == 0 {
         task.born_ns = now;
         task.prompted = 1;
@@ -221,7 +221,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     };
     let now = now_ns();
     let before = image::program_of(task, state);
-    clock::settle(state, clock::last_switch(now));
+    clock::settle_wait(state, clock::last_switch(now));
     if pmu_wanted() {
         pmu::charge(Some(state));
     }

@@ -9,7 +9,7 @@ use courtside_wire::{
 };
 
 use crate::{
-    atomic::{add, take},
+    atomic::{add, drain},
     clock, field,
     flows::flow_of,
     held::{book_held, hold_send, lose_held, release},
@@ -109,7 +109,7 @@ pub fn on_send(sk: *const u8, length: i32) -> i32 {
     clear(&mut task.ready_ns);
     clear(&mut task.ready_sk);
 
-    clock::settle(task, clock::last_switch(now));
+    clock::settle_wait(task, clock::last_switch(now));
     if socket.transport == TRANSPORT_UNIX {
         // Of TCP it is known before anything is on its way.
         own::judge(sk, socket, start);
@@ -266,7 +266,7 @@ extern "C" fn send_book(
 #[inline(always)]
 fn is_booked(socket: &mut SockState) -> bool {
     if socket.by_several != 0 {
-        return take(&raw mut socket.to_book) == 0;
+        return drain(&raw mut socket.to_book) == 0;
     }
     let is_booked = socket.to_book == 0;
     clear(&mut socket.to_book);

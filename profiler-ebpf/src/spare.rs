@@ -39,13 +39,13 @@ pub fn of(task: *const u8) -> Option<&'static mut TaskState> {
     match SPARES.get_ptr_mut(task as u64) {
         // SAFETY: a live map value. It is another task's only after this one's last switch.
         Some(state) => Some(unsafe { &mut *state }),
-        None => take(task as u64),
+        None => take_spare(task as u64),
     }
 }
 
 /// State of a task that the kernel has no room for.
 #[inline(never)]
-pub fn take(task: u64) -> Option<&'static mut TaskState> {
+pub fn take_spare(task: u64) -> Option<&'static mut TaskState> {
     if let Some(zeroes) = NO_STATE.get(0) {
         let _ = SPARES.insert(task, zeroes, u64::from(BPF_NOEXIST));
     }

@@ -96,7 +96,7 @@ pub fn task_state(task: *const u8) -> Option<&'static mut TaskState> {
             }
             Some(state)
         }
-        None => spare::take(task as u64),
+        None => spare::take_spare(task as u64),
     }
 }
 

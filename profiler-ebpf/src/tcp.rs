@@ -32,7 +32,7 @@ const LISTEN: u32 = 10;
 
 /// Data arrived: a new arrival if everything announced before has been read.
 #[inline(always)]
-pub fn note_arrival(sk: *const u8, socket: &mut SockState, now: u64) {
+pub fn note_tcp_arrival(sk: *const u8, socket: &mut SockState, now: u64) {
     let Some(tcp) = tcp_sock(sk) else { return };
     let next = field!(tcp, tcp_rcv_nxt, u32);
     let read = field!(tcp, tcp_copied_seq, u32);
@@ -51,7 +51,12 @@ pub fn note_arrival(sk: *const u8, socket: &mut SockState, now: u64) {
 /// Arrival of the `length` bytes just read, and whether the kernel told it. Sequence numbers tell it from an arrival
 /// that came meanwhile.
 #[inline(always)]
-pub fn take_arrival(tcp: *const u8, socket: &mut SockState, length: u32, now: u64) -> (u64, bool) {
+pub fn take_tcp_arrival(
+    tcp: *const u8,
+    socket: &mut SockState,
+    length: u32,
+    now: u64,
+) -> (u64, bool) {
     let read = field!(tcp, tcp_copied_seq, u32);
     let first = read.wrapping_sub(length);
     if socket.counts == 0 {
@@ -185,12 +190,12 @@ twice! {
     ///
     /// Fires for each piece of a send.
     SEND_START: tcp_sendmsg_locked, tcp_sendmsg_locked_again on "tcp_sendmsg_locked" =
-        |ctx: &BtfTracePointContext| on_send_start(ctx.arg(0))
+        |ctx: &BtfTracePointContext| note_send_start(ctx.arg(0))
 }
 
 /// A send call is running; when that is first told is its start.
 #[inline(always)]
-pub fn on_send_start(sk: *const u8) -> i32 {
+pub fn note_send_start(sk: *const u8) -> i32 {
     let Some(socket) = socket_state(sk) else {
         return 0;
     };
@@ -300,7 +305,7 @@ fn state_set(ctx: &BtfTracePointContext) -> i32 {
         if before == SYN_SENT {
             failed(sk, socket);
         }
-        held::settle(socket);
+        held::settle_held(socket);
         peer::forget_end(sk, socket);
     }
     if ring::wanted()

@@ -28,7 +28,7 @@ pub fn after_receive(
     if task.prompted == 0 {
         task.prompted = 1;
     }
-    if prompt::read(task, tid, socket, piece) {
+    if prompt::note_read(task, tid, socket, piece) {
         if task.reads_kept != 0 {
             prompt::drop_ended(task);
             if task.reads_kept == 0 {
@@ -52,7 +52,7 @@ pub fn after_receive(
 
 /// Notes where the turnaround starts that the first message read since the last send prompts.
 #[inline(never)]
-fn note(task: &mut TaskState) {
+fn begin_from_read(task: &mut TaskState) {
     let first = prompt::front(task);
     note_from(task, first.arrival_ns);
     task.noted = first.token;
@@ -295,7 +295,7 @@ fn start_of_earlier(task: &mut TaskState, send: &Send) {
 fn start_of_own(task: &mut TaskState, send: &Send) {
     let first = prompt::front(task);
     if task.noted != first.token {
-        note(task);
+        begin_from_read(task);
     }
     if task.answers == NO_ANSWER {
         prompt::end(first.token);
