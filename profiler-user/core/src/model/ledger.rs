@@ -45,8 +45,8 @@ pub struct Counts {
     pub received_in_pieces: u64,
     /// See `received_in_pieces`.
     pub receiving_ns: u64,
-    /// How many waits ago a turnaround had begun, at most, when its thread first could know. With fewer waits remembered its
-    /// length is known, but not its parts. Not part of a Frame.
+    /// How many waits ago a turnaround had begun, or a further piece of its message had arrived, at most, when its thread
+    /// first could know. With fewer waits remembered its length is known, but not its parts. Not part of a Frame.
     pub waits_since_start: u64,
 }
 
@@ -99,7 +99,8 @@ pub(super) enum Booking {
     Turnaround(Parts<u64>),
     /// That turnaround began in another thread.
     Handover,
-    /// How many waits ago that turnaround had begun when its thread first could know.
+    /// How many waits ago that turnaround had begun, or a further piece of its message had arrived, when its thread first
+    /// could know.
     WaitsSinceStart(u64),
     /// A send that nothing prompted, and the gap before it.
     Unprompted(u64),

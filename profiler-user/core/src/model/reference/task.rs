@@ -200,6 +200,8 @@ impl TaskState {
         if waited {
             let parts = Self::waited(&self.waits, self.piece_read_ns, arrived_ns, 0);
             self.receiving_ns += parts[Part::Sleep];
+            // Whoever remembers the last few waits only has to look as far back as that.
+            self.waits_since_start = self.waits_since_start.max(self.waits_since(arrived_ns));
         }
         self.piece_read_ns = now;
     }
