@@ -4,6 +4,7 @@
 //! and from it the same Frames again, byte for byte, with what is damaged named. docs/recording.md has the bytes.
 //! Must not know: aya, where frames come from, what they mean, the clock.
 
+mod by_number;
 mod error;
 mod events;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod format;
 mod keep;
 mod known;
 mod read;
+mod read_at;
 mod read_events;
 mod recorded;
 #[cfg(test)]
@@ -20,19 +22,19 @@ mod recorded_tests;
 mod recut;
 mod remarks;
 mod scan;
-mod source;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use by_number::{ByNumber, Folded};
 pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
 pub use events::{MAX_EVENTS, encode as encode_events};
 pub use flight::{Bounds, MIN_SIZE_BYTES, Recorder};
 pub use format::{Header, Kind, MAX_PAYLOAD, VERSION, ViewWish};
 pub use keep::{KeepError, Ring, keep};
 pub use read::{Record, RecordedWindow, Recording, other_part};
+pub use read_at::ReadAt;
 pub use read_events::Events;
 pub use recorded::Recorded;
 pub use remarks::Remarks;
-pub use source::Source;
 pub use write::{Summary, Writer};

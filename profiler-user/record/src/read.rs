@@ -12,8 +12,8 @@ use std::{
 use super::{
     error::{Fault, OpenError, ReadError, Reason},
     format::{self, Entry, FILE_HEAD, HEAD, Head, Header, Kind, Sealed, VERSION},
+    read_at::ReadAt,
     scan::{At, Faults, Found, head_at, scan},
-    source::Source,
 };
 use courtside_core::frame::Frame;
 
@@ -32,14 +32,14 @@ pub struct Recording {
 }
 
 struct Part {
-    source: Box<dyn Source>,
+    source: Box<dyn ReadAt>,
     length: u64,
     header: Header,
 }
 
 impl Part {
     /// Finds what is in one file.
-    fn open(name: &Path, source: Box<dyn Source>) -> Result<(Self, Found), OpenError> {
+    fn open(name: &Path, source: Box<dyn ReadAt>) -> Result<(Self, Found), OpenError> {
         let io = |error| OpenError::Io {
             path: name.to_owned(),
             error,
@@ -218,7 +218,7 @@ impl Recording {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn from_source(name: &Path, source: Box<dyn Source>) -> Result<Self, OpenError> {
+    pub fn from_source(name: &Path, source: Box<dyn ReadAt>) -> Result<Self, OpenError> {
         let (part, found) = Part::open(name, source)?;
         Ok(Self::of(name, vec![(part, found)]))
     }
@@ -229,8 +229,8 @@ impl Recording {
     /// As [`Self::open`]. A second source that is empty or of another recording is passed over.
     pub fn from_parts(
         name: &Path,
-        source: Box<dyn Source>,
-        other: Box<dyn Source>,
+        source: Box<dyn ReadAt>,
+        other: Box<dyn ReadAt>,
     ) -> Result<Self, OpenError> {
         let first = Part::open(name, source)?;
         let length = other.length().unwrap_or(0);

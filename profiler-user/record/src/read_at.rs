@@ -5,7 +5,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Something of fixed length that can be read at any place.
-pub trait Source: Send + Sync {
+pub trait ReadAt: Send + Sync {
     /// Its length.
     ///
     /// # Errors
@@ -19,7 +19,7 @@ pub trait Source: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
-impl Source for File {
+impl ReadAt for File {
     fn length(&self) -> io::Result<u64> {
         let metadata = self.metadata()?;
         if metadata.is_dir() {
@@ -39,7 +39,7 @@ impl Source for File {
     }
 }
 
-impl Source for Vec<u8> {
+impl ReadAt for Vec<u8> {
     fn length(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
     }

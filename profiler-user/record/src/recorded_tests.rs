@@ -5,11 +5,11 @@ use std::{cell::RefCell, fs::File, rc::Rc};
 use courtside_core::{
     event::{Event, What},
     fixture::frames,
-    model::View,
+    model::{State, View, fold},
     pass::{Analysis as _, Consumer, Needs, PassWindow, Seen},
 };
 
-use super::{Header, Kind, Recorded, Recording, Remarks, Writer, encode_events};
+use super::{ByNumber, Header, Kind, Recorded, Recording, Remarks, Writer, encode_events};
 
 /// Notes what it is given.
 struct Noting {
@@ -128,4 +128,26 @@ fn windows_that_are_not_there_are_told_with_those_that_are() {
     let error = Recorded::new(recording, Some(3..=4), None, View::default(), remarks);
     let error = error.err().unwrap().to_string();
     assert_eq!(error, "x.rec has no window 4: it has 0 to 3");
+}
+
+#[test]
+fn a_window_is_the_same_in_whatever_order_it_is_asked_for() {
+    let file = tempfile::tempfile().unwrap();
+    let (recording, _) = recording(&file);
+    let mut state = State::default();
+    let in_order: Vec<String> = recording
+        .frames()
+        .map(|frame| fold(&mut state, &frame.unwrap(), &View::default()))
+        .map(|snapshot| serde_json::to_string(&snapshot).unwrap())
+        .collect();
+    assert_eq!(in_order.len(), 4);
+    let remarks = Box::new(Said::default());
+    let recorded = Recorded::new(recording, None, None, View::default(), remarks).unwrap();
+    let mut windows = ByNumber::new(recorded, 2);
+    for number in [2, 3, 0, 1, 1, 3, 2, 0] {
+        let snapshot = windows.snapshot(number).unwrap().unwrap();
+        assert_eq!(serde_json::to_string(&snapshot).unwrap(), in_order[number]);
+        assert!(windows.kept() <= 2);
+    }
+    assert!(windows.snapshot(4).unwrap().is_err());
 }

@@ -1,6 +1,6 @@
 //! Finding the records of a recording: by its index where that is sound, by hopping from head to head where not.
 //!
-//! In: a [`Source`]. Out: entries in the order of the file, and faults. No payload but an index's is read.
+//! In: a [`ReadAt`]. Out: entries in the order of the file, and faults. No payload but an index's is read.
 //! Must not know: what records hold.
 
 use std::io;
@@ -13,7 +13,7 @@ use super::{
         Entry, FILE_HEAD, HEAD, Head, Kind, MARK, MAX_PAYLOAD, MAX_RECORDS, decode_index, u64_at,
         unseal,
     },
-    source::Source,
+    read_at::ReadAt,
 };
 
 /// How far before the end the last index is looked for: farther than a writer puts two of them apart.
@@ -66,7 +66,7 @@ impl Faults {
 }
 
 /// The head at an offset, if one is there and its payload lies within the file.
-pub(super) fn head_at(source: &dyn Source, end: u64, offset: u64) -> io::Result<At> {
+pub(super) fn head_at(source: &dyn ReadAt, end: u64, offset: u64) -> io::Result<At> {
     if offset.checked_add(HEAD as u64).is_none_or(|to| to > end) {
         return Ok(At::BeyondEnd);
     }
@@ -90,7 +90,7 @@ pub(super) enum At {
 }
 
 /// Finds all records of a file of this length.
-pub(super) fn scan(source: &dyn Source, length: u64) -> io::Result<Found> {
+pub(super) fn scan(source: &dyn ReadAt, length: u64) -> io::Result<Found> {
     let mut found = Found::default();
     let mut from = FILE_HEAD as u64;
     let mut unsound = None;
@@ -116,7 +116,7 @@ pub(super) fn scan(source: &dyn Source, length: u64) -> io::Result<Found> {
 }
 
 /// From head to head, over what is damaged to the next sound one.
-fn hop(source: &dyn Source, length: u64, mut at: u64, found: &mut Found) -> io::Result<()> {
+fn hop(source: &dyn ReadAt, length: u64, mut at: u64, found: &mut Found) -> io::Result<()> {
     while at < length {
         if found.entries.len() >= MAX_RECORDS {
             found.faults.add(0, at, length - at, Reason::TooMany);
@@ -153,7 +153,7 @@ fn hop(source: &dyn Source, length: u64, mut at: u64, found: &mut Found) -> io::
 }
 
 /// The first sound head from here on.
-fn next_head(source: &dyn Source, length: u64, from: u64) -> io::Result<Option<u64>> {
+fn next_head(source: &dyn ReadAt, length: u64, from: u64) -> io::Result<Option<u64>> {
     let finder = memmem::Finder::new(&MARK);
     let mut buffer = vec![0; CHUNK];
     let mut at = from;
@@ -177,7 +177,7 @@ fn next_head(source: &dyn Source, length: u64, from: u64) -> io::Result<Option<u
 }
 
 /// The last sound index before the end: where its head is.
-fn last_index(source: &dyn Source, length: u64) -> io::Result<Option<u64>> {
+fn last_index(source: &dyn ReadAt, length: u64) -> io::Result<Option<u64>> {
     // A recording that ended well says so in its last bytes.
     let tail = (HEAD + 8) as u64;
     if let Some(offset) = length.checked_sub(tail)
@@ -215,7 +215,7 @@ fn last_index(source: &dyn Source, length: u64) -> io::Result<Option<u64>> {
 }
 
 /// A record's payload, if it is sound.
-fn payload(source: &dyn Source, head: &Head, offset: u64) -> io::Result<Option<Vec<u8>>> {
+fn payload(source: &dyn ReadAt, head: &Head, offset: u64) -> io::Result<Option<Vec<u8>>> {
     let mut stored = vec![0; (head.stored as usize).min(MAX_PAYLOAD)];
     source.read_exact_at(&mut stored, offset + HEAD as u64)?;
     Ok(unseal(head, stored).ok())
@@ -228,7 +228,7 @@ type Indexed = Option<(Vec<Entry>, u64)>;
 
 /// All records up to the last index, if every index on the way to the first is sound and together they cover the file
 /// without a gap.
-fn by_index(source: &dyn Source, length: u64) -> io::Result<Result<Indexed, Unsound>> {
+fn by_index(source: &dyn ReadAt, length: u64) -> io::Result<Result<Indexed, Unsound>> {
     let Some(last) = last_index(source, length)? else {
         return Ok(Ok(None));
     };

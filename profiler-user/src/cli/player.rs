@@ -1,17 +1,12 @@
-//! A recording as the dashboard wants it: windows one after the other at their own pace, or any of them at once.
+//! A recording on the dashboard: windows one after the other at their own pace, or the one that is asked for.
 //!
-//! In: a recording, and where the dashboard is told to go. Out: snapshots, the same for a window however it was reached.
-//! Must not know: the terminal, how a recording is read.
+//! In: a recording, and where the dashboard is told to go. Out: what the dashboard observes. Must not know: the terminal, how
+//! windows are read and folded.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
-    model::{Snapshot, State, fold},
-    record::{ReadError, Recorded},
+    record::{ByNumber, Recorded},
     tui::{PAST_WINDOWS, Target, UiState},
 };
 
@@ -20,19 +15,13 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// Longest time between two screens: nobody waits for an hour of silence.
 const LONGEST: Duration = Duration::from_secs(10);
 /// Snapshots that are kept, in case somebody steps back.
-const CACHED: usize = 2 * PAST_WINDOWS;
-
-type Folded = Result<Arc<Snapshot>, String>;
+const KEPT: usize = 2 * PAST_WINDOWS;
 
 /// Plays a recording.
 pub(super) struct Player {
-    recorded: Recorded,
+    windows: ByNumber,
     starts_ns: Vec<u64>,
     durations_ns: Vec<u64>,
-    cache: BTreeMap<usize, Folded>,
-    /// What all windows before `next` tell.
-    state: State,
-    next: usize,
     /// When the window on the screen was put there.
     shown: Instant,
     /// Windows left out since the last one that could be read.
@@ -46,12 +35,9 @@ impl Player {
             .map(|window| (window.start_unix_ns, window.duration_ns))
             .unzip();
         Self {
-            recorded,
+            windows: ByNumber::new(recorded, KEPT),
             starts_ns,
             durations_ns,
-            cache: BTreeMap::new(),
-            state: State::default(),
-            next: 0,
             shown: Instant::now(),
             missed: 0,
         }
@@ -106,7 +92,7 @@ impl Player {
     }
 
     fn observe(&mut self, ui: &mut UiState, number: usize) -> anyhow::Result<()> {
-        match self.snapshot(number)? {
+        match self.windows.snapshot(number)? {
             Ok(snapshot) => {
                 ui.observe(snapshot, self.missed);
                 self.missed = 0;
@@ -117,39 +103,6 @@ impl Player {
             }
         }
         Ok(())
-    }
-
-    /// What a window means, or why that is not known.
-    fn snapshot(&mut self, number: usize) -> anyhow::Result<Folded> {
-        if let Some(known) = self.cache.get(&number) {
-            return Ok(known.clone());
-        }
-        if number != self.next {
-            self.state = self.recorded.state_before(number);
-        }
-        self.next = number + 1;
-        let folded = match self.recorded.recording().frame(number) {
-            Ok(frame) => Ok(Arc::new(fold(
-                &mut self.state,
-                &frame,
-                self.recorded.view(),
-            ))),
-            Err(ReadError::Io(error)) => return Err(ReadError::Io(error).into()),
-            Err(error) => Err(error.to_string()),
-        };
-        self.cache.insert(number, folded.clone());
-        if self.cache.len() > CACHED {
-            // Whatever is farther from here goes.
-            let first = self.cache.keys().next().copied().unwrap_or(0);
-            let last = self.cache.keys().next_back().copied().unwrap_or(0);
-            let farthest = if number.abs_diff(first) > number.abs_diff(last) {
-                first
-            } else {
-                last
-            };
-            self.cache.remove(&farthest);
-        }
-        Ok(folded)
     }
 }
 
@@ -162,7 +115,7 @@ mod tests {
     use crate::{
         cli::{args::SelectArgs, recorded},
         frame::Frame,
-        model::View,
+        model::{State, View, fold},
         record::{Header, Recording, Writer},
         tui::{Replay, Theme},
     };
@@ -248,7 +201,6 @@ mod tests {
             player.show(&mut ui, Target::Window(at)).unwrap();
             assert_eq!(shown(&ui), live[at], "{at}");
         }
-        assert!(player.cache.len() <= CACHED);
     }
 
     #[test]
