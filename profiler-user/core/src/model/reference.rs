@@ -218,11 +218,16 @@ impl Model {
     /// Whoever does something is on a CPU. If nobody saw it come, it came with the last switch that was seen there: some
     /// kernels run no tracing program while certain tasks run, and the switch away from those is missing.
     fn runs(&mut self, event: &Event) -> &mut TaskState {
+        self.runs_at(event, event.time_ns)
+    }
+
+    /// The same where the event is the end of what the task does, and this is when that began.
+    fn runs_at(&mut self, event: &Event, at_ns: u64) -> &mut TaskState {
         let switched_ns = self.switched.get(usize::from(event.cpu)).copied();
         let task = self.tasks.entry(event.tid).or_default();
         if let Some((off_ns, _)) = task.waiting {
             let switched_ns = switched_ns.filter(|ns| *ns != 0);
-            task.comes(switched_ns.unwrap_or(event.time_ns).max(off_ns));
+            task.comes(switched_ns.unwrap_or(at_ns).max(off_ns));
         }
         task
     }
@@ -325,7 +330,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::{
-        connection::{ACCEPTOR, TCP},
+        connection::{ACCEPTOR, TCP, UNIX},
         *,
     };
     use crate::parts::{Part, Parts};
@@ -382,5 +387,53 @@ mod tests {
         let parts = [(Part::OnCpu, 200)].into_iter().collect::<Parts<_>>();
         assert_eq!(counts[&flow].turnarounds, 1);
         assert_eq!(counts[&flow].parts, parts);
+    }
+
+    /// A thread whose coming to its CPU was not told has waited all the same: since before the request was read that another
+    /// thread read, so it sends on its own account.
+    #[test]
+    fn who_sends_is_on_a_cpu_though_nobody_saw_it_come() {
+        let flow = Flow {
+            image: 1,
+            peer: 2,
+            port: 0,
+            transport: UNIX,
+            role: ACCEPTOR,
+        };
+        let event = |time_ns, tid, what| Event {
+            time_ns,
+            tid,
+            cpu: 0,
+            what,
+        };
+        let send = |began_ns| What::Send {
+            connection: 1,
+            bytes: 1,
+            began_ns,
+            known: true,
+            flow,
+        };
+        let sleeps = |next_tid| What::Switch {
+            off: Off::Sleep,
+            next_tid,
+        };
+        let reads = What::Receive {
+            connection: 1,
+            bytes: 1,
+            arrived_ns: 150,
+            known: true,
+            floor_ns: 0,
+            from_unprompted: false,
+            waits: false,
+            flow,
+        };
+        let counts = reference(&[
+            event(100, 9, send(90)),
+            event(110, 9, sleeps(8)),
+            event(200, 8, reads),
+            event(210, 8, sleeps(69)),
+            event(300, 9, send(290)),
+        ]);
+        assert_eq!(counts[&flow].ambiguous, 1);
     }
 }

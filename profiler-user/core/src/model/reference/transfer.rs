@@ -60,6 +60,7 @@ impl Model {
         else {
             return;
         };
+        self.runs_at(event, began_ns);
         let task = self.tasks.entry(event.tid).or_default();
         let connection = self.connections.entry(number).or_default();
         // On TCP only where the start is told.
