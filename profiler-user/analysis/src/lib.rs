@@ -7,3 +7,4 @@
 
 pub mod diff;
 pub mod findings;
+pub mod tail;

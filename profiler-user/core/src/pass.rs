@@ -6,7 +6,10 @@
 use crate::{
     event::Event,
     frame::{Frame, Merge},
-    model::{Snapshot, State, View, fold, resolve::ResolvedEvent, turnarounds::Turnaround},
+    model::{
+        Snapshot, State, View, exchange::Exchange, fold, resolve::ResolvedEvent,
+        turnarounds::Turnaround,
+    },
 };
 
 /// One window of the pass.
@@ -31,6 +34,8 @@ pub struct Seen<'a> {
     pub resolved: &'a ResolvedEvent,
     /// The turnaround that it ended, by the wall clock, if it ended one and somebody needs turnarounds.
     pub turnaround: Option<&'a Turnaround>,
+    /// What it was in the conversation on its connection, if it is a send or a receive and somebody needs turnarounds.
+    pub exchange: Option<&'a Exchange>,
 }
 
 /// What a consumer looks at besides windows.

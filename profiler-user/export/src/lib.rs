@@ -13,6 +13,7 @@ pub mod perfetto;
 pub mod report;
 pub mod table;
 pub mod tables;
+pub mod tail;
 #[cfg(test)]
 mod tests;
 mod text;

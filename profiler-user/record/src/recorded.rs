@@ -12,7 +12,7 @@ use courtside_core::{
     model::{
         REMEMBERED_WINDOWS, State, View, fold,
         resolve::{ComponentName, ComponentNames, ResolvedEvent, Resolver},
-        turnarounds::{Turnaround, Turnarounds},
+        turnarounds::{Known, Turnaround, Turnarounds},
         who_is_who,
     },
     pass::{Consumer, Needs, PassWindow, Pieces, Seen, Whole},
@@ -214,7 +214,12 @@ impl Recorded {
         let mut turnarounds = with_turnarounds.then(Turnarounds::default);
         let mut last_offset_ns = 0;
         let mut window = 0;
-        let mut give = |event: &Event, turnaround: Option<Turnaround>, offset_ns: i64| {
+        let mut give = |known: &Known, offset_ns: i64| {
+            let Known {
+                event,
+                turnaround,
+                exchange,
+            } = known;
             let resolved: ResolvedEvent = resolver.resolve(event, offset_ns);
             if !time.contains(&resolved.time_unix_ns) {
                 return Ok(());
@@ -236,22 +241,28 @@ impl Recorded {
                 event,
                 resolved: &resolved,
                 turnaround: turnaround.as_ref(),
+                exchange: exchange.as_ref(),
             })
         };
         self.each_event(time.end, |event, offset_ns| {
             last_offset_ns = offset_ns;
             let Some(turnarounds) = &mut turnarounds else {
-                return give(&event, None, offset_ns);
+                let alone = Known {
+                    event,
+                    turnaround: None,
+                    exchange: None,
+                };
+                return give(&alone, offset_ns);
             };
             turnarounds.add(event);
-            while let Some((event, turnaround)) = turnarounds.next(false) {
-                give(&event, turnaround, offset_ns)?;
+            while let Some(known) = turnarounds.next_known(false) {
+                give(&known, offset_ns)?;
             }
             Ok(())
         })?;
         if let Some(turnarounds) = &mut turnarounds {
-            while let Some((event, turnaround)) = turnarounds.next(true) {
-                give(&event, turnaround, last_offset_ns)?;
+            while let Some(known) = turnarounds.next_known(true) {
+                give(&known, last_offset_ns)?;
             }
         }
         Ok(())

@@ -14,11 +14,13 @@ mod diff;
 mod exports;
 mod measure;
 mod recordings;
+mod tail;
 
 pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
+pub use tail::TailArgs;
 
 use crate::analysis::findings;
 use crate::model::{EntryWish, GroupBy, SCHEMA_NAMES, Selection, View};
@@ -73,6 +75,7 @@ const SCHEMA_EXAMPLES: &str = "\
 Examples:
   courtside schema snapshot     what `courtside stat -F json` prints
   courtside schema diff         what `courtside diff A B -F json` prints
+  courtside schema tail         what `courtside tail FILE -F json` prints
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -136,6 +139,9 @@ pub enum Command {
     /// Compare two recordings: what changed by more than chance, by how much, and what got worse
     #[command(after_help = diff::DIFF_EXAMPLES)]
     Diff(DiffArgs),
+    /// Say why the slowest requests are slow: held against the median part by part, and by whom
+    #[command(after_help = tail::TAIL_EXAMPLES)]
+    Tail(TailArgs),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

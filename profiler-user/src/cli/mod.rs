@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod schema;
 mod stat;
+mod tail;
 mod target;
 pub mod top;
 mod unused;
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -119,6 +121,7 @@ impl Command {
             | Self::Export(_)
             | Self::Report(_)
             | Self::Diff(_)
+            | Self::Tail(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,
         }

@@ -7,9 +7,13 @@ use clap::ColorChoice;
 
 use super::{args::ReportArgs, output::Output, place::Inputs, recorded, unused::Unused};
 use crate::{
+    analysis::tail::Slowest,
     export::report::{MAX_POINTS, Report},
-    pass::Analysis as _,
+    pass::{Analysis as _, Consumer},
 };
+
+/// Most of the slowest requests that are shown one by one.
+const EXEMPLARS: usize = 10;
 
 pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     let recorded = recorded::open(&args.file, args.window.as_ref(), &args.select, None)?;
@@ -19,8 +23,17 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     let mut report = Report::default();
     let mut whole = recorded.whole();
     let mut pieces = recorded.pieces(MAX_POINTS, |piece| report.add(piece));
-    recorded.pass(&mut [&mut whole, &mut pieces])?;
+    let mut slowest = recorded.has_events().then(|| Slowest::new(EXEMPLARS));
+    let mut consumers: Vec<&mut dyn Consumer> = vec![&mut whole, &mut pieces];
+    if let Some(slowest) = &mut slowest {
+        slowest.begin(&args.file.display().to_string());
+        consumers.push(slowest);
+    }
+    recorded.pass(&mut consumers)?;
     pieces.finish();
+    if let Some(slowest) = slowest {
+        report.set_tail(slowest.finish().map_err(|why| why.to_string()));
+    }
     let whole = whole.finish();
     unused.look(&whole);
     unused.report()?;

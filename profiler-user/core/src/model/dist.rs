@@ -1,12 +1,47 @@
 //! Distributions: what a user sees of one.
 //!
-//! In: [`DistRaw`], counts by bucket of the wire types' geometry. Out: [`Dist`] with quantiles.
+//! In: values, or [`DistRaw`], counts by bucket of the wire types' geometry. Out: [`Dist`] with quantiles.
 //! Must not know: what the durations are of.
 
-use courtside_wire::hist::{HIST_BUCKETS, bounds_of};
+use std::collections::BTreeMap;
+
+use courtside_wire::hist::{HIST_BUCKETS, bounds_of, bucket_of};
 
 use super::snapshot::Dist;
 use crate::frame::DistRaw;
+
+/// A distribution in the making.
+#[derive(Clone, Debug, Default)]
+pub struct DistBuilder {
+    raw: DistRaw,
+    buckets: BTreeMap<u16, u64>,
+}
+
+impl DistBuilder {
+    /// Adds a value.
+    pub fn add(&mut self, ns: u64) {
+        let raw = &mut self.raw;
+        raw.min_ns = if self.buckets.is_empty() {
+            ns
+        } else {
+            raw.min_ns.min(ns)
+        };
+        raw.max_ns = raw.max_ns.max(ns);
+        raw.sum_ns = raw.sum_ns.saturating_add(ns);
+        // There are 304 buckets.
+        let bucket = u16::try_from(bucket_of(ns)).unwrap_or(u16::MAX);
+        *self.buckets.entry(bucket).or_default() += 1;
+    }
+
+    /// What it has become.
+    #[must_use]
+    pub fn finish(self) -> DistRaw {
+        DistRaw {
+            buckets: self.buckets.into_iter().collect(),
+            ..self.raw
+        }
+    }
+}
 
 /// Number of values.
 #[must_use]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::exchange::{Answer, Exchange};
 use crate::{event::Flow, frame::plus, parts::Parts};
 
 /// What a flow ought to have; fields as in [`crate::frame::Flow`].
@@ -110,6 +111,19 @@ pub(super) enum Booking {
 pub(super) trait Ledger {
     /// Adds to a flow; the connection is the one on which it happened.
     fn book(&mut self, connection: u64, flow: Flow, what: Booking);
+
+    /// Takes note of what a transfer was in its conversation. That adds nothing to any flow.
+    fn note(&mut self, _exchange: Exchange) {}
+}
+
+impl From<Answer> for Booking {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Timed(ns) => Self::Answered(ns),
+            Answer::Untimed => Self::Untimed,
+            Answer::Midlife => Self::MidlifeTurn,
+        }
+    }
 }
 
 impl Ledger for BTreeMap<Flow, Counts> {

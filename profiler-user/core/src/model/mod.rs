@@ -9,6 +9,7 @@ mod directory;
 pub mod dist;
 mod edges;
 mod entries;
+pub mod exchange;
 pub mod fields;
 pub mod finding;
 pub mod fold;
@@ -20,6 +21,7 @@ pub mod reference;
 pub mod resolve;
 mod schema;
 pub mod snapshot;
+pub mod tail;
 #[cfg(test)]
 mod tests;
 pub mod turnarounds;

@@ -9,10 +9,11 @@ use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
     snapshot::{SCHEMA, Snapshot},
+    tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 3] = ["snapshot", "findings", "diff"];
+pub const SCHEMA_NAMES: [&str; 4] = ["snapshot", "findings", "diff", "tail"];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
 #[must_use]
@@ -33,6 +34,14 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  scatter. Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, DIFF_SCHEMA))
+        }
+        "tail" => {
+            let schema = described::<Tail>(
+                "Courtside tail",
+                "What `courtside tail FILE -F json` prints: the slowest requests at an entry held against the median, part by \
+                 part. Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, TAIL_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",

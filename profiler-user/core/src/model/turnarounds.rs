@@ -4,6 +4,7 @@
 //! where events come from, how turnarounds are shown.
 
 use super::{
+    exchange::Exchange,
     ledger::{Booking, Ledger},
     reference::Calculation,
 };
@@ -36,6 +37,18 @@ pub struct Turnarounds {
 struct Step {
     parts: Option<Parts<u64>>,
     handed_over: bool,
+    exchange: Option<Exchange>,
+}
+
+/// An event of which all is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// As it was recorded.
+    pub event: Event,
+    /// The turnaround that it ended.
+    pub turnaround: Option<Turnaround>,
+    /// What it was in the conversation on its connection, if it is a send or a receive.
+    pub exchange: Option<Exchange>,
 }
 
 impl Ledger for Step {
@@ -45,6 +58,10 @@ impl Ledger for Step {
             Booking::Handover => self.handed_over = true,
             _ => {}
         }
+    }
+
+    fn note(&mut self, exchange: Exchange) {
+        self.exchange = Some(exchange);
     }
 }
 
@@ -56,11 +73,21 @@ impl Turnarounds {
 
     /// The next event of which all is known; at the end it is known of all.
     pub fn next(&mut self, at_end: bool) -> Option<(Event, Option<Turnaround>)> {
+        let known = self.next_known(at_end)?;
+        Some((known.event, known.turnaround))
+    }
+
+    /// The same, with what it was in its conversation.
+    pub fn next_known(&mut self, at_end: bool) -> Option<Known> {
         while self.calculation.next_ns(at_end).is_some() {
             let mut step = Step::default();
             if let Some(event) = self.calculation.step(&mut step) {
                 let turnaround = step.turnaround(&event);
-                return Some((event, turnaround));
+                return Some(Known {
+                    event,
+                    turnaround,
+                    exchange: step.exchange,
+                });
             }
         }
         None

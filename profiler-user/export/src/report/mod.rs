@@ -15,6 +15,7 @@ mod page;
 mod parts;
 mod picks;
 mod sections;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -26,6 +27,7 @@ use std::collections::{HashMap, HashSet};
 
 use courtside_core::model::Snapshot;
 use courtside_core::model::snapshot::{Component, ComponentKind, Edge};
+use courtside_core::model::tail::Tail;
 use courtside_core::model::visible::{for_people, visible};
 use courtside_core::model::words::Names;
 
@@ -51,12 +53,18 @@ const NAME_WIDTH: usize = 48;
 #[derive(Default)]
 pub struct Report {
     timeline: Timeline,
+    tail: Option<Result<Tail, String>>,
 }
 
 impl Report {
     /// One more piece of time for the time lines.
     pub fn add(&mut self, snapshot: &Snapshot) {
         self.timeline.add(&for_people(snapshot));
+    }
+
+    /// Why the slowest requests are slow, or why that cannot be told; without single events there is neither.
+    pub fn set_tail(&mut self, tail: Result<Tail, String>) {
+        self.tail = Some(tail);
     }
 
     /// The page.
@@ -67,7 +75,7 @@ impl Report {
         let whole = &*for_people(whole);
         let view = ReportView::new(whole, &self.timeline);
         let data = data::json(&view)?;
-        Ok(page::page(&view, &visible(title), &data).into_string())
+        Ok(page::page(&view, &visible(title), &data, self.tail.as_ref()).into_string())
     }
 }
 

@@ -5,7 +5,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::parts;
-use super::{ReportView, detail, findings, sections};
+use super::{ReportView, detail, findings, sections, tail};
+use courtside_core::model::tail::Tail;
 use courtside_core::model::words::unmatched;
 use courtside_core::units::duration;
 
@@ -16,7 +17,12 @@ const VENDOR: &str = include_str!("vendor/vendor.js");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
-pub(super) fn page(view: &ReportView<'_>, title: &str, data: &str) -> Markup {
+pub(super) fn page(
+    view: &ReportView<'_>,
+    title: &str,
+    data: &str,
+    slowest: Option<&Result<Tail, String>>,
+) -> Markup {
     let host = &view.whole.host;
     html! {
         (DOCTYPE)
@@ -48,6 +54,7 @@ pub(super) fn page(view: &ReportView<'_>, title: &str, data: &str) -> Markup {
                     @if let Some(said) = unmatched(view.whole) { p { strong { (said) } } }
                     (findings::findings(view))
                     (sections::requests(view))
+                    (tail::tail(slowest))
                     (sections::map(view))
                     (sections::components(view))
                     (sections::distributions(view))

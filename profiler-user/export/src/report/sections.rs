@@ -21,9 +21,10 @@ use courtside_core::units::{
 };
 
 /// Ids and names of the sections.
-pub(super) const CONTENTS: [(&str, &str); 10] = [
+pub(super) const CONTENTS: [(&str, &str); 11] = [
     ("findings", "Findings"),
     ("requests", "One request"),
+    ("tail", "The slowest"),
     ("map", "Map"),
     ("components", "Components"),
     ("distributions", "Distributions"),

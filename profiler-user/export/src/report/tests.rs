@@ -110,6 +110,34 @@ fn what_is_wrong_stands_on_top_with_what_to_do() {
 }
 
 #[test]
+fn why_the_slowest_are_slow_is_told_or_why_that_is_not_known() {
+    let none = report(&[normal(0)], &normal(0));
+    assert!(none.contains("courtside record --events -o FILE."));
+    let page = |tail| {
+        let mut report = Report::default();
+        report.set_tail(tail);
+        report.finish("shop", &normal(0)).unwrap()
+    };
+    let page_of = page(Err(format!("web served <3> requests{HOSTILE}")));
+    assert!(page_of.contains("It cannot be told: web served &lt;3&gt; requests"));
+    let mut tail = crate::tail::tests::tail();
+    HOSTILE.clone_into(&mut tail.exemplars[0].waker.as_mut().unwrap().component);
+    let page = page(Ok(tail));
+    for said in [
+        "program:batch",
+        "13 of 1 234 requests",
+        "<td>sleep</td>",
+        "batch 3.90 ms",
+        "12 of 13",
+        "7 of 80 turnarounds",
+    ] {
+        let said = said.trim_start_matches("program:");
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("<script>alert") && !page_of.contains("<script>alert"));
+}
+
+#[test]
 fn no_name_leaves_its_place() {
     let page = report(&[hostile()], &hostile());
     for harm in ["<script>alert", "<img src", "</script><script>a"] {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use foldhash::HashMap;
 
-use super::sums::DistBuilder;
+use super::super::dist::DistBuilder;
 use crate::{
     event::{Event, Off, What},
     frame::{Cpu, Disk, plus},

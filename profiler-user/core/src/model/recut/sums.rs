@@ -2,54 +2,22 @@
 //!
 //! In: bookings, and the events themselves. Out: the flows of a window. Must not know: windows, time.
 
-use std::collections::BTreeMap;
-
-use courtside_wire::bucket_of;
 use foldhash::HashMap;
 
 use super::super::{
+    dist::DistBuilder,
     idle::Idle,
     ledger::{Booking, Ledger},
 };
 use crate::{
     event::{Event, Flow as Key, What},
-    frame::{DistRaw, Flow, Role, Transport, plus},
+    frame::{Flow, Role, Transport, plus},
 };
 
 const UNIX: u8 = 3;
 const CLOSED: u8 = 7;
 /// Sends of a connection that wait for its other end to show itself.
 const HOLD: u64 = 4;
-
-/// A distribution in the making.
-#[derive(Default)]
-pub(super) struct DistBuilder {
-    raw: DistRaw,
-    buckets: BTreeMap<u16, u64>,
-}
-
-impl DistBuilder {
-    pub(super) fn add(&mut self, ns: u64) {
-        let raw = &mut self.raw;
-        raw.min_ns = if self.buckets.is_empty() {
-            ns
-        } else {
-            raw.min_ns.min(ns)
-        };
-        raw.max_ns = raw.max_ns.max(ns);
-        raw.sum_ns = raw.sum_ns.saturating_add(ns);
-        // There are 304 buckets.
-        let bucket = u16::try_from(bucket_of(ns)).unwrap_or(u16::MAX);
-        *self.buckets.entry(bucket).or_default() += 1;
-    }
-
-    pub(super) fn finish(self) -> DistRaw {
-        DistRaw {
-            buckets: self.buckets.into_iter().collect(),
-            ..self.raw
-        }
-    }
-}
 
 #[derive(Default)]
 struct Sums {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::transfer::Found;
+pub(super) use crate::model::exchange::Message;
 use crate::{
     event::Off,
     frame::plus,
@@ -66,13 +67,6 @@ pub(super) struct TaskState {
     /// What its present send found when it began.
     pub(super) found: Found,
     pub(super) ended: bool,
-}
-
-/// A message: its connection, and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) connection: u64,
-    pub(super) number: u64,
 }
 
 /// A message that a task has read.

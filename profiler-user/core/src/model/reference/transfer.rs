@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     event::{Event, Off, What},
-    model::ledger::{Booking, Ledger},
+    model::{
+        exchange::{Answer, Exchange, Prompts, Received, Sent as SentMessage},
+        ledger::{Booking, Ledger},
+    },
     parts::{Part, Parts},
 };
 
@@ -22,6 +25,12 @@ pub(super) struct Found {
     request: Option<Request>,
     /// Its message follows an answer that another thread read, to one that was sent in pieces.
     skips_answers: bool,
+    /// It began a message.
+    begins: bool,
+    /// How the answer counts that it is.
+    answer: Option<Answer>,
+    /// More than one request was open on its connection at once.
+    several: bool,
 }
 
 /// Waits of a thread between two sends on its own account, at most.
@@ -82,7 +91,10 @@ impl Model {
         let found = Found {
             request: connection.is_open(flow).then_some(connection.request),
             skips_answers: turns && connection.out_waits && by_another && flow.role == INITIATOR,
+            begins: turns,
+            ..Found::default()
         };
+        let mut answer = None;
         let sent = Booking::Sent {
             bytes,
             message: turns,
@@ -102,7 +114,9 @@ impl Model {
                 connection.interleaved |= connection.overlap;
                 let service_ns = began_ns.saturating_sub(connection.request.arrived_ns);
                 let untimed = connection.interleaved;
-                ledger.book(number, flow, answered(first_turn, untimed, service_ns));
+                let how = answered(first_turn, untimed, service_ns);
+                ledger.book(number, flow, how.into());
+                answer = Some(how);
             }
             connection.out_waits = false;
             connection.last_was_send = Some(true);
@@ -125,7 +139,11 @@ impl Model {
         connection.by_several |=
             connection.request.reader != event.tid && connection.request.reader != 0;
         connection.sender = event.tid;
-        task.found = found;
+        task.found = Found {
+            answer,
+            several: connection.interleaved,
+            ..found
+        };
     }
 
     /// What a receive means to its connection and its thread.
@@ -174,6 +192,7 @@ impl Model {
         } else {
             connection.receives_again(flow, arrived_ns, waited);
         }
+        let mut answer = None;
         if let Some(sent) = connection.awaiting {
             connection.interleaved |= connection.overlap;
             // Where the kernel tells neither the send's start nor the arrival, either may be late.
@@ -186,7 +205,9 @@ impl Model {
                 connection.awaiting = None;
                 let several = connection.out_waits && connection.sender != event.tid;
                 let untimed = several || connection.interleaved;
-                ledger.book(number, flow, answered(first_turn, untimed, latency_ns));
+                let how = answered(first_turn, untimed, latency_ns);
+                ledger.book(number, flow, how.into());
+                answer = Some(how);
             }
         }
         if !connection.pending {
@@ -195,11 +216,20 @@ impl Model {
             connection.request.read_ns = event.time_ns;
         }
         connection.read_ns = event.time_ns;
-        self.holds(event, turns, waited);
+        let (arrived_ns, several) = (connection.request.arrived_ns, connection.interleaved);
+        if let Some(message) = self.holds(event, turns, waited) {
+            ledger.note(Exchange::Received(Received {
+                begins: turns,
+                message,
+                arrived_ns,
+                answer,
+                several,
+            }));
+        }
     }
 
-    /// What a receive means to its thread: it holds a message.
-    fn holds(&mut self, event: &Event, turns: bool, waited: bool) {
+    /// What a receive means to its thread: it holds a message, which is returned.
+    fn holds(&mut self, event: &Event, turns: bool, waited: bool) -> Option<Message> {
         let What::Receive {
             connection: number,
             arrived_ns,
@@ -207,14 +237,11 @@ impl Model {
             ..
         } = event.what
         else {
-            return;
+            return None;
         };
         let (tid, now) = (event.tid, event.time_ns);
-        let (Some(task), Some(connection)) =
-            (self.tasks.get_mut(&tid), self.connections.get_mut(&number))
-        else {
-            return;
-        };
+        let task = self.tasks.get_mut(&tid)?;
+        let connection = self.connections.get_mut(&number)?;
         task.prompted = true;
         task.read_voluntary = task.voluntary;
         let request = &mut connection.request;
@@ -228,9 +255,7 @@ impl Model {
             request.reader = tid;
             request.sends = task.sends;
         }
-        let Some(message) = request.message else {
-            return;
-        };
+        let message = request.message?;
         if task.last_read.is_none_or(|last| last.message != message) {
             task.last_read = Some(Read {
                 message,
@@ -247,7 +272,7 @@ impl Model {
             if task.noted == Some(message) {
                 task.notes_piece(arrived_ns, waited, now);
             }
-            return;
+            return Some(message);
         }
         task.drop_ended(|message| is_ended(&self.connections, message));
         if task.reads.is_empty() {
@@ -259,6 +284,7 @@ impl Model {
         if task.reads.len() == 1 {
             task.notes(now);
         }
+        Some(message)
     }
 
     /// What a send means to its thread: the end of a turnaround, or of a gap that nothing prompted.
@@ -285,8 +311,11 @@ impl Model {
         let found = std::mem::take(&mut task.found);
         task.drop_ended(|message| is_ended(connections, message));
         task.keeps_last(|message| is_ended(connections, message));
+        let held = held(connections, task);
+        let reason = reason(connections, task, tid, sent_ns, found);
+        let prompts = reason.prompts(held);
         let mut book = |what| ledger.book(number, flow, what);
-        match reason(connections, task, tid, sent_ns, found) {
+        match reason {
             Reason::Own { first, is_older } => {
                 if task.noted != Some(first.message) {
                     task.notes(event.time_ns);
@@ -335,7 +364,29 @@ impl Model {
             }
         }
         task.has_sent(sent_ns);
+        let answered = found.answer.and(found.request);
+        ledger.note(Exchange::Sent(SentMessage {
+            begins: found.begins,
+            answers: answered.and_then(|request| request.message),
+            answer: found.answer,
+            prompts,
+            several: found.several,
+        }));
     }
+}
+
+/// The messages that a thread has read since its last send and that nobody has ended.
+fn held(connections: &Connections, task: &TaskState) -> Prompts {
+    let mut held = Prompts {
+        more: task.more_reads > 0,
+        ..Prompts::default()
+    };
+    let messages = task.reads.iter().map(|read| read.message);
+    let open = messages.filter(|message| !is_ended(connections, *message));
+    for (place, message) in held.messages.iter_mut().zip(open) {
+        *place = Some(message);
+    }
+    held
 }
 
 /// Why a thread sends. A message of its own comes before one that another thread has read, and an open one before one
@@ -444,6 +495,21 @@ enum Reason {
     Nothing,
 }
 
+impl Reason {
+    /// Which messages may have been the prompt, of those that the thread held. One from before its last send is not known by
+    /// its number.
+    fn prompts(&self, held: Prompts) -> Prompts {
+        match self {
+            Self::Own {
+                is_older: false, ..
+            } => held,
+            Self::Handover { read } => Prompts::only(read.message),
+            Self::Own { .. } | Self::Earlier { .. } => Prompts::others(),
+            Self::Nothing => Prompts::default(),
+        }
+    }
+}
+
 impl TaskState {
     /// How long a message lay there before the task was born, if it has not sent since the arrival.
     fn before_birth_ns(&self, arrived_ns: u64) -> u64 {
@@ -514,12 +580,12 @@ fn acts_on_own_account(task: &TaskState, read_ns: u64) -> bool {
         && last.is_some_and(|wait| wait.off != Off::RunQueue && wait.off_ns < read_ns)
 }
 
-fn answered(first_turn: bool, untimed: bool, ns: u64) -> Booking {
+fn answered(first_turn: bool, untimed: bool, ns: u64) -> Answer {
     if first_turn {
-        Booking::MidlifeTurn
+        Answer::Midlife
     } else if untimed {
-        Booking::Untimed
+        Answer::Untimed
     } else {
-        Booking::Answered(ns)
+        Answer::Timed(ns)
     }
 }
