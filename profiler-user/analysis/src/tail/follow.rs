@@ -7,7 +7,8 @@
 //! to the request that this call is at its other end, to the answer, and on. An answer belongs to what its own connection
 //! has open. Nothing is concluded from time alone. It is not told
 //! - on a connection that has shown more than one request open at once;
-//! - of a send whose thread held messages of several requests and answers none of them, or one that nothing prompted;
+//! - of a send whose thread held messages of several requests and answers none of them, or one that nothing prompted, while
+//!   its component had requests open: who has none open works for none;
 //! - of a call by a thread that was handed a message, while its component had several requests open;
 //! - of a turnaround that began before the request that it answers had arrived.
 //!
@@ -470,8 +471,13 @@ impl Follower {
         }
         let handed_over = step.turnaround.is_some_and(|t| t.handed_over);
         let at_work = self.at_work.get(&step.place.who).copied().unwrap_or(0);
+        // Who has no request open works for none.
+        let unless = match at_work {
+            0 => Whose::Outside,
+            _ => Whose::Unknown,
+        };
         if prompts.more || handed_over && at_work > 1 {
-            return Whose::Unknown;
+            return unless;
         }
         let mut messages = prompts.messages.iter().flatten();
         let all = messages.try_fold(None, |before: Option<Whose>, message| {
@@ -482,7 +488,9 @@ impl Follower {
                 .is_none_or(|before| before == whose)
                 .then_some(Some(whose))
         });
-        all.flatten().unwrap_or_default()
+        all.flatten()
+            .filter(|whose| *whose != Whose::Unknown)
+            .unwrap_or(unless)
     }
 
     /// Books a turnaround.

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use courtside_core::{
-    event::Event,
+    event::{Event, Flow},
     fixture::{
         frames::{LOAD, STORE, WEB},
         requests::{BATCH, BATCH_TID, HOG, Meets, UNIX, USUAL_NS, events},
     },
     model::{
         Snapshot,
+        exchange::{Answer, Message, Prompts, Received, Sent},
         resolve::{ComponentName, ComponentNames, Resolver},
         snapshot::{Entry, Window},
         tail::{By, TailCourt},
@@ -394,44 +395,101 @@ fn what_is_not_there_is_said_with_the_command_that_gets_it() {
     );
 }
 
+/// A client's first message on a connection of its own to component 7.
+fn reading(connection: u64, port: u16) -> Reading {
+    Reading {
+        place: Place {
+            connection,
+            flow: Flow {
+                port,
+                role: 2,
+                transport: TCP,
+                ..Flow::default()
+            },
+            address: Some(Address {
+                transport: TCP,
+                netns: 0,
+                own: ([0; 16], port),
+                other: ([(connection >> 16) as u8; 16], connection as u16),
+            }),
+            who: 7,
+            peer: 8,
+        },
+        what: Received {
+            begins: true,
+            message: Message {
+                connection,
+                number: 1,
+            },
+            arrived_ns: connection,
+            answer: None,
+            several: false,
+        },
+        now_ns: connection,
+    }
+}
+
+#[test]
+fn what_comes_in_elsewhere_by_itself_is_outside_and_not_untold() {
+    let mut follower = Follower::new((7, 80));
+    let mut read = reading(1, 81);
+    let address = read.place.address.clone().unwrap();
+    let place = Place {
+        connection: 2,
+        flow: Flow {
+            role: 1,
+            ..read.place.flow
+        },
+        address: Some(Address {
+            own: address.other,
+            other: address.own,
+            ..address
+        }),
+        who: 8,
+        peer: 7,
+    };
+    // Nothing prompted the client, which serves nobody.
+    let mut what = Sent {
+        begins: true,
+        answers: None,
+        answer: None,
+        prompts: Prompts::default(),
+        several: false,
+    };
+    let turnaround = Some(Turnaround::default());
+    let sending = |place: &Place, what, turnaround| Sending {
+        place: place.clone(),
+        what,
+        tid: 1,
+        turnaround,
+        announced: None,
+    };
+    follower.send(&sending(&place, what, None), &Clocks::default());
+    follower.receive(&read);
+    what.answers = Some(read.what.message);
+    what.answer = Some(Answer::Timed(1));
+    read.place.who = 7;
+    let late = turnaround.map(|turnaround| Turnaround {
+        from_ns: 1,
+        to_ns: 2,
+        ..turnaround
+    });
+    follower.send(&sending(&read.place, what, late), &Clocks::default());
+    // Nor does what a message prompts that nobody saw to come from somewhere, of one who has nothing open.
+    what.answers = None;
+    what.prompts = Prompts::only(Message {
+        connection: 9,
+        number: 1,
+    });
+    follower.send(&sending(&place, what, late), &Clocks::default());
+    assert_eq!(follower.finish().tallies, [].into());
+}
+
 #[test]
 fn requests_that_are_never_answered_take_no_more_memory_than_there_is() {
-    use courtside_core::{
-        event::Flow,
-        model::exchange::{Message, Received},
-    };
     let mut follower = Follower::new((7, 80));
     for n in 0..200_000 {
-        follower.receive(&Reading {
-            place: Place {
-                connection: n,
-                flow: Flow {
-                    port: 80,
-                    role: 2,
-                    transport: TCP,
-                    ..Flow::default()
-                },
-                address: Some(Address {
-                    transport: TCP,
-                    netns: 0,
-                    own: ([0; 16], 80),
-                    other: ([(n >> 16) as u8; 16], n as u16),
-                }),
-                who: 7,
-                peer: 8,
-            },
-            what: Received {
-                begins: true,
-                message: Message {
-                    connection: n,
-                    number: 1,
-                },
-                arrived_ns: n,
-                answer: None,
-                several: false,
-            },
-            now_ns: n,
-        });
+        follower.receive(&reading(n, 80));
     }
     assert!(
         follower

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 4] = ["snapshot", "findings", "diff", "tail"];
+pub const SCHEMA_NAMES: [&str; 4] = ["tail", "snapshot", "findings", "diff"];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
 #[must_use]
