@@ -8,3 +8,4 @@
 pub mod diff;
 pub mod findings;
 pub mod tail;
+pub mod scale;

@@ -11,6 +11,7 @@ mod map;
 pub mod parquet;
 pub mod perfetto;
 pub mod report;
+pub mod scale;
 pub mod table;
 pub mod tables;
 pub mod tail;

@@ -82,6 +82,20 @@ pub struct Header {
     /// How the user who recorded it wanted to see it.
     #[serde(default)]
     pub view: ViewWish,
+    /// What the command was limited to, where that was one size of a study of how it scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+}
+
+/// What a command was limited to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The size: cores, or workers where only these differ.
+    pub n: u32,
+    /// Cores that it could use.
+    pub cores: u32,
+    /// Workers that it was told to use.
+    pub workers: u32,
 }
 
 /// How a recording is looked at, unless something else is asked for. Everything is recorded all the same.

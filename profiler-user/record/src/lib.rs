@@ -30,7 +30,7 @@ pub use by_number::{ByNumber, Folded};
 pub use error::{Fault, OpenError, ReadError, Reason, WriteError};
 pub use events::{MAX_EVENTS, encode as encode_events};
 pub use flight::{Bounds, MIN_SIZE_BYTES, Recorder};
-pub use format::{Header, Kind, MAX_PAYLOAD, VERSION, ViewWish};
+pub use format::{Header, Kind, Limit, MAX_PAYLOAD, VERSION, ViewWish};
 pub use keep::{KeepError, Ring, keep};
 pub use read::{Record, RecordedWindow, Recording, other_part};
 pub use read_at::ReadAt;

@@ -15,12 +15,14 @@ mod exports;
 mod measure;
 mod recordings;
 mod tail;
+mod scale;
 
 pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 pub use tail::TailArgs;
+pub use scale::{At, ScaleArgs, ScaleCommand, ScaleRunArgs};
 
 use crate::analysis::findings;
 use crate::model::{EntryWish, GroupBy, SCHEMA_NAMES, Selection, View};
@@ -76,6 +78,7 @@ Examples:
   courtside schema snapshot     what `courtside stat -F json` prints
   courtside schema diff         what `courtside diff A B -F json` prints
   courtside schema tail         what `courtside tail FILE -F json` prints
+  courtside schema scaling      what `courtside scale -F json` prints
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -142,6 +145,9 @@ pub enum Command {
     /// Say why the slowest requests are slow: held against the median part by part, and by whom
     #[command(after_help = tail::TAIL_EXAMPLES)]
     Tail(TailArgs),
+    /// Say how something scales with cores or workers, what is lost and why
+    #[command(after_help = scale::SCALE_EXAMPLES, args_conflicts_with_subcommands = true)]
+    Scale(ScaleArgs),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

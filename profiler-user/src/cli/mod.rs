@@ -16,6 +16,7 @@ mod record;
 mod recorded;
 mod replay;
 mod report;
+mod scale;
 mod schema;
 mod stat;
 mod tail;
@@ -38,7 +39,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
-use args::{Cli, Command, TopArgs};
+use args::{Cli, Command, ScaleCommand, TopArgs};
 use top::Keep;
 
 use crate::{
@@ -86,6 +87,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     listen_to_programs(match &command {
         Command::Stat(args) => args.measure.verbose,
         Command::Record(args) => args.measure.verbose,
+        Command::Scale(args) => {
+            matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
+        }
         _ => false,
     });
     if !command.measures() {
@@ -100,6 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Tail(args) => tail::run(&args),
+        Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -117,6 +122,7 @@ impl Command {
     fn measures(&self) -> bool {
         match self {
             Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
+            Self::Scale(args) => args.command.is_some(),
             Self::Replay(_)
             | Self::Export(_)
             | Self::Report(_)

@@ -169,6 +169,7 @@ pub(super) fn header(
         part: 0,
         probes: probes.to_vec(),
         view: select.wish(),
+        limit: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod names;
 pub mod recut;
 pub mod reference;
 pub mod resolve;
+pub mod scaling;
 mod schema;
 pub mod snapshot;
 pub mod tail;

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
+    scaling::{SCALING_SCHEMA, Scaling},
     snapshot::{SCHEMA, Snapshot},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 4] = ["tail", "snapshot", "findings", "diff"];
+pub const SCHEMA_NAMES: [&str; 5] = ["scaling", "tail", "snapshot", "findings", "diff"];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
 #[must_use]
@@ -42,6 +43,14 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  part. Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, TAIL_SCHEMA))
+        }
+        "scaling" => {
+            let schema = described::<Scaling>(
+                "Courtside scaling",
+                "What `courtside scale -F json` prints: how throughput grows with cores or workers, and where the rest is lost. \
+                 Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, SCALING_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",

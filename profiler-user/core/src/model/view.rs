@@ -88,7 +88,7 @@ impl Selection {
     }
 
     /// The test for one image, globs compiled.
-    pub(super) fn matcher(&self) -> impl Fn(&Image) -> bool {
+    pub fn matcher(&self) -> impl Fn(&Image) -> bool {
         let globs: Vec<_> = self
             .comms
             .iter()

@@ -13,5 +13,6 @@ pub mod process;
 pub mod program;
 pub mod signals;
 pub mod symbols;
+pub mod throttle;
 pub mod usage;
 pub mod wall;
