@@ -180,8 +180,45 @@ fn what_cannot_be_compared_is_status_1_and_says_why() {
         let said = text(&output.stderr);
         assert!(said.contains("is the recording that is read"), "{said}");
     }
-    assert_eq!(courtside(&["diff", a]).status.code(), Some(2));
+    assert_eq!(courtside(&["diff"]).status.code(), Some(2));
     let output = courtside(&["diff", a, b, "--fail-above", "10"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("as in 10%"));
+}
+
+#[test]
+fn a_page_says_what_the_table_says_and_loads_nothing() {
+    let Pair { _folder, a, b } = &pair([30, 40], |frame| slow_down(frame, frames::STORE, 1.5));
+    let page = _folder.path().join("diff.html");
+    let page = page.to_str().unwrap();
+    let arguments = [
+        "diff",
+        a,
+        b,
+        "-F",
+        "html",
+        "-o",
+        page,
+        "--fail-above",
+        "10%",
+    ];
+    let output = courtside(&arguments);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
+    for says in [
+        "<h1>a.rec → b.rec</h1>",
+        "app → store",
+        "worse",
+        "more than 10%",
+    ] {
+        assert!(html.contains(says), "{says}");
+    }
+    for way in ["<script", "src=", "@import", "url(", "http://", "https://"] {
+        assert!(!html.contains(way), "{way}");
+    }
+    // Onto stdout as well.
+    let output = courtside(&["diff", a, b, "-F", "html"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("app → store"));
 }

@@ -175,8 +175,11 @@ fn what_measures_nothing_opens_no_file_of_others() {
     assert_eq!(mode & 0o777, 0o600);
     let rec = recording.to_str().unwrap();
     let out = host.dir().join("out").display().to_string();
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 6] = [
         &["replay", rec],
+        &["diff", rec, rec, "-o", &out],
+        // This one measures, too.
+        &["diff", rec, "-o", &out],
         &["export", rec, "-F", "json", "-o", "-"],
         &["export", rec, "-F", "csv", "-o", &out],
         &["report", rec, "-o", &out],
@@ -201,6 +204,56 @@ fn what_measures_nothing_opens_no_file_of_others() {
     let mut command = Command::new(&program);
     command.args(["export", rec, "-F", "json", "-o", "-"]);
     assert!(finish_ok(&mut command));
+}
+
+/// What root compares with now was mostly recorded with `sudo`, and belongs to whoever called that.
+#[test]
+fn root_compares_what_belongs_to_another_user_with_now() {
+    const RATE: &str = "400";
+    let host = Host::take().unwrap();
+    let program = copy(&host);
+    let suffix = format!("-{}", host.tag());
+    let mut relay = Command::new(workload().unwrap());
+    relay.args(["relay", "--serve", "--rate", RATE, "--suffix", &suffix]);
+    let work = [
+        "--web",
+        "spin=50us,calls=1",
+        "--app",
+        "spin=50us",
+        "--store",
+        "",
+    ];
+    let mut relay = Running::start(relay.args(work)).unwrap();
+    assert_eq!(relay.line().unwrap(), "ready");
+    let recording = host.dir().join("x.rec");
+    let mut record = Command::new(&program);
+    record.args(["record", "-d", "600ms", "-i", "20ms", "-o"]);
+    assert!(finish_ok(record.arg(&recording)));
+    std::os::unix::fs::chown(&recording, Some(NOBODY), Some(NOBODY)).unwrap();
+    let rec = recording.to_str().unwrap();
+    let mut command = Command::new(&program);
+    command.args(["diff", rec, "--json", "-d", "600ms"]);
+    let output = finish(command).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let diff: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&diff["a"]["live"], &diff["b"]["live"]),
+        (&false.into(), &true.into())
+    );
+    for side in ["a", "b"] {
+        // Of each request there are two: the one at the first tier, and the one that it makes.
+        let requests = number(&diff[side], "requests").unwrap();
+        println!(
+            "{side}: {} windows, {requests} requests",
+            diff[side]["windows"]
+        );
+        assert!(requests > 200, "{diff}");
+        assert!(number(&diff[side], "windows").unwrap() >= 15, "{diff}");
+    }
+    assert!(number(&diff, "compared").unwrap() > 5, "{diff}");
+    relay.signal(Signal::TERM).unwrap();
+    relay.wait().unwrap();
 }
 
 /// While a command is at work it holds nothing; seen where it waits for whoever reads its output.

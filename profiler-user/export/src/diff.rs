@@ -1,4 +1,4 @@
-//! The table of `diff`: the two recordings, what changed, and what is only in one of them.
+//! The table of `diff`: what was compared, what changed, and what is only in one of both.
 //!
 //! In: a [`Diff`]. Out: text for a terminal or a file. Must not know: when a number has changed.
 
@@ -137,7 +137,7 @@ fn row(change: &Change) -> Vec<Line> {
 }
 
 /// A ratio as a change: `+25%`, `-3.1%`; from three times on as a factor.
-fn signed(ratio: f64) -> String {
+pub(super) fn signed(ratio: f64) -> String {
     match ratio - 1.0 {
         more if more >= 2.0 => format!("×{}", courtside_core::units::ratio(Some(ratio))),
         more if more >= 0.0 => format!("+{}", percent(more)),
@@ -200,6 +200,7 @@ mod tests {
     fn diff() -> Diff {
         let recorded = |file: &str, only: &[&str]| Recorded {
             file: file.to_owned(),
+            live: false,
             windows: 60,
             duration_ns: 60_000_000_000,
             requests: 72_240,

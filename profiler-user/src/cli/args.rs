@@ -17,7 +17,7 @@ mod recordings;
 mod tail;
 mod scale;
 
-pub use diff::DiffArgs;
+pub use diff::{DiffArgs, DiffFormat};
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
@@ -139,7 +139,7 @@ pub enum Command {
     /// Make one HTML page with charts of a recording
     #[command(after_help = exports::REPORT_EXAMPLES)]
     Report(ReportArgs),
-    /// Compare two recordings: what changed by more than chance, by how much, and what got worse
+    /// Compare two recordings, or one and now: what changed by more than chance, by how much, what got worse
     #[command(after_help = diff::DIFF_EXAMPLES)]
     Diff(DiffArgs),
     /// Say why the slowest requests are slow: held against the median part by part, and by whom
@@ -408,7 +408,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Shortest window that is measured: reading the kernel's maps takes some milliseconds.
-const LEAST_MEASURED: Duration = Duration::from_millis(10);
+pub(super) const LEAST_MEASURED: Duration = Duration::from_millis(10);
 /// Shortest window that is made of a recording: less is a few events, and a file of nothing but names.
 const LEAST_CUT: Duration = Duration::from_millis(1);
 

@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod diff;
 mod export;
+mod now;
 mod output;
 mod place;
 mod player;
@@ -87,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     listen_to_programs(match &command {
         Command::Stat(args) => args.measure.verbose,
         Command::Record(args) => args.measure.verbose,
+        Command::Diff(args) => args.measure.verbose,
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -102,7 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Replay(args) => replay::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),
-        Command::Diff(args) => diff::run(&args),
+        Command::Diff(args) => diff::run(&args, &kernel, root),
         Command::Tail(args) => tail::run(&args),
         Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Check(args) => check::run(&args, &kernel, root),
@@ -122,11 +124,11 @@ impl Command {
     fn measures(&self) -> bool {
         match self {
             Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
+            Self::Diff(args) => args.b.is_none(),
             Self::Scale(args) => args.command.is_some(),
             Self::Replay(_)
             | Self::Export(_)
             | Self::Report(_)
-            | Self::Diff(_)
             | Self::Tail(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,

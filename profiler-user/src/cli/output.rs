@@ -60,9 +60,10 @@ impl Output {
     pub(super) fn open_for_later(
         path: &Path,
         color: ColorChoice,
+        inputs: &Inputs,
         root: &Path,
     ) -> anyhow::Result<Self> {
-        let mut output = Self::open(path, color, &Inputs::default())?;
+        let mut output = Self::open(path, color, inputs)?;
         if output.new.is_some() {
             output.keeper = Some(Keeper::start(&folder_of(path), root)?);
         }

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
-const DRAIN_EVERY: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &RecordArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     target::check(root, &args.select.view())?;

@@ -6,8 +6,11 @@
 use std::{
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
+
+use anyhow::{Context, anyhow};
 
 use super::{
     args::{SelectArgs, nanoseconds},
@@ -16,6 +19,7 @@ use super::{
 use crate::{
     model::View,
     record::{Recorded, Recording, Remarks},
+    sys::privileges,
     units,
 };
 
@@ -55,6 +59,28 @@ pub(super) fn open(
     let recording = Recording::open(path)?;
     let view = select.or_recorded(&recording.header().view).view();
     seen(path, recording, range, view, interval)
+}
+
+/// Opens a recording and makes no use of what this process may do for measuring, which it still has to do: a thread of its
+/// own gives all of that up first. It reads what the user may who started us; for root, what the file's owner may, since after
+/// `sudo` that is who recorded it. What is read from the open file later needs no privileges.
+pub(super) fn open_unprivileged(path: &Path) -> anyhow::Result<Recording> {
+    let body = || -> anyhow::Result<Recording> {
+        if rustix::process::getuid().is_root() {
+            privileges::act_as_owner_of(path);
+        }
+        privileges::give_up()?;
+        Ok(Recording::open(path)?)
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("open".to_owned());
+        let opening = thread.spawn_scoped(scope, body).context(
+            "cannot start the thread that opens the recording; raise the limit of threads (ulimit -u)",
+        )?;
+        // A panic has already been reported by the panic hook.
+        let opened = opening.join();
+        opened.map_err(|_| anyhow!("the thread that opens the recording has ended"))?
+    })
 }
 
 /// An open recording, in this view.

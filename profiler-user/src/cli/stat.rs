@@ -21,6 +21,7 @@ use super::{
     args::{Format, StatArgs},
     clock::Clock,
     output::{Output, Reader},
+    place::Inputs,
     report_probes, target,
     unused::Unused,
     wait,
@@ -42,7 +43,12 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
     let view = args.select.view();
     target::check(root, &view)?;
     let printer = Printer {
-        output: Output::open_for_later(&args.output.output, args.output.color, root)?,
+        output: Output::open_for_later(
+            &args.output.output,
+            args.output.color,
+            &Inputs::default(),
+            root,
+        )?,
         format: args.output.format(),
     };
     let mut waiter = Waiter::new().context("cannot receive signals")?;

@@ -1,6 +1,6 @@
 //! Diff: what changed between two recordings, and whether that is more than they scatter by themselves.
 //!
-//! In: two [`Side`]s, each of the windows of one recording. Out: a [`Diff`], or why there is none. Must not know: files, how
+//! In: two [`Side`]s, each of the windows of one recording, or of what is measured now. Out: a [`Diff`], or why there is none. Must not know: files, how
 //! anything is shown.
 
 mod rank;
@@ -52,8 +52,15 @@ pub enum CannotTell {
         /// How many it has.
         windows: u64,
     },
+    /// Too few windows were measured now.
+    TooBrief {
+        /// How many.
+        windows: u64,
+    },
     /// No component that is in both did anything in enough windows.
     NothingInCommon {
+        /// The other one is what was measured now.
+        live: bool,
         /// Components of the one.
         a: Vec<String>,
         /// Components of the other.
@@ -71,12 +78,30 @@ impl fmt::Display for CannotTell {
                     "{file} has {windows} window{s} to compare, and at least {MIN_WINDOWS} are needed to tell a change from chance; record for longer with: courtside record -d 60s -o FILE"
                 )
             }
-            Self::NothingInCommon { a, b } => write!(
-                f,
-                "the two recordings have nothing in common that was at work in at least {MIN_WINDOWS} windows of each: in the one there are {}, in the other {}; where names are alike and ids are not, compare with: courtside diff A B --group-by comm",
-                listed(a),
-                listed(b)
-            ),
+            Self::TooBrief { windows } => {
+                let were = if *windows == 1 { " was" } else { "s were" };
+                write!(
+                    f,
+                    "{windows} window{were} measured, and at least {MIN_WINDOWS} are needed to tell a change from chance; measure for longer with: courtside diff A -d 60s"
+                )
+            }
+            Self::NothingInCommon { live, a, b } => {
+                let (both, other, command) = if *live {
+                    (
+                        "the recording and what was measured now",
+                        "now",
+                        "courtside diff A",
+                    )
+                } else {
+                    ("the two recordings", "in the other", "courtside diff A B")
+                };
+                write!(
+                    f,
+                    "{both} have nothing in common that was at work in at least {MIN_WINDOWS} windows of each: in the one there are {}, {other} {}; where names are alike and ids are not, compare with: {command} --group-by comm",
+                    listed(a),
+                    listed(b)
+                )
+            }
         }
     }
 }
@@ -99,16 +124,20 @@ fn listed(ids: &[String]) -> String {
 /// A recording is too short, or they have nothing in common.
 pub fn compare(a: &Side, b: &Side, limits: Limits) -> Result<Diff, CannotTell> {
     for side in [a, b] {
-        if side.recorded.windows < MIN_WINDOWS as u64 {
-            return Err(CannotTell::TooShort {
-                file: visible(&side.recorded.file).into_owned(),
-                windows: side.recorded.windows,
+        let windows = side.recorded.windows;
+        if windows < MIN_WINDOWS as u64 {
+            return Err(if side.recorded.live {
+                CannotTell::TooBrief { windows }
+            } else {
+                let file = visible(&side.recorded.file).into_owned();
+                CannotTell::TooShort { file, windows }
             });
         }
     }
     let common = a.common(b, MIN_WINDOWS);
     if common.is_empty() {
         return Err(CannotTell::NothingInCommon {
+            live: a.recorded.live || b.recorded.live,
             a: a.components.iter().cloned().collect(),
             b: b.components.iter().cloned().collect(),
         });

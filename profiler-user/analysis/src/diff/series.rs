@@ -126,6 +126,14 @@ impl Side {
         }
     }
 
+    /// Nothing yet, of what is measured now.
+    #[must_use]
+    pub fn now() -> Self {
+        let mut side = Self::new("now".to_owned());
+        side.recorded.live = true;
+        side
+    }
+
     /// The next window.
     pub fn add(&mut self, snapshot: &Snapshot) {
         for finding in &snapshot.findings {

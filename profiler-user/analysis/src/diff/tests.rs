@@ -185,6 +185,42 @@ fn a_finding_that_was_not_there_is_a_change_for_the_worse() {
     );
 }
 
+/// What is measured now, of normal windows.
+fn now(windows: u64) -> Side {
+    let mut side = Side::now();
+    (0..windows).for_each(|n| side.add(&snapshots::normal(17 * n)));
+    side
+}
+
+#[test]
+fn what_is_measured_now_is_compared_as_a_recording_is_and_says_so() {
+    let diff = compare(&plain("a.rec", 40), &now(40), LIMITS).unwrap();
+    let recorded = compare(&plain("a.rec", 40), &plain("b.rec", 40), LIMITS).unwrap();
+    assert_eq!(
+        (diff.compared, &diff.changes),
+        (recorded.compared, &recorded.changes)
+    );
+    assert_eq!((diff.b.file.as_str(), diff.b.live), ("now", true));
+    assert!(!diff.a.live && !recorded.b.live);
+    let brief = compare(&plain("a.rec", 40), &now(14), LIMITS).unwrap_err();
+    let said = brief.to_string();
+    assert!(
+        said.starts_with("14 windows were measured, and at least 15"),
+        "{said}"
+    );
+    assert!(said.ends_with("with: courtside diff A -d 60s"), "{said}");
+    let strange = side("a.rec", 40, |_, snapshot| {
+        snapshot.components.clear();
+        snapshot.edges.clear();
+    });
+    let said = compare(&strange, &now(40), LIMITS).unwrap_err().to_string();
+    assert!(
+        said.contains("in the one there are none, now ") && said.contains("program:app,"),
+        "{said}"
+    );
+    assert!(said.ends_with("courtside diff A --group-by comm"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_compared_says_why() {
     let short = compare(&plain("a.rec", 40), &plain("b.rec", 3), LIMITS).unwrap_err();

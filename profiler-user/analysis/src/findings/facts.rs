@@ -57,6 +57,8 @@ pub(super) struct Stake {
     pub ns: f64,
     /// The same as a share of it.
     pub share: f64,
+    /// Of all requests together, as a share of the window.
+    pub of_window: f64,
 }
 
 impl OnWay<'_> {
@@ -72,6 +74,7 @@ impl OnWay<'_> {
         (ns >= min_ns && of_window >= MIN_OF_WINDOW).then_some(Stake {
             ns,
             share: ns / self.mean_ns,
+            of_window,
         })
     }
 }
@@ -214,6 +217,13 @@ impl<'a> Facts<'a> {
     /// How many a second.
     pub fn per_second(&self, count: u64) -> f64 {
         per_second(count, self.snapshot.window.duration_ns)
+    }
+
+    /// How often threads of the components shown lost their CPU to others for each request at an entry. Where CPUs are free,
+    /// that hardly happens.
+    pub fn preemptions(&self, entry: &Entry) -> f64 {
+        let all: u64 = self.local().map(|c| c.cpu.involuntary_switches).sum();
+        all as f64 / entry.requests.max(1) as f64
     }
 
     /// Share of the host's CPUs that the components shown took; where some are not shown it is more.

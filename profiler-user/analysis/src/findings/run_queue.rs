@@ -4,14 +4,15 @@
 //! CPU quota of its own looks the same, and the words say so.
 
 use courtside_core::{
+    model::finding::Severity,
     parts::Part,
-    units::{duration_f64, percent},
+    units::{duration_f64, percent, rate},
 };
 
 use super::{
     Rule,
-    facts::Facts,
-    found::{Found, MEASURED, count, graded, ns, share},
+    facts::{Facts, OnWay, Stake},
+    found::{Found, MEASURED, count, graded, ns, per_request, share},
 };
 
 /// From here on it is worth a change: a sixth of a request's time, which other work on the CPU may take by chance, is not.
@@ -24,7 +25,30 @@ const MIN_NS: f64 = 200_000.0;
 /// From this share of the host's CPUs on it is their being busy that makes threads wait.
 const BUSY: f64 = 0.8;
 
+/// Of a request that is too short for `MIN_NS`: waiting for a CPU is most of it,
+const SHORT_WARN: f64 = 0.5;
+/// and is not what an idle CPU of a machine without a hypervisor takes to wake up;
+const SHORT_MIN_NS: f64 = 20_000.0;
+/// all requests together wait for a tenth of the window,
+const SHORT_OF_WINDOW: f64 = 0.1;
+/// and it is seen that CPUs are fought for, since a hypervisor may take tens of microseconds to wake one up: threads lose
+/// theirs to others at every other request, or all CPUs are busy.
+const SHORT_PREEMPTIONS: f64 = 0.5;
+
 pub(super) struct RunQueue;
+
+/// How much of a request is waiting for a CPU, and how bad that is.
+fn judge(facts: &Facts<'_>, way: &OnWay<'_>, waits_ns: f64) -> Option<(Stake, Severity)> {
+    if let Some(stake) = way.stake(waits_ns, MIN_NS) {
+        let severity = graded(stake.share, WARN, BAD)?;
+        return Some((stake, severity));
+    }
+    let stake = way.stake(waits_ns, SHORT_MIN_NS)?;
+    let fought_for = facts.preemptions(way.entry) >= SHORT_PREEMPTIONS
+        || facts.cpus_taken().is_some_and(|taken| taken >= BUSY);
+    let most = stake.share >= SHORT_WARN && stake.of_window >= SHORT_OF_WINDOW;
+    (most && fought_for).then_some((stake, Severity::Warn))
+}
 
 impl Rule for RunQueue {
     fn name(&self) -> &'static str {
@@ -34,8 +58,7 @@ impl Rule for RunQueue {
     fn look(&self, facts: &Facts<'_>) -> Vec<Found> {
         let found = facts.ways().filter_map(|way| {
             let waits_ns = way.court.parts[Part::RunQueue];
-            let stake = way.stake(waits_ns, MIN_NS)?;
-            let severity = graded(stake.share, WARN, BAD)?;
+            let (stake, severity) = judge(facts, &way, waits_ns)?;
             let name = facts.name(&way.court.component);
             let mut evidence = vec![
                 ns("run_queue_per_request", waits_ns),
@@ -43,12 +66,18 @@ impl Rule for RunQueue {
                 share("share_of_request", stake.share),
                 count("requests", way.entry.requests),
             ];
+            let preemptions = facts.preemptions(way.entry);
+            evidence.push(per_request("preemptions_per_request", preemptions));
             let taken = facts.cpus_taken();
             evidence.extend(taken.map(|taken| share("cpus_taken", taken)));
             let remedy = match taken {
                 Some(taken) if taken >= BUSY => format!(
                     "The CPUs are busy ({}): see who else runs and run less beside {name}, or give it more CPUs",
                     percent(taken)
+                ),
+                Some(_) if preemptions >= SHORT_PREEMPTIONS => format!(
+                    "Threads lose their CPU to others {} times for each request: look for what runs on the same CPUs as {name} (threads bound to one CPU), or for a CPU quota of {name} (cpu.stat of its control group)",
+                    rate(preemptions)
                 ),
                 Some(taken) => format!(
                     "What is shown took {} of the CPUs: look for a CPU quota of {name} (cpu.stat of its control group), threads bound to one CPU, or bursts shorter than the window",
@@ -79,12 +108,12 @@ impl Rule for RunQueue {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::tests::{calm, court, said};
+    use super::super::tests::{calm, component, court, said};
     use super::*;
-    use courtside_core::model::finding::Severity;
+    use courtside_core::model::{Snapshot, snapshot::Entry};
 
     /// Half of a millisecond more for a CPU, which the request took longer for.
-    fn waiting(ns: f64) -> courtside_core::model::Snapshot {
+    fn waiting(ns: f64) -> Snapshot {
         let mut snapshot = calm();
         let entry = &mut snapshot.entries[0];
         entry.mean_ns = entry.mean_ns.map(|mean| mean + ns);
@@ -94,7 +123,7 @@ pub(super) mod tests {
         snapshot
     }
 
-    pub(in super::super) fn loud() -> courtside_core::model::Snapshot {
+    pub(in super::super) fn loud() -> Snapshot {
         waiting(800_000.0)
     }
 
@@ -121,6 +150,65 @@ pub(super) mod tests {
                 .remedy
                 .starts_with("The CPUs are busy (100%)")
         );
+    }
+
+    /// Four thousand requests of 150 µs a second, of which each waits so long for a CPU.
+    fn short(waits_ns: f64, preemptions: u64) -> Snapshot {
+        let mut snapshot = calm();
+        snapshot.entries[0] = Entry {
+            requests: 4000,
+            mean_ns: Some(150_000.0),
+            ..std::mem::take(&mut snapshot.entries[0])
+        };
+        for id in ["unit:web", "program:app"] {
+            let court = court(&mut snapshot, id);
+            court.parts = [(Part::OnCpu, 20_000.0)].into_iter().collect();
+        }
+        court(&mut snapshot, "program:app").parts[Part::RunQueue] = waits_ns;
+        component(&mut snapshot, "program:app")
+            .cpu
+            .involuntary_switches = preemptions;
+        snapshot
+    }
+
+    #[test]
+    fn a_short_request_that_mostly_waits_for_a_cpu_is_said_where_cpus_are_fought_for() {
+        let found = said("run_queue", &short(90_000.0, 4000));
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].says,
+            "app is ready to run, but waits for a CPU: 90.0 µs of a request's 150 µs (60%)"
+        );
+        assert_eq!(found[0].severity, Severity::Warn);
+        assert!(
+            found[0]
+                .remedy
+                .starts_with("Threads lose their CPU to others 1.00 times")
+        );
+        // Or where all are busy.
+        let mut busy = short(90_000.0, 0);
+        busy.host.cpus = 1;
+        assert!(
+            said("run_queue", &busy)[0]
+                .remedy
+                .starts_with("The CPUs are busy")
+        );
+    }
+
+    #[test]
+    fn what_a_hypervisor_takes_to_wake_a_cpu_up_is_no_finding() {
+        // Most of it, but nobody loses a CPU.
+        assert!(said("run_queue", &short(90_000.0, 100)).is_empty());
+        // Threads lose their CPU, but that is not most of a request.
+        assert!(said("run_queue", &short(60_000.0, 8000)).is_empty());
+        // It is, and takes no time.
+        let mut fast = short(15_000.0, 8000);
+        fast.entries[0].mean_ns = Some(25_000.0);
+        assert!(said("run_queue", &fast).is_empty());
+        // Hardly anybody asks.
+        let mut seldom = short(90_000.0, 8000);
+        seldom.entries[0].requests = 1000;
+        assert!(said("run_queue", &seldom).is_empty());
     }
 
     #[test]

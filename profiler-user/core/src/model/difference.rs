@@ -1,4 +1,4 @@
-//! Difference: what changed between two recordings. The JSON of schema `courtside.diff/1`.
+//! Difference: what changed between two recordings, or from a recording to what is measured now. The JSON of schema `courtside.diff/1`.
 //!
 //! In: nothing (plain data, filled by the crate `analysis`). Out: what file and screen show. Must not know: how it is told
 //! whether something changed.
@@ -11,7 +11,7 @@ use super::finding::Between;
 /// Name and version of the schema.
 pub const DIFF_SCHEMA: &str = "courtside.diff/1";
 
-/// What changed from one recording to another.
+/// What changed from one recording to another, or to what was measured when it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Diff {
     /// Always `courtside.diff/1`.
@@ -34,11 +34,13 @@ pub struct Diff {
     pub fail_above: Option<f64>,
 }
 
-/// One of the two recordings.
+/// One of the two recordings, or what was measured when it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recorded {
-    /// Name of the file.
+    /// Name of the file; `now` where nothing was read from one.
     pub file: String,
+    /// Measured when it was asked for, and not read from a file.
+    pub live: bool,
     /// Windows compared, each of which gives one value of each number; where there are more than 120, several are put together.
     pub windows: u64,
     /// Time measured.

@@ -1,13 +1,14 @@
 //! The report: one page with pictures that works offline.
 //!
 //! In: the whole recording as one snapshot, and snapshots of its windows for the time lines. Out: HTML. Must not know:
-//! where it goes.
+//! where it goes. `comparison` is the page of `diff`, in the same style.
 //!
 //! Text, numbers and tables are made here and readable without scripts; the pictures are drawn by the page itself from
 //! the data in it, with the libraries in `vendor`. Every name comes from outside and is escaped: by maud in the page,
 //! and by `data::json` in the data.
 
 mod bars;
+mod comparison;
 mod data;
 mod detail;
 mod findings;
@@ -33,6 +34,8 @@ use courtside_core::model::words::Names;
 
 use picks::Picks;
 use timeline::Timeline;
+
+pub use comparison::comparison;
 
 /// Most windows that a time line shows; of more windows, several have to be made one snapshot.
 pub const MAX_POINTS: usize = 150;

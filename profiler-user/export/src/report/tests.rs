@@ -389,6 +389,8 @@ fn a_browser_draws_every_picture_and_opens_details() {
     for (name, page) in pages() {
         std::fs::write(place.join(format!("{name}.html")), page).unwrap();
     }
+    let compared = comparison(&comparison::tests::many());
+    std::fs::write(place.join("comparison.html"), compared).unwrap();
     let Some(python) = python() else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/check_page.py");
     let output = Command::new(python)
@@ -400,6 +402,6 @@ fn a_browser_draws_every_picture_and_opens_details() {
     assert!(output.status.success(), "{said}");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "9 pages: every picture is there, and nobody complains\n"
+        "10 pages: every picture is there, and nobody complains\n"
     );
 }

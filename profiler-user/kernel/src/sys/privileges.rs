@@ -167,11 +167,11 @@ pub fn give_up() -> Result<(), DropError> {
     Ok(())
 }
 
-/// Lets the calling thread, and no other, create files in a folder as its owner may, whatever privileges are given up
-/// afterwards. Who may not do that goes on as before.
-pub fn act_as_owner_of(folder: &Path) {
+/// Lets the calling thread, and no other, create files in a folder, or read a file, as its owner may, whatever privileges
+/// are given up afterwards. Who may not do that goes on as before.
+pub fn act_as_owner_of(path: &Path) {
     use std::os::unix::fs::MetadataExt;
-    let Ok(owner) = std::fs::metadata(folder) else {
+    let Ok(owner) = std::fs::metadata(path) else {
         return;
     };
     // SAFETY: both calls take a number and change no memory of ours; the kernel keeps these ids by thread.

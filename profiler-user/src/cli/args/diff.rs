@@ -2,11 +2,11 @@
 //!
 //! In: nothing. Out: the parsed arguments. Must not know: what is done with them.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ColorChoice, ValueEnum};
 
-use super::{OutputArgs, SelectArgs};
+use super::{MeasureArgs, SelectArgs, time};
 
 pub(in crate::cli) const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,12 @@ Examples:
   courtside diff before.rec after.rec              what is different
   courtside diff before.rec after.rec --entry web:80
   courtside diff before.rec after.rec --fail-above 10% --json -o diff.json
+  courtside diff before.rec after.rec -F html -o diff.html
+  sudo courtside diff before.rec                   what is different now
+  sudo courtside diff before.rec -- ./load-test    or while a program runs
+
+Without B it is measured now: in windows as long as those of A, for as long as A, at most a minute
+unless that is too short, or for -d, or until COMMAND ends.
 
 Compared are, for each component, edge and rule that both recordings have: requests a second,
 service time, time unread, CPU time for each request, turnaround and its parts, latency,
@@ -23,15 +29,15 @@ roundtrips for each request, and in how many windows something was found to be w
 A number has changed when its windows differ by more than they scatter: by the rank test of
 Mann and Whitney, in less than 1 of 100 comparisons by chance, however many numbers there are
 (Holm). Windows that are like the one before count for less than one each. At least 15 windows
-of each recording are needed; with 30 or more, small changes show, too.
+of each are needed; with 30 or more, small changes show, too.
 
 The same service measured twice is not quite the same: caches, neighbours and the speed of the
 CPU differ. So changes of less than --ignore-below are left out; parts of a turnaround are held
 to the whole turnaround, unread time to the service time, and roundtrips for each request need
 only 2%.
 
-Exit status: 0 done, 1 failed, 2 wrong usage; with --fail-above 3 if something got worse by
-more than that: a longer service time, unread time, turnaround of a component that serves
+Exit status: 0 done, 1 failed, 2 wrong usage, that of COMMAND if it is not 0; with --fail-above 3
+if something got worse by more than that: a longer service time, unread time, turnaround of a component that serves
 requests, latency, more CPU time or roundtrips for each request, or a finding in more windows.";
 
 /// Arguments of `diff`.
@@ -40,9 +46,13 @@ pub struct DiffArgs {
     /// The recording to compare with
     #[arg(value_name = "A", help_heading = "Arguments")]
     pub a: PathBuf,
-    /// The recording to compare: what changed from A to B is told
-    #[arg(value_name = "B", help_heading = "Arguments")]
-    pub b: PathBuf,
+    /// The recording to compare: what changed from A to B is told [default: what is measured now]
+    #[arg(
+        value_name = "B",
+        help_heading = "Arguments",
+        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "verbose", "duration", "command"]
+    )]
+    pub b: Option<PathBuf>,
     /// End with status 3 if something got worse by more than this, e.g. 10%
     #[arg(long, value_name = "PERCENT", value_parser = share, help_heading = "Comparing")]
     pub fail_above: Option<f64>,
@@ -54,7 +64,57 @@ pub struct DiffArgs {
     pub select: SelectArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: DiffOutputArgs,
+    /// How to measure what A is compared with, where there is no B.
+    #[command(flatten)]
+    pub measure: MeasureArgs,
+    /// Measure for this time [default: as long as A, at most a minute, or until COMMAND ends]
+    #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
+    pub duration: Option<Duration>,
+    /// Run this command when everything is attached, and measure until it ends
+    #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
+    pub command: Vec<OsString>,
+}
+
+/// How to print what changed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct DiffOutputArgs {
+    /// Write to this file, completely or not at all; - is stdout. Symbolic links are not followed, and a recording that is read is never replaced
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Output format
+    #[arg(short = 'F', long, value_name = "FORM", default_value = "table")]
+    pub format: DiffFormat,
+    /// Short for --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// When to use colours; auto also obeys NO_COLOR
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+}
+
+impl DiffOutputArgs {
+    /// The form asked for, in either way.
+    #[must_use]
+    pub fn format(&self) -> DiffFormat {
+        if self.json {
+            DiffFormat::Json
+        } else {
+            self.format
+        }
+    }
+}
+
+/// Form of what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// One page with bars, which works offline
+    Html,
 }
 
 /// A number of per cent as a share of one.
@@ -68,7 +128,56 @@ fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
+
+    use super::{super::Cli, *};
+    use crate::cli::args::Command;
+
+    fn diff(line: &str) -> DiffArgs {
+        match Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+        {
+            Some(Command::Diff(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_b_it_is_measured_now() {
+        let args = diff("courtside diff a.rec -d 20s --no-pmu -- ./load-test -d 7 -F xml");
+        assert_eq!(
+            (args.b, args.duration),
+            (None, Some(Duration::from_secs(20)))
+        );
+        assert!(!args.measure.wishes().pmu);
+        assert_eq!(args.command.len(), 5);
+        let args = diff("courtside diff a.rec b.rec -F html");
+        assert_eq!(args.b, Some(PathBuf::from("b.rec")));
+        assert_eq!(args.output.format(), DiffFormat::Html);
+        assert_eq!(
+            diff("courtside diff a --json").output.format(),
+            DiffFormat::Json
+        );
+    }
+
+    #[test]
+    fn what_is_recorded_is_not_measured() {
+        for line in [
+            "courtside diff",
+            "courtside diff a b c",
+            "courtside diff a b -d 20s",
+            "courtside diff a b --rtt-floor auto",
+            "courtside diff a b --no-pmu",
+            "courtside diff a b -v",
+            "courtside diff a b -- true",
+            "courtside diff a b --json -F html",
+            "courtside diff a b -F parquet",
+        ] {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert_eq!(parsed.unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
 
     #[test]
     fn per_cent_have_their_sign_and_are_not_less_than_none() {
