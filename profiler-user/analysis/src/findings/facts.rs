@@ -67,6 +67,16 @@ impl OnWay<'_> {
         (ns - self.parallel_ns).max(0.0)
     }
 
+    /// Of a time that lies in several courts of the request, as [`Self::stake`].
+    pub fn stake_of_all(&self, ns: f64, min_ns: f64) -> Option<Stake> {
+        let parallel_ns = self.entry.courts.iter().map(at_once).sum();
+        let all = Self {
+            parallel_ns,
+            ..*self
+        };
+        all.stake(ns, min_ns)
+    }
+
     /// The same with its share of a request, if it is at least `min_ns`, and all requests together waited long enough.
     pub fn stake(&self, ns: f64, min_ns: f64) -> Option<Stake> {
         let ns = self.at_stake_ns(ns);
@@ -77,6 +87,11 @@ impl OnWay<'_> {
             of_window,
         })
     }
+}
+
+/// Time of a request that a component spent on several calls at once.
+fn at_once(court: &Court) -> f64 {
+    court.held_ns.map_or(0.0, |held| (-held).max(0.0))
 }
 
 impl<'a> Facts<'a> {
@@ -128,7 +143,6 @@ impl<'a> Facts<'a> {
         if !entry.adds_up || !self.is_counted(entry) {
             return;
         }
-        let at_once = |court: &Court| court.held_ns.map_or(0.0, |held| (-held).max(0.0));
         let all_at_once: f64 = entry.courts.iter().map(at_once).sum();
         for court in &entry.courts {
             let way = OnWay {

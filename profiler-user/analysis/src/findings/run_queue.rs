@@ -37,17 +37,86 @@ const SHORT_PREEMPTIONS: f64 = 0.5;
 
 pub(super) struct RunQueue;
 
-/// How much of a request is waiting for a CPU, and how bad that is.
-fn judge(facts: &Facts<'_>, way: &OnWay<'_>, waits_ns: f64) -> Option<(Stake, Severity)> {
-    if let Some(stake) = way.stake(waits_ns, MIN_NS) {
-        let severity = graded(stake.share, WARN, BAD)?;
-        return Some((stake, severity));
+/// Waits for CPUs of one request.
+struct Waits<'a> {
+    /// Of the component that waits longest.
+    way: OnWay<'a>,
+    ns: f64,
+    /// How many components wait; of a single one it is its own finding.
+    components: usize,
+}
+
+impl Waits<'_> {
+    /// How much of a request that is, and how bad. Each component adds what it takes to wake it up.
+    fn judge(&self, facts: &Facts<'_>) -> Option<(Stake, Severity)> {
+        let stake = |min_ns: f64| match self.components {
+            1 => self.way.stake(self.ns, min_ns),
+            n => self.way.stake_of_all(self.ns, min_ns * n as f64),
+        };
+        if let Some(stake) = stake(MIN_NS) {
+            let severity = graded(stake.share, WARN, BAD)?;
+            return Some((stake, severity));
+        }
+        let stake = stake(SHORT_MIN_NS)?;
+        let fought_for = facts.preemptions(self.way.entry) >= SHORT_PREEMPTIONS
+            || facts.cpus_taken().is_some_and(|taken| taken >= BUSY);
+        let most = stake.share >= SHORT_WARN && stake.of_window >= SHORT_OF_WINDOW;
+        (most && fought_for).then_some((stake, Severity::Warn))
     }
-    let stake = way.stake(waits_ns, SHORT_MIN_NS)?;
-    let fought_for = facts.preemptions(way.entry) >= SHORT_PREEMPTIONS
-        || facts.cpus_taken().is_some_and(|taken| taken >= BUSY);
-    let most = stake.share >= SHORT_WARN && stake.of_window >= SHORT_OF_WINDOW;
-    (most && fought_for).then_some((stake, Severity::Warn))
+
+    fn found(&self, facts: &Facts<'_>) -> Option<Found> {
+        let (stake, severity) = self.judge(facts)?;
+        let Self { way, .. } = self;
+        let name = facts.name(&way.court.component);
+        let mut evidence = vec![
+            ns("run_queue_per_request", self.ns),
+            ns("request_mean", way.mean_ns),
+            share("share_of_request", stake.share),
+            count("requests", way.entry.requests),
+        ];
+        let preemptions = facts.preemptions(way.entry);
+        evidence.push(per_request("preemptions_per_request", preemptions));
+        let taken = facts.cpus_taken();
+        evidence.extend(taken.map(|taken| share("cpus_taken", taken)));
+        let who = match self.components {
+            1 => format!("{name} is ready to run, but waits"),
+            n => format!("{name} and {} more are ready to run, but wait", n - 1),
+        };
+        Some(Found {
+            severity,
+            component: way.court.component.clone(),
+            edge: None,
+            says: format!(
+                "{who} for a CPU: {} of a request's {} ({})",
+                duration_f64(stake.ns),
+                duration_f64(way.mean_ns),
+                percent(stake.share)
+            ),
+            evidence,
+            remedy: remedy(name, taken, preemptions),
+            sure: MEASURED,
+            rests_on: way.entry.requests,
+            at_stake_ns: Some(stake.ns),
+        })
+    }
+}
+
+fn remedy(name: &str, taken: Option<f64>, preemptions: f64) -> String {
+    match taken {
+        Some(taken) if taken >= BUSY => format!(
+            "The CPUs are busy ({}): see who else runs and run less beside {name}, or give it more CPUs",
+            percent(taken)
+        ),
+        Some(_) if preemptions >= SHORT_PREEMPTIONS => format!(
+            "Threads lose their CPU to others {} times for each request: look for what runs on the same CPUs as {name} (threads bound to one CPU), or for a CPU quota of {name} (cpu.stat of its control group)",
+            rate(preemptions)
+        ),
+        Some(taken) => format!(
+            "What is shown took {} of the CPUs: look for a CPU quota of {name} (cpu.stat of its control group), threads bound to one CPU, or bursts shorter than the window",
+            percent(taken)
+        ),
+        None => format!("See who else runs on the CPUs that {name} may use"),
+    }
 }
 
 impl Rule for RunQueue {
@@ -56,53 +125,38 @@ impl Rule for RunQueue {
     }
 
     fn look(&self, facts: &Facts<'_>) -> Vec<Found> {
-        let found = facts.ways().filter_map(|way| {
-            let waits_ns = way.court.parts[Part::RunQueue];
-            let (stake, severity) = judge(facts, &way, waits_ns)?;
-            let name = facts.name(&way.court.component);
-            let mut evidence = vec![
-                ns("run_queue_per_request", waits_ns),
-                ns("request_mean", way.mean_ns),
-                share("share_of_request", stake.share),
-                count("requests", way.entry.requests),
-            ];
-            let preemptions = facts.preemptions(way.entry);
-            evidence.push(per_request("preemptions_per_request", preemptions));
-            let taken = facts.cpus_taken();
-            evidence.extend(taken.map(|taken| share("cpus_taken", taken)));
-            let remedy = match taken {
-                Some(taken) if taken >= BUSY => format!(
-                    "The CPUs are busy ({}): see who else runs and run less beside {name}, or give it more CPUs",
-                    percent(taken)
-                ),
-                Some(_) if preemptions >= SHORT_PREEMPTIONS => format!(
-                    "Threads lose their CPU to others {} times for each request: look for what runs on the same CPUs as {name} (threads bound to one CPU), or for a CPU quota of {name} (cpu.stat of its control group)",
-                    rate(preemptions)
-                ),
-                Some(taken) => format!(
-                    "What is shown took {} of the CPUs: look for a CPU quota of {name} (cpu.stat of its control group), threads bound to one CPU, or bursts shorter than the window",
-                    percent(taken)
-                ),
-                None => format!("See who else runs on the CPUs that {name} may use"),
+        let ways: Vec<OnWay<'_>> = facts.ways().collect();
+        let waits = |way: &OnWay<'_>| way.court.parts[Part::RunQueue];
+        let alone = |way: &OnWay<'_>| {
+            let found = Waits {
+                way: *way,
+                ns: waits(way),
+                components: 1,
             };
-            Some(Found {
-                severity,
-                component: way.court.component.clone(),
-                edge: None,
-                says: format!(
-                    "{name} is ready to run, but waits for a CPU: {} of a request's {} ({})",
-                    duration_f64(stake.ns),
-                    duration_f64(way.mean_ns),
-                    percent(stake.share)
-                ),
-                evidence,
-                remedy,
-                sure: MEASURED,
-                rests_on: way.entry.requests,
-                at_stake_ns: Some(stake.ns),
-            })
-        });
-        found.collect()
+            found.found(facts)
+        };
+        let mut found = Vec::new();
+        for entry in &facts.snapshot.entries {
+            let of_entry: Vec<&OnWay<'_>> = ways
+                .iter()
+                .filter(|way| std::ptr::eq(way.entry, entry) && waits(way) > 0.0)
+                .collect();
+            let alone: Vec<Found> = of_entry.iter().filter_map(|way| alone(way)).collect();
+            let longest = of_entry.iter().max_by(|a, b| waits(a).total_cmp(&waits(b)));
+            match longest {
+                // Too little in each, and enough in all of them together.
+                Some(longest) if alone.is_empty() && of_entry.len() > 1 => {
+                    let all = Waits {
+                        way: **longest,
+                        ns: of_entry.iter().map(|way| waits(way)).sum(),
+                        components: of_entry.len(),
+                    };
+                    found.extend(all.found(facts));
+                }
+                _ => found.extend(alone),
+            }
+        }
+        found
     }
 }
 
@@ -193,6 +247,36 @@ pub(super) mod tests {
                 .remedy
                 .starts_with("The CPUs are busy")
         );
+    }
+
+    #[test]
+    fn what_is_little_in_each_and_much_in_all_is_said_once() {
+        let both = |ns: f64| {
+            let mut snapshot = calm();
+            let entry = &mut snapshot.entries[0];
+            entry.mean_ns = entry.mean_ns.map(|mean| mean + 2.0 * ns);
+            for id in ["unit:web", "program:app"] {
+                court(&mut snapshot, id).parts[Part::RunQueue] += ns;
+            }
+            snapshot
+        };
+        let found = said("run_queue", &both(350_000.0));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].says.ends_with(
+                " and 1 more are ready to run, but wait for a CPU: 800 µs of a request's 2.70 ms (30%)"
+            ),
+            "{}",
+            found[0].says
+        );
+        // As long as it takes to wake up each of them.
+        let mut wakes = both(120_000.0);
+        wakes.entries[0].mean_ns = Some(1_000_000.0);
+        assert!(said("run_queue", &wakes).is_empty());
+        // Beside calls that others made at once.
+        let mut beside = both(350_000.0);
+        court(&mut beside, "unit:web").held_ns = Some(-700_000.0);
+        assert!(said("run_queue", &beside).is_empty());
     }
 
     #[test]
