@@ -212,9 +212,8 @@ fn root_compares_what_belongs_to_another_user_with_now() {
     const RATE: &str = "400";
     let host = Host::take().unwrap();
     let program = copy(&host);
-    let suffix = format!("-{}", host.tag());
     let mut relay = Command::new(workload().unwrap());
-    relay.args(["relay", "--serve", "--rate", RATE, "--suffix", &suffix]);
+    relay.args(["relay", "--serve", "--rate", RATE, "--suffix", &host.tag()]);
     let work = [
         "--web",
         "spin=50us,calls=1",
@@ -227,12 +226,12 @@ fn root_compares_what_belongs_to_another_user_with_now() {
     assert_eq!(relay.line().unwrap(), "ready");
     let recording = host.dir().join("x.rec");
     let mut record = Command::new(&program);
-    record.args(["record", "-d", "600ms", "-i", "20ms", "-o"]);
+    record.args(["record", "-d", "2s", "-i", "20ms", "-o"]);
     assert!(finish_ok(record.arg(&recording)));
     std::os::unix::fs::chown(&recording, Some(NOBODY), Some(NOBODY)).unwrap();
     let rec = recording.to_str().unwrap();
     let mut command = Command::new(&program);
-    command.args(["diff", rec, "--json", "-d", "600ms"]);
+    command.args(["diff", rec, "--json", "-d", "2s"]);
     let output = finish(command).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
