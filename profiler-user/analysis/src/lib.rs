@@ -9,3 +9,4 @@ pub mod diff;
 pub mod findings;
 pub mod tail;
 pub mod scale;
+pub mod model;

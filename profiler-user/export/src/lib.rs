@@ -8,6 +8,7 @@ pub mod diff;
 pub mod form;
 pub mod json;
 mod map;
+pub mod model;
 pub mod parquet;
 pub mod perfetto;
 pub mod report;

@@ -13,6 +13,7 @@ use clap::{
 mod diff;
 mod exports;
 mod measure;
+mod model;
 mod recordings;
 mod tail;
 mod scale;
@@ -20,6 +21,7 @@ mod scale;
 pub use diff::{DiffArgs, DiffFormat};
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use measure::{MeasureArgs, RttFloor};
+pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 pub use tail::TailArgs;
 pub use scale::{At, ScaleArgs, ScaleCommand, ScaleRunArgs};
@@ -79,6 +81,7 @@ Examples:
   courtside schema diff         what `courtside diff A B -F json` prints
   courtside schema tail         what `courtside tail FILE -F json` prints
   courtside schema scaling      what `courtside scale -F json` prints
+  courtside schema profile      what `courtside model fit` writes
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -148,6 +151,9 @@ pub enum Command {
     /// Say how something scales with cores or workers, what is lost and why
     #[command(after_help = scale::SCALE_EXAMPLES, args_conflicts_with_subcommands = true)]
     Scale(ScaleArgs),
+    /// Fit what a request takes of each component, predict other rates and machines, and place components
+    #[command(after_help = model::MODEL_EXAMPLES, disable_help_subcommand = true)]
+    Model(ModelArgs),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

@@ -9,6 +9,7 @@ mod clock;
 mod diff;
 mod export;
 mod now;
+mod model;
 mod output;
 mod place;
 mod player;
@@ -107,6 +108,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Diff(args) => diff::run(&args, &kernel, root),
         Command::Tail(args) => tail::run(&args),
         Command::Scale(args) => scale::run(&args, &kernel, root),
+        Command::Model(args) => model::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -130,6 +132,7 @@ impl Command {
             | Self::Export(_)
             | Self::Report(_)
             | Self::Tail(_)
+            | Self::Model(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,
         }

@@ -32,26 +32,47 @@ pub(super) const PRIVATE: u32 = 0o600;
 
 /// Files that are read, whatever their names.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inputs(Vec<(u64, u64)>);
+pub(super) struct Inputs {
+    recordings: Vec<(u64, u64)>,
+    others: Vec<(u64, u64)>,
+}
 
 impl Inputs {
     /// Those of a recording: one file, or two.
     pub(super) fn of_recording(path: &Path) -> Self {
         let files = [path.to_owned(), record::other_part(path)];
         let ids = files.iter().filter_map(|path| rustix::fs::stat(path).ok());
-        Self(ids.map(|stat| id(&stat)).collect())
+        Self {
+            recordings: ids.map(|stat| id(&stat)).collect(),
+            others: Vec::new(),
+        }
+    }
+
+    /// That of any other file.
+    pub(super) fn of_file(path: &Path) -> Self {
+        let stat = rustix::fs::stat(path).ok();
+        Self {
+            recordings: Vec::new(),
+            others: stat.iter().map(id).collect(),
+        }
     }
 
     /// These and others.
     pub(super) fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
+        self.recordings.extend(others.recordings);
+        self.others.extend(others.others);
         self
     }
 
     fn check(&self, stat: &Stat, path: &Path) -> anyhow::Result<()> {
         ensure!(
-            !self.0.contains(&id(stat)),
+            !self.recordings.contains(&id(stat)),
             "{} is the recording that is read; give another name with: -o",
+            path.display()
+        );
+        ensure!(
+            !self.others.contains(&id(stat)),
+            "{} is a file that is read; give another name with: -o",
             path.display()
         );
         Ok(())

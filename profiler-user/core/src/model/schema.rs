@@ -9,12 +9,15 @@ use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
     scaling::{SCALING_SCHEMA, Scaling},
+    placement::{PLACEMENT_SCHEMA, Placement},
+    prediction::{PREDICTION_SCHEMA, Prediction},
+    profile::{PROFILE_SCHEMA, Profile},
     snapshot::{SCHEMA, Snapshot},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 5] = ["scaling", "tail", "snapshot", "findings", "diff"];
+pub const SCHEMA_NAMES: [&str; 8] = ["tail", "scaling", "profile", "prediction", "placement", "snapshot", "findings", "diff"];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
 #[must_use]
@@ -51,6 +54,30 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, SCALING_SCHEMA))
+        }
+        "profile" => {
+            let schema = described::<Profile>(
+                "Courtside profile",
+                "What `courtside model fit FILE... -o PROFILE.json` writes: what a request takes of each component, as functions \
+                 of the rate. Durations are in nanoseconds (_ns), sizes in bytes (_bytes).",
+            );
+            Some(of_version(schema, PROFILE_SCHEMA))
+        }
+        "prediction" => {
+            let schema = described::<Prediction>(
+                "Courtside prediction",
+                "What `courtside model predict PROFILE.json -F json` prints: at which rate which resource is used up, and how \
+                 long requests take at given rates. Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, PREDICTION_SCHEMA))
+        }
+        "placement" => {
+            let schema = described::<Placement>(
+                "Courtside placement",
+                "What `courtside model place PROFILE.json --nodes NODES.toml --rate R -F json` prints: which machine should run \
+                 which component. Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, PLACEMENT_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",
