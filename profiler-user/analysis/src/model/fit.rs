@@ -19,7 +19,7 @@ use super::{
     cannot_fit::CannotFit,
     demand::fit as demand,
     gather::{Gathered, Moments, Slot, Traffic, Turns, Used},
-    groups::{AtRate, different, groups},
+    groups::{AtRate, FULL, different, groups},
     path::{Path, entries_of},
     regression::Group,
     unknown::{Known, unknown},
@@ -198,9 +198,18 @@ impl Work<'_> {
         left_out: &BTreeMap<usize, String>,
         options: FitOptions,
     ) -> Result<Profile, CannotFit> {
-        let entries: Vec<EntryShare> = shares
-            .iter()
-            .map(|(&(component, port), &share)| EntryShare {
+        // A component that requests enter at by several ports is one entry.
+        let mut by_component: BTreeMap<usize, (f64, u16)> = BTreeMap::new();
+        for (&(component, port), &share) in shares {
+            let entry = by_component.entry(component).or_insert((0.0, port));
+            entry.0 += share;
+            if entry.1 != port {
+                entry.1 = 0;
+            }
+        }
+        let entries: Vec<EntryShare> = by_component
+            .into_iter()
+            .map(|(component, (share, port))| EntryShare {
                 component: self.id(component),
                 port,
                 share,
@@ -278,6 +287,13 @@ impl Work<'_> {
             let fitted = self.groups.iter().any(|group| group.source == *number);
             let what = if fitted { "part of " } else { "" };
             remarks.push(format!("{what}{file} is left out: {reason}"));
+        }
+        let full = |group: &AtRate| {
+            let source = self.gathered.sources.get(group.source);
+            source.is_some_and(|source| group.cpu_share(source) >= FULL)
+        };
+        if self.groups.iter().all(full) {
+            remarks.push("the CPUs of the host were full at all rates, with what else ran there: CPU times hold, times of requests are longer than they need be".to_owned());
         }
         if self.path.other_share > 0.0 {
             remarks.push(format!(

@@ -20,7 +20,7 @@ const LEAST_SPLIT: usize = 4;
 /// Rates that differ by less than this share are one.
 const SAME_RATE: f64 = 0.05;
 /// So much of a host's CPU time, and it is saturated.
-const FULL: f64 = 0.95;
+pub(super) const FULL: f64 = 0.95;
 /// So many times as long as at the lowest rate, and requests mostly wait.
 const MUCH_LONGER: f64 = 10.0;
 /// Requests that lie unread for this share of a time that is no instant any more.
@@ -128,12 +128,17 @@ pub(super) fn groups<'a>(
         (entered.timed > 0.0).then(|| entered.time / entered.timed)
     };
     let shortest = groups.iter().find_map(mean);
+    // If other programs fill the host at the lowest rate already, that says nothing of the service.
+    let source_of = |group: &AtRate| gathered.sources.get(group.source);
+    let full_anyway = groups.first().is_some_and(|group| {
+        source_of(group).is_some_and(|source| group.cpu_share(source) >= FULL)
+    });
     let mut left_out = BTreeMap::new();
     groups.retain(|group| {
         let Some(source) = gathered.sources.get(group.source) else {
             return false;
         };
-        match saturated(group, source, entries, mean(group), shortest) {
+        match saturated(group, source, entries, mean(group), shortest).filter(|_| !full_anyway) {
             Some(reason) => {
                 left_out.insert(group.source, reason);
                 false

@@ -589,3 +589,17 @@ fn the_same_seed_gives_the_same_placement_and_times_that_are_asked_for_are_kept(
     wish.nodes.nodes.clear();
     assert!(place(&profile, &wish).is_err());
 }
+
+#[test]
+fn a_server_with_another_port_in_each_recording_is_one_entry() {
+    let sums = gathered(&[100, 200, 400], |number, _, frame| {
+        for flow in frame.flows.iter_mut().filter(|flow| flow.port == 80) {
+            flow.port += number as u16;
+        }
+    });
+    let profile = fit(&sums, OPTIONS).unwrap();
+    assert_eq!(profile.entry, "program:web");
+    let cpu = profile.components[0].cpu.as_ref().unwrap();
+    near(cpu.per_request, 100_000.0, 1e-6);
+    near(profile.measured[0].rate_per_s, 100.0, 0.02);
+}

@@ -48,7 +48,7 @@ pub struct Profile {
 pub struct EntryShare {
     /// Component id.
     pub component: String,
-    /// Its port; 0 for Unix sockets.
+    /// Its port; 0 for Unix sockets, or where there are several.
     pub port: u16,
     /// Share of all requests, of 1.
     pub share: f64,
