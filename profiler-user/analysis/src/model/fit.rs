@@ -29,8 +29,11 @@ use super::{
 pub const MIN_RATES: usize = 3;
 /// The highest rate is at least so many times the lowest.
 pub const MIN_SPAN: f64 = 1.3;
-/// So few requests of a hundred without a time, or in windows whose counts are lower bounds, are left out.
+/// So few requests of a hundred without a time are left out.
 const MAX_UNCERTAIN: f64 = 0.05;
+/// So few in windows whose counts are lower bounds: in the first one connections may be older than the recording, whose first turns
+/// are not counted.
+const MAX_FLAGGED: f64 = 0.2;
 /// A component that takes less than this share of the CPU time of all may take less at higher rates: it is noise.
 const NOISE: f64 = 0.05;
 /// Held less than this share of the service time below zero: calls run at the same time.
@@ -147,7 +150,7 @@ impl Work<'_> {
                 requests += entered.requests;
                 uncertain += entered.uncertain;
             }
-            if uncertain > MAX_UNCERTAIN * requests {
+            if uncertain > MAX_FLAGGED * requests {
                 return Err(CannotFit::Interleaved {
                     component: self.id(component),
                 });
@@ -500,7 +503,7 @@ impl Work<'_> {
         }
         let timed = at_low.untimed <= MAX_UNCERTAIN * at_low.roundtrips;
         let latency = at_low.latency.mean().filter(|_| timed);
-        let is_known = all.uncertain <= MAX_UNCERTAIN * all.roundtrips;
+        let is_known = all.uncertain <= MAX_FLAGGED * all.roundtrips;
         let called = low.map_or((0.0, 0.0, 0.0), |low| {
             let sum = |f: fn(&Used) -> f64| low.used(from, f);
             (
