@@ -291,6 +291,18 @@ impl Work<'_> {
             let what = if fitted { "part of " } else { "" };
             remarks.push(format!("{what}{file} is left out: {reason}"));
         }
+        for source in self
+            .gathered
+            .sources
+            .iter()
+            .filter(|source| source.impossible > 0)
+        {
+            let s = if source.impossible == 1 { "" } else { "s" };
+            remarks.push(format!(
+                "{} window{s} of {} left out: more CPU time is booked there than there was",
+                source.impossible, source.file
+            ));
+        }
         let full = |group: &AtRate| {
             let source = self.gathered.sources.get(group.source);
             source.is_some_and(|source| group.cpu_share(source) >= FULL)

@@ -14,6 +14,8 @@ use courtside_core::{
 const MAX_SLOTS: usize = 128;
 /// Most records of components and edges in the slots of a recording; fewer slots where windows have many.
 const MAX_RECORDS: usize = 400_000;
+/// More than this share of all CPU time that there was cannot have been used, and clocks differ by less.
+const MOST_CPU: f64 = 1.05;
 /// As few slots may be left by that.
 const LEAST_SLOTS: usize = 8;
 
@@ -238,6 +240,8 @@ pub(super) struct Source {
     pub windows: u64,
     pub duration_ns: u64,
     pub lost: u64,
+    /// Windows that are left out: they say that more CPU time was used than there was.
+    pub impossible: u64,
     pub host: String,
     pub cpus: u32,
     pub slots: Vec<Slot>,
@@ -363,6 +367,12 @@ impl Gathered {
                 source.host.clone_from(&snapshot.host.hostname);
             }
             source.cpus = source.cpus.max(snapshot.host.cpus);
+            let used: f64 = slot.components.values().map(|used| used.on_cpu).sum();
+            let most = slot.duration * f64::from(snapshot.host.cpus) * MOST_CPU;
+            if snapshot.host.cpus > 0 && used > most {
+                source.impossible += 1;
+                return;
+            }
             source.place().add(&slot);
         }
     }

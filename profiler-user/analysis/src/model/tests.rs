@@ -603,3 +603,22 @@ fn a_server_with_another_port_in_each_recording_is_one_entry() {
     near(cpu.per_request, 100_000.0, 1e-6);
     near(profile.measured[0].rate_per_s, 100.0, 0.02);
 }
+
+#[test]
+fn a_window_with_more_cpu_time_than_there_was_is_left_out() {
+    let sums = gathered(&[100, 200, 400], |number, window, frame| {
+        if number == 1 && window == 15 {
+            for cpu in &mut frame.cpu {
+                cpu.on_cpu_ns += 800_000_000;
+            }
+        }
+    });
+    let profile = fit(&sums, OPTIONS).unwrap();
+    let web = profile.components.iter().find(|c| c.id == "program:web");
+    near(
+        web.unwrap().cpu.as_ref().unwrap().per_request,
+        100_000.0,
+        1e-6,
+    );
+    assert!(profile.remarks[0].contains("1 window of 200.rec left out"));
+}
