@@ -7,6 +7,6 @@
 
 pub mod diff;
 pub mod findings;
-pub mod tail;
-pub mod scale;
 pub mod model;
+pub mod scale;
+pub mod tail;

@@ -15,16 +15,16 @@ mod exports;
 mod measure;
 mod model;
 mod recordings;
-mod tail;
 mod scale;
+mod tail;
 
 pub use diff::{DiffArgs, DiffFormat};
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
-pub use tail::TailArgs;
 pub use scale::{At, ScaleArgs, ScaleCommand, ScaleRunArgs};
+pub use tail::TailArgs;
 
 use crate::analysis::findings;
 use crate::model::{EntryWish, GroupBy, SCHEMA_NAMES, Selection, View};

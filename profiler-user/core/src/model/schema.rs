@@ -8,16 +8,25 @@ use serde_json::{Value, json};
 use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
-    scaling::{SCALING_SCHEMA, Scaling},
     placement::{PLACEMENT_SCHEMA, Placement},
     prediction::{PREDICTION_SCHEMA, Prediction},
     profile::{PROFILE_SCHEMA, Profile},
+    scaling::{SCALING_SCHEMA, Scaling},
     snapshot::{SCHEMA, Snapshot},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 8] = ["tail", "scaling", "profile", "prediction", "placement", "snapshot", "findings", "diff"];
+pub const SCHEMA_NAMES: [&str; 8] = [
+    "tail",
+    "scaling",
+    "profile",
+    "prediction",
+    "placement",
+    "snapshot",
+    "findings",
+    "diff",
+];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
 #[must_use]

@@ -30,7 +30,7 @@ use crate::{
     cli::{
         args::{Cli, Format, ScaleRunArgs, nanoseconds},
         output::Output,
-        place::{Folder, PRIVATE},
+        place::{Folder, Inputs, PRIVATE},
         record, report_probes, target,
         unused::Unused,
         wait::{self, WaitEnd, Waiter},
@@ -70,7 +70,12 @@ pub(super) fn run(args: &ScaleRunArgs, kernel: &dyn Kernel, root: &Path) -> anyh
     for step in &steps {
         allowed.first(step.cores)?;
     }
-    let mut output = Output::open_for_later(&args.output.output, args.output.color, root)?;
+    let mut output = Output::open_for_later(
+        &args.output.output,
+        args.output.color,
+        &Inputs::default(),
+        root,
+    )?;
     let keep = args.keep.as_deref().map(Folder::make).transpose()?;
     let waiter = Waiter::new().context("cannot receive signals")?;
     let measurement = kernel.attach(&args.measure.wishes())?;
