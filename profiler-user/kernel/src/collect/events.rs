@@ -37,7 +37,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use super::{CollectError, Session};
 use crate::sys::{privileges, wall::Wall};
 use courtside_core::event::{Connection, Disk, Event, Flow, Off, Task, What};
-use courtside_core::frame::Frame;
+use courtside_core::frame::{Frame, Merge};
 
 /// Events of one batch, at most.
 const BATCH: usize = 1 << 16;
@@ -109,16 +109,26 @@ impl Session {
     /// Takes every program off its hook, and empties the ring: returns the last window, and how many events were taken
     /// in all.
     ///
+    /// Clocks of tasks are read while the programs still see who is on a CPU: to take them off takes some hundredths of a
+    /// second, and on a busy host longer, in which tasks come and go unseen. What happens meanwhile is in the sums of traffic
+    /// only where single events are recorded, which are to agree with them.
+    ///
     /// # Errors
     /// As [`Self::window`].
     pub fn finish(&mut self) -> Result<(Frame, u64), CollectError> {
+        let window = self.window()?;
         self.loaded.detach();
-        let frame = self.window()?;
+        if self.drain.is_none() {
+            return Ok((window, 0));
+        }
+        let mut last = Merge::default();
+        last.add(window);
+        last.add(self.read()?);
         let taken = match &mut self.drain {
             Some(drain) => drain.finish()?,
             None => 0,
         };
-        Ok((frame, taken))
+        Ok((last.finish(), taken))
     }
 }
 

@@ -287,6 +287,11 @@ impl Session {
             drain.finish()?;
         }
         self.loaded.iterate("iter_tasks")?;
+        self.read()
+    }
+
+    /// Ends the window now, with the clocks of tasks as they were flushed last.
+    fn read(&mut self) -> Result<Frame, CollectError> {
         let epoch = self.settings.epoch;
         let ended = Instant::now();
         let (ended_ns, ended_unix_ns) = self.wall.now_ns();
