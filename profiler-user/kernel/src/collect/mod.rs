@@ -13,7 +13,7 @@ mod selfcheck;
 mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     time::Instant,
@@ -257,6 +257,8 @@ impl Session {
         // Those since the attach belong to the first window: none is to be missing in a sum over all windows.
         session.before.events = [0; EVENT_KINDS];
         session.before.lost[Lost::Events as usize] = 0;
+        // The kernel's types and the object took more than measuring will.
+        sys::usage::give_memory_back();
         Ok(session)
     }
 
@@ -326,14 +328,16 @@ impl Session {
             ..Frame::default()
         };
         let mut totals = Totals::default();
-        let before = &self.before;
         let pmu_use = self.pmu_use;
         let has_llc = self.counters.as_ref().map(|counters| counters.has_llc);
         let mut idle_flows = Vec::new();
         let mut moved = Vec::new();
         let mut busy = BTreeSet::new();
-        decode::flows(ebpf, |key, now| {
-            match window::flow(key, &now, before.flows.get(&key).map(Box::as_ref), epoch) {
+        // A record of a flow is large: each is written over the one before it, so that there are never two.
+        let mut flows = std::mem::take(&mut self.before.flows);
+        let decoded = decode::flows(ebpf, |key, now| {
+            let before = flows.get(&key).map(Box::as_ref);
+            match window::flow(key, &now, before, epoch) {
                 Some(mut flow) => {
                     if pmu_use != PmuUse::SwitchesAndTurnarounds {
                         flow.turnaround_counters = None;
@@ -346,8 +350,21 @@ impl Session {
                 }
                 None => idle_flows.push(key),
             }
-            totals.flows.insert(key, Box::new(now));
-        })?;
+            match flows.entry(key) {
+                Entry::Occupied(mut slot) => **slot.get_mut() = now,
+                Entry::Vacant(slot) => {
+                    slot.insert(Box::new(now));
+                }
+            }
+        });
+        if let Err(error) = decoded {
+            self.before.flows = flows;
+            return Err(error.into());
+        }
+        let still: HashSet<FlowKey> = moved.iter().chain(&idle_flows).copied().collect();
+        flows.retain(|key, _| still.contains(key));
+        totals.flows = flows;
+        let before = &self.before;
         self.late(&mut frame.flows, epoch)?;
         totals.folded_remotes = decode::folded_remotes(ebpf)?;
         frame.folded_remotes = totals.folded_remotes.saturating_sub(before.folded_remotes);

@@ -14,6 +14,7 @@ use courtside_wire::{
 };
 
 use super::{CollectError, Session, decode, window};
+use crate::sys::usage;
 use courtside_core::frame::{Flow, add_flow};
 
 /// Flows of each kind of which more make their slots crowded: half of them.
@@ -26,6 +27,8 @@ const CROWDED_FLOWS: [u32; 3] = [
 const CROWDED_REMOTES: [usize; 2] = [2048, 1024];
 /// Time without traffic after which a crowded map gives a flow up.
 const IDLE: Duration = Duration::from_secs(30);
+/// So many forgotten at once leave memory worth giving back: five kilobytes each.
+const MANY: usize = 256;
 
 impl Session {
     /// Removes images that had no process at the ends of two windows and did nothing in the second, and their flows;
@@ -87,6 +90,9 @@ impl Session {
             }
         }
         self.gone = gone;
+        if flows.len() >= MANY {
+            usage::give_memory_back();
+        }
         self.prune_remotes()
     }
 
