@@ -3,56 +3,32 @@
 //! In: a task's state and the time. Out: totals now, or as they stood at an earlier instant, and the flush of all
 //! totals into the image's. Must not know: sockets.
 
-use aya_ebpf::helpers::generated;
 use courtside_wire::{CpuStats, Lost};
 
 use crate::{
     atomic::add,
-    image,
-    kernel::can_read_other_cpus,
-    loss,
-    maps::{CPU, SWITCHED},
-    state::{Clocks, EPISODES, Episode, OFF_BLOCK_IO, OFF_RUN_QUEUE, TaskState},
+    image, loss,
+    maps::CPU,
+    runs,
+    state::{Clocks, EPISODES, Episode, OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP, TaskState},
+    waits,
 };
-
-/// When this CPU switched last: since then the running task has been on it.
-#[inline(always)]
-pub fn last_switch(now: u64) -> u64 {
-    match SWITCHED.get(0) {
-        Some(last) if *last != 0 => *last,
-        _ => now,
-    }
-}
-
-/// Notes that this CPU switches now, and tells when it did so before.
-#[inline(always)]
-pub fn switched(now: u64) -> u64 {
-    let Some(last) = SWITCHED.get_ptr_mut(0) else {
-        return now;
-    };
-    // SAFETY: a slot of this CPU.
-    let before = unsafe { core::mem::replace(&mut *last, now) };
-    if before == 0 { now } else { before }
-}
 
 /// When the CPU of a task that is not the running one switched last; 0 where the kernel cannot tell (before 5.19).
 #[inline(always)]
 pub fn last_switch_of(cpu: u32) -> u64 {
-    if !can_read_other_cpus() {
-        return 0;
+    runs::of_cpu(cpu).map_or(0, |runs| runs.since(0))
+}
+
+/// Settles the last wait of the running task.
+#[inline(always)]
+pub fn settle(task: &mut TaskState, now: u64) {
+    if task.off_ns == 0 {
+        return;
     }
-    let key = 0u32;
-    // SAFETY: the helper checks map, key and CPU.
-    let last = unsafe {
-        generated::bpf_map_lookup_percpu_elem(
-            (&raw const SWITCHED).cast_mut().cast(),
-            (&raw const key).cast(),
-            cpu,
-        )
-        .cast::<u64>()
-        .as_ref()
-    };
-    last.copied().unwrap_or(0)
+    if let Some(runs) = runs::here() {
+        settle_wait(task, runs.since(now));
+    }
 }
 
 /// Settles the last wait of a task that has been on a CPU since `on`. Until somebody needs its clocks, or it leaves
@@ -65,6 +41,14 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
     }
     let wait = Wait::new(task, on);
     task.off_ns = 0;
+    // Because of whom is found out when it leaves the CPU. What it waited for other CPUs was booked when it left those.
+    task.queue_from_ns = if task.queued_ns > wait.wake {
+        task.queued_ns
+    } else {
+        wait.wake
+    };
+    task.queue_to_ns = wait.on;
+    task.queue_after_sleep = u32::from(task.off_kind != OFF_RUN_QUEUE);
     // Whoever wakes reads the clock before it looks whether the task is on its CPU: it may have left that in between, after
     // the wake-up's time, whatever for. The first wait that ends after it is meant.
     if task.handover_wake_ns != 0
@@ -72,6 +56,13 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
         && !came_on_cpu_after(task, task.wake_ns)
     {
         task.handover = wait.until_wake;
+        task.handover_lock_ns = task.lock_ns;
+        if task.off_what == waits::LOCK && task.off_kind == OFF_SLEEP {
+            task.handover_lock_ns += wait.wake - off;
+        }
+    }
+    if task.off_kind == OFF_SLEEP {
+        tell_sleep(task, &wait);
     }
     task.clocks = wait.until_on;
     let slot = task.episode_count as usize & (EPISODES - 1);
@@ -88,8 +79,29 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
     }
 }
 
+/// Adds a sleep to what it was for. What was for no lock and no timer may have been for a message that is read next; of that
+/// only counts what no flush has told before.
+#[inline(always)]
+fn tell_sleep(task: &mut TaskState, wait: &Wait) {
+    let slept = wait.wake - wait.off;
+    task.unclaimed_ns = 0;
+    if task.off_what == waits::LOCK {
+        task.lock_ns += slept;
+    } else if task.off_what == waits::TIMER {
+        task.timer_ns += slept;
+    } else {
+        let from = if task.flush_ns > wait.off {
+            task.flush_ns
+        } else {
+            wait.off
+        };
+        task.unclaimed_ns = wait.wake.saturating_sub(from);
+    }
+}
+
 /// A wait and what it adds to the totals.
 struct Wait {
+    off: u64,
     wake: u64,
     on: u64,
     until_wake: Clocks,
@@ -121,6 +133,7 @@ impl Wait {
         let mut until_on = until_wake;
         until_on.run_queue_ns += on - wake;
         Self {
+            off,
             wake,
             on,
             until_wake,
@@ -258,6 +271,7 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64) {
         return;
     }
     let mut clocks = task.clocks;
+    let mut asleep = 0;
     if task.off_ns != 0 {
         if on != 0 {
             clocks = Wait::new(task, on).until_on;
@@ -275,18 +289,35 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64) {
             }
             clocks = wait.until_on;
         }
+        if task.off_kind == OFF_SLEEP {
+            asleep = clocks.sleep_ns - task.clocks.sleep_ns;
+        }
     }
+    let lock_ns = task.lock_ns
+        + if task.off_what == waits::LOCK {
+            asleep
+        } else {
+            0
+        };
+    let timer_ns = task.timer_ns
+        + if task.off_what == waits::TIMER {
+            asleep
+        } else {
+            0
+        };
+    task.flush_ns = now;
     let waited = clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns;
     let on_cpu_ns = now.saturating_sub(task.born_ns).saturating_sub(waited);
     let Some(stats) = image_cpu(task.image & !image::LENT) else {
         return;
     };
+    let ran_ns = gain(on_cpu_ns, &mut task.flushed_on_cpu_ns);
     // SAFETY: a live map value; every addition is atomic.
     unsafe {
-        add(
-            &raw mut (*stats).on_cpu_ns,
-            gain(on_cpu_ns, &mut task.flushed_on_cpu_ns),
-        );
+        if ran_ns != 0 {
+            add(&raw mut (*stats).on_cpu_ns, ran_ns);
+            add(&raw mut (*stats).tasks_ran, 1);
+        }
         add(
             &raw mut (*stats).run_queue_ns,
             gain(clocks.run_queue_ns, &mut task.flushed.run_queue_ns),
@@ -306,6 +337,26 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64) {
         add(
             &raw mut (*stats).involuntary_switches,
             gain(task.involuntary, &mut task.flushed_involuntary),
+        );
+        add(
+            &raw mut (*stats).run_queue_idle_ns,
+            gain(task.idle_ns, &mut task.flushed_idle_ns),
+        );
+        add(
+            &raw mut (*stats).throttled_ns,
+            gain(task.throttled_ns, &mut task.flushed_throttled_ns),
+        );
+        add(
+            &raw mut (*stats).lock_ns,
+            gain(lock_ns, &mut task.flushed_lock_ns),
+        );
+        add(
+            &raw mut (*stats).timer_ns,
+            gain(timer_ns, &mut task.flushed_timer_ns),
+        );
+        add(
+            &raw mut (*stats).socket_ns,
+            gain(task.socket_ns, &mut task.flushed_socket_ns),
         );
         if crate::kernel::pmu_wanted() {
             add(

@@ -18,6 +18,7 @@ macro_rules! empty {
 empty! {
     sched_switch
     sched_waking
+    sched_migrate_task
     sched_process_fork
     sched_process_exec
     sched_process_exit

@@ -29,6 +29,10 @@ pub static SWITCH_PASSES_STATE: u32 = 0;
 #[unsafe(no_mangle)]
 pub static READS_OTHER_CPUS: u32 = 0;
 
+/// 1 where a program can see the registers with which a task entered the kernel (5.15).
+#[unsafe(no_mangle)]
+pub static READS_REGISTERS: u32 = 0;
+
 /// 1 where a task's state is found wherever there is any (6.2).
 #[unsafe(no_mangle)]
 pub static FINDS_TASK_STATE: u32 = 0;
@@ -112,6 +116,15 @@ pub fn switch_passes_state() -> bool {
 pub fn can_read_other_cpus() -> bool {
     // SAFETY: a read of our own read-only global.
     unsafe { read_volatile(addr_of!(READS_OTHER_CPUS)) != 0 }
+}
+
+/// Whether a program can see the registers with which a task entered the kernel.
+#[cfg(not(feature = "untyped"))]
+#[inline(always)]
+pub fn reads_registers() -> bool {
+    // SAFETY: a read of our own read-only global.
+    let reads = unsafe { read_volatile(addr_of!(READS_REGISTERS)) != 0 };
+    reads && offset!(regs_syscall) != ABSENT
 }
 
 /// Whether the kernel finds a task's state wherever there is any. Before 6.2 it does not while it is at work on the

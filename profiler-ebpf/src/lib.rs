@@ -51,11 +51,38 @@ pub const IMAGE_KERNEL: u32 = 1;
 /// The first image number given to a process.
 pub const IMAGE_FIRST: u32 = 2;
 
+/// In a [`BlameKey`]: the CPU was idle. No image has this number.
+pub const IMAGE_IDLE: u32 = u32::MAX;
+
 /// An image with this bit set is one forked process that has a number of its own. Its [`ImageInfo::parent_image`] is the
 /// program it was forked from, which stands for all its children that have none.
 pub const IMAGE_FORKED: u32 = 0x4000_0000;
 /// Numbers that forked processes may have at a time.
 pub const FORKED_MAX: u32 = 1024;
+
+/// Who waited for a CPU, and who was on it meanwhile. Key of the map `BLAMED`.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct BlameKey {
+    /// Program image whose tasks could have run.
+    pub image: u32,
+    /// Program image that ran.
+    pub by: u32,
+}
 
 /// Length of a task's name in the kernel.
 pub const COMM_LEN: usize = 16;
@@ -167,6 +194,8 @@ pub struct FlowStats {
     pub unprompted: u64,
     /// Sum of those gaps.
     pub unprompted_ns: u64,
+    /// Of the sleep of the turnarounds: for locks.
+    pub turnaround_lock_ns: u64,
     /// Turnarounds that began in another thread (hand-over).
     pub handovers: u64,
     /// CPU cycles of the on-CPU part of the turnarounds; 0 unless asked for.
@@ -217,6 +246,18 @@ pub struct CpuStats {
     pub pmu_enabled_ns: u64,
     /// Time the counters really counted.
     pub pmu_running_ns: u64,
+    /// Of `run_queue_ns`: while the CPU was idle, on the way to it.
+    pub run_queue_idle_ns: u64,
+    /// Of `run_queue_ns`: while a CPU quota of their own held tasks back.
+    pub throttled_ns: u64,
+    /// Of `sleep_ns`: for locks.
+    pub lock_ns: u64,
+    /// Of `sleep_ns`: for timers.
+    pub timer_ns: u64,
+    /// Of `sleep_ns`: for messages.
+    pub socket_ns: u64,
+    /// Tasks that were on a CPU since the flush before, summed over the flushes.
+    pub tasks_ran: u64,
 }
 
 /// Block I/O of a program image, monotone.
@@ -414,11 +455,12 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 28 * 8 + 5 * size_of::<Dist>());
-const _: () = assert!(size_of::<CpuStats>() == 96);
+const _: () = assert!(size_of::<FlowStats>() == 29 * 8 + 5 * size_of::<Dist>());
+const _: () = assert!(size_of::<CpuStats>() == 144);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);
 const _: () = assert!(size_of::<RemoteKey>() == 20);
+const _: () = assert!(size_of::<BlameKey>() == 8);
 const _: () = assert!(size_of::<ListenKey>() == 8);
 const _: () = assert!(size_of::<ProtocolKey>() == 4);
 const _: () = assert!(size_of::<Settings>() == 24);

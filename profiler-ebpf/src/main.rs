@@ -34,6 +34,7 @@ mod pmu;
 mod prompt;
 mod receive;
 mod ring;
+mod runs;
 mod sched;
 mod send;
 #[cfg(feature = "untyped")]
@@ -45,6 +46,7 @@ mod tcp;
 mod tcp_sock;
 mod turnaround;
 mod twice;
+mod waits;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -46,9 +46,6 @@ pub static NEXT_IMAGES: Queue<u32> = Queue::with_max_entries(16384, 0);
 pub static NEXT_FORKED: Queue<u32> = Queue::with_max_entries(FORKED_MAX, 0);
 #[map]
 pub static NEXT_REMOTES: Queue<u32> = Queue::with_max_entries(8192, 0);
-/// When each CPU switched last.
-#[map]
-pub static SWITCHED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Sends and receives that are lost with their connection, by its protocol. There are fewer protocols.
 #[map]
 pub static PROTOCOLS: HashMap<ProtocolKey, u64> = HashMap::with_max_entries(256, NO_PREALLOC);

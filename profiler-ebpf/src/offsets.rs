@@ -72,6 +72,8 @@ offsets! {
     rq_to_preempt_count = "pcpu_hot.preempt_count#from:runqueues" | "__preempt_count#from:runqueues", 0;
     /// The part of its CPU's run queue that a task is in.
     task_cfs_rq = "task_struct.se.cfs_rq", 8;
+    /// For how long quotas have held back the tasks in that part (5.10, then renamed, then by the clock of the CPU).
+    cfs_rq_throttled_ns = "cfs_rq.throttled_clock_self_time" | "cfs_rq.throttled_clock_pelt_time" | "cfs_rq.throttled_clock_task_time", 8;
     /// The run queue that is part of.
     cfs_rq_rq = "cfs_rq.rq", 8;
     /// Start time since boot.

@@ -74,7 +74,7 @@ fn judge_by_thread(sk: *const u8, socket: &mut SockState, now: u64) {
         return;
     }
     if let Some(task) = task_state(current) {
-        clock::settle_wait(task, clock::last_switch(now));
+        clock::settle(task, now);
         if acts_on_own_account(task, socket.request.read_ns) {
             acts(sk, socket);
         }

@@ -24,7 +24,7 @@ use crate::{
     ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, clear},
     storage::{known_socket_state, socket_state, task_state},
-    tcp, tcp_sock, turnaround,
+    tcp, tcp_sock, turnaround, waits,
 };
 
 /// `MSG_PEEK | MSG_ERRQUEUE`: such a receive takes no data.
@@ -70,7 +70,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     if socket.peer == 0 && socket.transport == TRANSPORT_UNIX && socket.stream == 0 {
         peer::sender_of_datagram(sk, socket);
     }
-    clock::settle_wait(task, clock::last_switch(now));
+    clock::settle(task, now);
     if socket.mptcp != 0 {
         // A receive may send what had waited for room: that is no call of this task's.
         clear(&mut task.mptcp_ns);
@@ -251,6 +251,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
         now,
         is_first: turns,
     };
+    waits::claim(task, arrival);
     turnaround::after_receive(task, tid, socket, &piece, waited != 0);
     0
 }

@@ -5,6 +5,7 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use aya_log_ebpf::debug;
+use courtside_wire::{IMAGE_IDLE, IMAGE_KERNEL};
 
 use crate::{
     clock, field, image,
@@ -12,10 +13,10 @@ use crate::{
         current_task, finds_task_state, in_interrupt, now_ns, pmu_wanted, switch_passes_state,
     },
     maps::PROCESSES,
-    offset, pmu, prompt, ring, spare,
+    offset, pmu, prompt, ring, runs, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
     storage::task_state,
-    twice,
+    twice, waits,
 };
 
 /// `TASK_UNINTERRUPTIBLE`
@@ -37,8 +38,12 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         field!(prev, task_state, u32)
     };
     let now = now_ns();
-    let on = clock::switched(now);
+    let Some(runs) = runs::here() else {
+        return 0;
+    };
+    let on = runs.switched(now, next);
     if field!(prev, task_pid, u32) == 0 {
+        runs.ran(IMAGE_IDLE, on);
         if pmu_wanted() {
             pmu::charge(None);
         }
@@ -48,9 +53,12 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let Some(task) = task_state(prev) else {
+        runs.ran(0, on);
         return 0;
     };
     clock::settle_wait(task, on);
+    runs.blame(task, prev);
+    runs.ran(task.image & !image::LENT, on);
     if task.born_ns == 0 {
         task.born_ns = now;
         task.prompted = 1;
@@ -62,12 +70,18 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         ring::task_event(prev, task, now);
     }
     task.off_ns = now;
+    runs::note_throttled(task, prev);
     if preempted || state == 0 {
         task.off_kind = OFF_RUN_QUEUE;
         task.involuntary += 1;
     } else {
         let block_io = state & UNINTERRUPTIBLE != 0 && in_iowait(prev);
         task.off_kind = if block_io { OFF_BLOCK_IO } else { OFF_SLEEP };
+        task.off_what = if block_io || task.image == IMAGE_KERNEL {
+            0
+        } else {
+            waits::reason(prev)
+        };
         task.voluntary += 1;
         if state & DEAD != 0 {
             // The last switch of this task: nothing after it will be counted.
@@ -108,6 +122,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     }
     if waited {
         task.wake_ns = now;
+        runs::note_throttled_at_wake(task, woken);
     } else {
         task.early_wake_ns = now;
     }
@@ -162,6 +177,38 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
             task.handover_read = waker.handover_read;
         }
     }
+    0
+}
+
+/// match-proto: sched_migrate_task(struct task_struct *p, int dest_cpu)
+///
+/// A task that could have run on one CPU will run on another one. One that is being woken has waited for none yet.
+#[btf_tracepoint(function = "sched_migrate_task")]
+fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
+    let moved: *const u8 = ctx.arg(0);
+    if field!(moved, task_state, u32) != 0 || field!(moved, task_on_cpu, u8) != 0 {
+        return 0;
+    }
+    let now = now_ns();
+    let Some(task) = task_state(moved) else {
+        return 0;
+    };
+    let off = task.off_ns;
+    if off == 0 {
+        return 0;
+    }
+    let mut from = off;
+    if task.off_kind != OFF_RUN_QUEUE {
+        from = task.wake_ns;
+        if from < off {
+            return 0;
+        }
+    }
+    if task.queued_ns > from {
+        from = task.queued_ns;
+    }
+    task.queued_ns = now;
+    runs::leaves(task, moved, field!(moved, task_cpu, u32), from, now);
     0
 }
 
@@ -221,7 +268,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     };
     let now = now_ns();
     let before = image::program_of(task, state);
-    clock::settle_wait(state, clock::last_switch(now));
+    clock::settle(state, now);
     if pmu_wanted() {
         pmu::charge(Some(state));
     }

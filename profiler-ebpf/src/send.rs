@@ -109,7 +109,7 @@ pub fn on_send(sk: *const u8, length: i32) -> i32 {
     clear(&mut task.ready_ns);
     clear(&mut task.ready_sk);
 
-    clock::settle_wait(task, clock::last_switch(now));
+    clock::settle(task, now);
     if socket.transport == TRANSPORT_UNIX {
         // Of TCP it is known before anything is on its way.
         own::judge(sk, socket, start);

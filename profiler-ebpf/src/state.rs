@@ -89,7 +89,11 @@ pub struct TaskState {
     pub handover_counts: [u64; 2],
     /// Last wake-up while it was still on its CPU, on the way to wait.
     pub early_wake_ns: u64,
-    pub gap_wake: [u64; 5 + LINE],
+    /// When it was moved to another CPU last while it could run.
+    pub queued_ns: u64,
+    /// For how long quotas had held its part of the run queue back when it was woken last.
+    pub quota_wake_ns: u64,
+    pub gap_wake: [u64; 3 + LINE],
 
     // What the task itself writes.
     pub clocks: Clocks,
@@ -102,6 +106,29 @@ pub struct TaskState {
     pub involuntary: u64,
     /// `voluntary` at the end of the last send.
     pub sent_voluntary: u64,
+    /// Of the time in the run queue: while the CPU was idle.
+    pub idle_ns: u64,
+    /// Of the time in the run queue: while a quota held it back.
+    pub throttled_ns: u64,
+    /// What the last sleep is for: a constant of `waits.rs`, 0 if for nothing that can be told.
+    pub off_what: u32,
+    /// 1: the wait below came after a sleep.
+    pub queue_after_sleep: u32,
+    /// The last wait for a CPU that nobody was blamed for yet; none if it ends before it begins.
+    pub queue_from_ns: u64,
+    pub queue_to_ns: u64,
+    /// Where it left its CPU: address of its part of the run queue, and for how long quotas had held that back.
+    pub quota_of: u64,
+    pub quota_off_ns: u64,
+    /// Of the sleep: for locks, for timers, for messages.
+    pub lock_ns: u64,
+    pub timer_ns: u64,
+    pub socket_ns: u64,
+    /// The last sleep since the last flush, if it may have been for a message that is read next.
+    pub unclaimed_ns: u64,
+    /// `lock_ns` where the turnaround begins, as far as that goes on, and at the last wake-up by a thread that held a message.
+    pub lock_mark_ns: u64,
+    pub handover_lock_ns: u64,
     pub episodes: [Episode; EPISODES],
     /// What the first copies of programs have done and the second need not, see `twice.rs`.
     pub marks: [u8; MARKS],
@@ -176,6 +203,13 @@ pub struct TaskState {
     pub flushed_on_cpu_ns: u64,
     pub flushed_voluntary: u64,
     pub flushed_involuntary: u64,
+    pub flushed_idle_ns: u64,
+    pub flushed_throttled_ns: u64,
+    pub flushed_lock_ns: u64,
+    pub flushed_timer_ns: u64,
+    pub flushed_socket_ns: u64,
+    /// When that was.
+    pub flush_ns: u64,
     pub flushed_counters: [u64; 6],
     /// The call on a socket that is running: the socket, 0 if none is; its flags; and what kind it is.
     #[cfg(feature = "untyped")]

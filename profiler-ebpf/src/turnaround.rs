@@ -38,6 +38,7 @@ pub fn after_receive(
         if prompt::keep(task) {
             // It is the last one that was read, too.
             note_from(task, task.last_read.arrival_ns);
+            task.lock_mark_ns = task.lock_ns;
             task.noted = task.last_read.token;
             task.receiving_ns = 0;
             task.piece_sleep_ns = task.clocks.sleep_ns;
@@ -149,6 +150,7 @@ pub fn after_send(task: &mut TaskState, flow: *mut FlowStats, send: &Send) {
         task.sent_ns = sent;
         task.sent = task.end;
     }
+    task.lock_mark_ns = task.lock_ns;
     task.sent_voluntary = task.voluntary;
     task.sends = task.sends.wrapping_add(1);
     task.reads_kept = 0;
@@ -330,6 +332,7 @@ fn start_of_handover(task: &mut TaskState, send: &Send) {
     if task.handover_wake_ns > read_ns {
         task.start_ns = task.handover_wake_ns;
         task.start = task.handover;
+        task.lock_mark_ns = task.handover_lock_ns;
         task.start_counts = task.handover_counts;
     } else if task.sent_ns > read_ns {
         task.start_ns = task.sent_ns;
@@ -417,6 +420,8 @@ fn book(task: &TaskState, flow: *mut FlowStats, sent: u64, epoch: u32) {
         part(&raw mut (*parts).run_queue_ns, run_queue);
         part(&raw mut (*parts).block_io_ns, block_io);
         part(&raw mut (*parts).sleep_ns, sleep);
+        let locked = task.lock_ns.saturating_sub(task.lock_mark_ns);
+        part(&raw mut (*flow).turnaround_lock_ns, smaller(locked, sleep));
         part(&raw mut (*parts).queued_ns, queued + before);
         part(&raw mut (*parts).receiving_ns, receiving);
         part(&raw mut (*parts).handed_over_ns, handed);

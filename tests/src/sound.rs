@@ -26,7 +26,9 @@ pub fn check(snapshot: &Snapshot, schema: &Value) -> anyhow::Result<()> {
     jsonschema::validate(schema, &snapshot.0)
         .map_err(|error| anyhow::anyhow!("{}: {error}", error.instance_path()))?;
     for component in list(&snapshot.0, "components") {
-        turnaround(component).with_context(|| format!("component {}", component["name"]))?;
+        let who = || format!("component {}", component["name"]);
+        turnaround(component).with_context(who)?;
+        waits_for_cpus(component).with_context(who)?;
     }
     for edge in list(&snapshot.0, "edges") {
         let ends = || format!("edge {} → {}", edge["from"], edge["to"]);
@@ -53,6 +55,20 @@ pub fn check(snapshot: &Snapshot, schema: &Value) -> anyhow::Result<()> {
     for entry in list(&snapshot.0, "entries") {
         request(snapshot, entry).with_context(|| format!("entry {}", entry["component"]))?;
     }
+    Ok(())
+}
+
+/// Whoever had the CPU while a component waited for it had it for as long as that waited.
+fn waits_for_cpus(component: &Value) -> anyhow::Result<()> {
+    let cpu = &component["cpu"];
+    if cpu["run_queue_by"].is_null() {
+        return Ok(());
+    }
+    let mut sum = 0;
+    for by in list(cpu, "run_queue_by") {
+        sum += number(by, "ns")?;
+    }
+    ensure!(sum == number(cpu, "run_queue_ns")?, "{sum}: {cpu}");
     Ok(())
 }
 

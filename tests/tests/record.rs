@@ -295,3 +295,30 @@ fn one_part_of_a_flight_recorder_is_enough_to_know_who_did_what() {
     }
     told(&Recording::open(&file).unwrap());
 }
+
+/// A window ends when its clocks are read, and not when Courtside has begun to take its programs off.
+#[test]
+fn no_window_has_more_cpu_time_than_there_was() {
+    let host = Host::take().unwrap();
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let busy = || {
+        let mut command = Command::new("nice");
+        command.args(["-n", "19", "sh", "-c", "echo; while :; do :; done"]);
+        let mut hog = Running::start(&mut command).unwrap();
+        hog.line().unwrap();
+        hog
+    };
+    let hogs: Vec<Running> = (0..cpus).map(|_| busy()).collect();
+    let file = host.dir().join("busy.rec");
+    let output = finish(record(&file, &["-d", "1s", "-i", "300ms"])).unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    drop(hogs);
+    let (_, windows, _) = exported(&file);
+    assert!(windows.len() >= 3, "{}", windows.len());
+    for window in windows {
+        let ran = list(&window, "components").map(|c| number(c, "cpu/on_cpu_ns").unwrap());
+        let ran: u64 = ran.sum();
+        let most = number(&window, "window/duration_ns").unwrap() * cpus as u64;
+        assert!(ran <= most + most / 20, "{ran} of {most}");
+    }
+}

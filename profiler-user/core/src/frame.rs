@@ -14,8 +14,8 @@ use courtside_wire::PEER_OTHERS;
 use serde::{Deserialize, Serialize};
 
 pub use merge::{
-    Merge, add_connects, add_counts, add_cpu, add_disk, add_flow, add_turnaround_counters,
-    known_min, merge, merge_dist, plus,
+    Merge, add_by_image, add_connects, add_counts, add_cpu, add_disk, add_flow,
+    add_turnaround_counters, known_min, merge, merge_dist, plus,
 };
 
 use crate::parts::Parts;
@@ -351,6 +351,9 @@ pub struct Flow {
     pub unprompted: u64,
     /// Sum of the gaps before those.
     pub unprompted_ns: u64,
+    /// Of the sleep in `turnaround_parts`: for locks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turnaround_lock_ns: u64,
     /// Turnarounds that began in another thread.
     pub handovers: u64,
     /// Cycles and instructions of the turnarounds' on-CPU part, where they were asked for.
@@ -415,6 +418,33 @@ pub struct Cpu {
     pub involuntary_switches: u64,
     /// Hardware counters, where they counted.
     pub counters: Option<Counters>,
+    /// Runnable, and held back by a CPU quota of its own; not in `run_queue_ns`. `None` where that is not measured, and in older
+    /// recordings: there it is in `run_queue_ns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_ns: Option<u64>,
+    /// What its threads slept for; `None` where that is not measured, and as below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+    /// Of `run_queue_ns`: image that was on the CPU meanwhile, and how long; 4294967295 if the CPU was idle, 0 if that could
+    /// not be told. Ascending. Empty in older recordings, and in windows that were made of single events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_queue_by: Vec<(u32, u64)>,
+    /// Threads that were on a CPU in this window; of several windows, the most in one. `None` as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u64>,
+}
+
+/// Sleep of one image's threads over the window, by what they slept for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// For a lock, a condition or work, by a futex.
+    pub lock_ns: u64,
+    /// For a timer.
+    pub timer_ns: u64,
+    /// For a message that was read next.
+    pub socket_ns: u64,
+    /// For anything else.
+    pub other_ns: u64,
 }
 
 /// Hardware counters of one image over the window, scaled by enabled/running.

@@ -87,6 +87,7 @@ fn draw_body(frame: &mut Frame, area: Rect, state: &UiState) {
         DashboardView::Components => {
             views::components::draw(frame, area, &cx, state.table(), &rows);
         }
+        DashboardView::Cpu => views::cpu::draw(frame, area, &cx, state.table(), &rows),
         DashboardView::Edges if state.edge_open => draw_edge(frame, area, state),
         view => table::draw(frame, area, view.spec(), &cx, state.table(), &rows),
     }

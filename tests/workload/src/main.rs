@@ -15,6 +15,7 @@ mod foreign;
 mod http;
 mod interrupted;
 mod line;
+mod lock;
 mod overload;
 mod ping_pong;
 mod process;
@@ -84,6 +85,8 @@ enum Workload {
     DuplexStream(crossing::Duplex),
     /// Requests come faster than they can be served.
     Overload(overload::Overload),
+    /// Threads that all need one lock.
+    Locked(lock::Locked),
     /// Connects that find no room, nobody, or are never used.
     Connects(connects::Connects),
     /// A proxy that moves bytes from socket to socket within the kernel.
@@ -140,6 +143,10 @@ pub enum Role {
     Interrupted(interrupted::Part),
     /// One end of a stream both ways.
     Stream(crossing::Stream),
+    /// Server whose threads need one lock.
+    LockServer(lock::Server),
+    /// Client that keeps all of them busy.
+    LockClient(lock::Client),
     /// Server that cannot keep up.
     OverloadServer(overload::Server),
     /// Client that does not wait.
@@ -194,6 +201,7 @@ impl Cli {
             Workload::SeveralDatagrams(datagrams) => datagrams.run(),
             Workload::Resolver(resolver) => resolver.run(),
             Workload::DuplexStream(duplex) => duplex.run(),
+            Workload::Locked(locked) => locked.run(),
             Workload::Overload(overload) => overload.run(),
             Workload::Connects(connects) => connects.run(),
             Workload::Spliced(spliced) => spliced.run(),
@@ -225,6 +233,8 @@ impl Role {
             Self::Concurrent(part) => part.play(),
             Self::Interrupted(part) => part.play(),
             Self::Stream(stream) => stream.play(),
+            Self::LockServer(server) => server.play(),
+            Self::LockClient(client) => client.play(),
             Self::OverloadServer(server) => server.play(),
             Self::OverloadClient(client) => client.play(),
             Self::Spliced(part) => part.play(),

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 
 use courtside_core::{
     model::{
-        Snapshot,
+        Snapshot, blame,
         snapshot::{Component, ComponentKind, Court, Edge, Entry},
         words::{LOSSES, Names},
     },
+    parts::Part,
     units::per_second,
 };
 
@@ -59,6 +60,16 @@ pub(super) struct Stake {
     pub share: f64,
     /// Of all requests together, as a share of the window.
     pub of_window: f64,
+}
+
+/// Who had the CPU for most of the time in which a component waited for it.
+pub(super) struct Behind<'a> {
+    pub id: &'a str,
+    pub name: &'a str,
+    /// It is the component itself.
+    pub own: bool,
+    /// Share of the waits.
+    pub share: f64,
 }
 
 impl OnWay<'_> {
@@ -193,6 +204,34 @@ impl<'a> Facts<'a> {
         'a: 'b,
     {
         self.names.get(id)
+    }
+
+    /// Which share of a component's waits for a CPU its own quota is: the others' share is what is left. 0 where nobody knows.
+    pub fn quota_share(&self, id: &str) -> f64 {
+        let Some(cpu) = self.component(id).map(|component| &component.cpu) else {
+            return 0.0;
+        };
+        let throttled = cpu.throttled_ns.unwrap_or(0) as f64;
+        throttled / (throttled + cpu.run_queue_ns as f64).max(1.0)
+    }
+
+    /// How long a request waits in a court for CPUs that others have.
+    pub fn waits_ns(&self, way: &OnWay<'_>) -> f64 {
+        way.court.parts[Part::RunQueue] * (1.0 - self.quota_share(&way.court.component))
+    }
+
+    /// Who had the CPU for most of the time in which a component waited for it; nobody if it was idle or nobody knows.
+    pub fn behind(&self, id: &str) -> Option<Behind<'a>> {
+        let cpu = &self.component(id)?.cpu;
+        let most = cpu.run_queue_by.as_ref()?.first()?;
+        let share = most.ns as f64 / cpu.run_queue_ns.max(1) as f64;
+        let who = most.component.as_str();
+        (share >= 0.5 && who != blame::IDLE && who != blame::UNKNOWN).then(|| Behind {
+            id: who,
+            name: self.name(who),
+            own: who == id,
+            share,
+        })
     }
 
     /// Where a component stands on the way of a request, if enough of those were seen and their times add up.

@@ -4,12 +4,15 @@
 //! anything is measured or shown. Truth first: a rule says nothing where too few requests were seen, where a count is a
 //! lower bound that could mislead, and where nothing is to gain.
 
+mod antagonist;
 mod chatty_edge;
 mod context_switches;
+mod cpu_quota;
 mod facts;
 mod found;
 mod high_cpi;
 mod imbalance;
+mod lock_convoy;
 mod queued_unread;
 mod retransmits;
 mod run_queue;
@@ -37,11 +40,14 @@ trait Rule: Sync {
 }
 
 /// All rules, by name.
-const RULES: [&dyn Rule; 10] = [
+const RULES: [&dyn Rule; 13] = [
+    &antagonist::Antagonist,
     &chatty_edge::ChattyEdge,
     &context_switches::ContextSwitches,
+    &cpu_quota::CpuQuota,
     &high_cpi::HighCpi,
     &imbalance::Imbalance,
+    &lock_convoy::LockConvoy,
     &queued_unread::QueuedUnread,
     &retransmits::Retransmits,
     &run_queue::RunQueue,

@@ -1,17 +1,17 @@
 //! `run_queue`: a request waits for a CPU while a component is ready to run.
 //!
-//! In: the parts of a component's court. Out: how much of a request that is. Must not know: whom the CPU was given to; a
-//! CPU quota of its own looks the same, and the words say so.
+//! In: the parts of a component's court, and whom the CPU was given to meanwhile. Out: how much of a request that is, and
+//! because of whom. Must not know: what may be done about it elsewhere. What a CPU quota of its own held back is not its
+//! matter; where that is not measured it looks the same, and the words say so.
 
 use courtside_core::{
     model::finding::Severity,
-    parts::Part,
     units::{duration_f64, percent, rate},
 };
 
 use super::{
     Rule,
-    facts::{Facts, OnWay, Stake},
+    facts::{Behind, Facts, OnWay, Stake},
     found::{Found, MEASURED, count, graded, ns, per_request, share},
 };
 
@@ -78,6 +78,11 @@ impl Waits<'_> {
         evidence.push(per_request("preemptions_per_request", preemptions));
         let taken = facts.cpus_taken();
         evidence.extend(taken.map(|taken| share("cpus_taken", taken)));
+        let behind = facts.behind(&way.court.component);
+        if let Some(behind) = &behind {
+            let of = format!("waits_behind:{}", behind.id);
+            evidence.push(share(&of, behind.share));
+        }
         let who = match self.components {
             1 => format!("{name} is ready to run, but waits"),
             n => format!("{name} and {} more are ready to run, but wait", n - 1),
@@ -87,13 +92,16 @@ impl Waits<'_> {
             component: way.court.component.clone(),
             edge: None,
             says: format!(
-                "{who} for a CPU: {} of a request's {} ({})",
+                "{who} for a CPU: {} of a request's {} ({}){}",
                 duration_f64(stake.ns),
                 duration_f64(way.mean_ns),
-                percent(stake.share)
+                percent(stake.share),
+                behind
+                    .as_ref()
+                    .map_or_else(String::new, |behind| behind.words(name))
             ),
             evidence,
-            remedy: remedy(name, taken, preemptions),
+            remedy: remedy(name, behind.as_ref(), taken, preemptions),
             sure: MEASURED,
             rests_on: way.entry.requests,
             at_stake_ns: Some(stake.ns),
@@ -101,7 +109,36 @@ impl Waits<'_> {
     }
 }
 
-fn remedy(name: &str, taken: Option<f64>, preemptions: f64) -> String {
+impl Behind<'_> {
+    /// Who it waits for, for the end of a sentence about `name`.
+    fn words(&self, name: &str) -> String {
+        let who = if self.own {
+            "other threads of its own"
+        } else {
+            self.name
+        };
+        format!(
+            "; for {} of the waits of {name} {who} had it",
+            percent(self.share)
+        )
+    }
+}
+
+fn remedy(name: &str, behind: Option<&Behind<'_>>, taken: Option<f64>, preemptions: f64) -> String {
+    match (behind, taken) {
+        (Some(behind), _) if behind.own => {
+            return format!(
+                "{name} has more threads that can run than CPUs: let fewer of them run at the same time, or give it more CPUs"
+            );
+        }
+        (Some(behind), _) => {
+            return format!(
+                "Give {name} CPUs of its own, or {} other ones or a smaller share of them (cpu.weight of its control group, nice)",
+                behind.name
+            );
+        }
+        _ => {}
+    }
     match taken {
         Some(taken) if taken >= BUSY => format!(
             "The CPUs are busy ({}): see who else runs and run less beside {name}, or give it more CPUs",
@@ -126,7 +163,7 @@ impl Rule for RunQueue {
 
     fn look(&self, facts: &Facts<'_>) -> Vec<Found> {
         let ways: Vec<OnWay<'_>> = facts.ways().collect();
-        let waits = |way: &OnWay<'_>| way.court.parts[Part::RunQueue];
+        let waits = |way: &OnWay<'_>| facts.waits_ns(way);
         let alone = |way: &OnWay<'_>| {
             let found = Waits {
                 way: *way,
@@ -164,7 +201,10 @@ impl Rule for RunQueue {
 pub(super) mod tests {
     use super::super::tests::{calm, component, court, said};
     use super::*;
-    use courtside_core::model::{Snapshot, snapshot::Entry};
+    use courtside_core::{
+        model::{Blame, Snapshot, snapshot::Entry},
+        parts::Part,
+    };
 
     /// Half of a millisecond more for a CPU, which the request took longer for.
     fn waiting(ns: f64) -> Snapshot {
@@ -192,6 +232,49 @@ pub(super) mod tests {
         assert_eq!(found[0].severity, Severity::Warn);
         assert_eq!(found[0].at_stake_ns, Some(850_000.0));
         assert_eq!(said("run_queue", &waiting(4e6))[0].severity, Severity::Bad);
+    }
+
+    #[test]
+    fn who_had_the_cpu_is_said_if_one_had_it_for_most() {
+        let behind = |by: &[(&str, u64)]| {
+            let mut snapshot = waiting(800_000.0);
+            let app = component(&mut snapshot, "program:app");
+            app.cpu.run_queue_ns = by.iter().map(|(_, ns)| ns).sum();
+            let blame = by.iter().map(|(who, ns)| Blame {
+                component: (*who).to_owned(),
+                ns: *ns,
+            });
+            app.cpu.run_queue_by = Some(blame.collect());
+            said("run_queue", &snapshot).remove(0)
+        };
+        let web = behind(&[("unit:web", 930), ("idle", 70)]);
+        assert!(
+            web.says
+                .ends_with(" (30%); for 93% of the waits of app web had it"),
+            "{}",
+            web.says
+        );
+        assert!(
+            web.remedy
+                .starts_with("Give app CPUs of its own, or web other ones")
+        );
+        let own = behind(&[("program:app", 800), ("unit:web", 200)]);
+        assert!(
+            own.says
+                .ends_with("; for 80% of the waits of app other threads of its own had it")
+        );
+        assert!(
+            own.remedy
+                .starts_with("app has more threads that can run than CPUs")
+        );
+        // Nobody had it, nobody for most of the time, or it is not known who.
+        for by in [
+            &[("idle", 900), ("unit:web", 100)][..],
+            &[("unit:web", 400), ("program:app", 400), ("unknown", 200)],
+            &[("unknown", 100)],
+        ] {
+            assert!(behind(by).says.ends_with("(30%)"), "{by:?}");
+        }
     }
 
     #[test]

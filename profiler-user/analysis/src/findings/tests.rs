@@ -133,10 +133,13 @@ pub(super) fn calm() -> Snapshot {
 type Loud = (&'static str, fn() -> Snapshot);
 
 const LOUD: [Loud; RULES.len()] = [
+    ("antagonist", antagonist::tests::loud),
     ("chatty_edge", chatty_edge::tests::loud),
     ("context_switches", context_switches::tests::loud),
+    ("cpu_quota", cpu_quota::tests::loud),
     ("high_cpi", high_cpi::tests::loud),
     ("imbalance", imbalance::tests::loud),
+    ("lock_convoy", lock_convoy::tests::loud),
     ("queued_unread", queued_unread::tests::loud),
     ("retransmits", retransmits::tests::loud),
     ("run_queue", run_queue::tests::loud),
@@ -161,6 +164,10 @@ fn hundredth(mut snapshot: Snapshot) -> Snapshot {
         component.requests.served /= 100;
         component.cpu.on_cpu_ns /= 100;
         component.cpu.run_queue_ns /= 100;
+        component.cpu.throttled_ns = component.cpu.throttled_ns.map(|ns| ns / 100);
+        for blame in component.cpu.run_queue_by.iter_mut().flatten() {
+            blame.ns /= 100;
+        }
         component.cpu.voluntary_switches /= 100;
         dist(&mut component.requests.service_ns);
         dist(&mut component.requests.queued_ns);

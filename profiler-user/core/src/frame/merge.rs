@@ -271,6 +271,7 @@ pub fn add_counts(sum: &mut Flow, more: &Flow) {
         turnarounds,
         unprompted,
         unprompted_ns,
+        turnaround_lock_ns,
         handovers
     );
     sum.min_rtt_ns = known_min(sum.min_rtt_ns, more.min_rtt_ns).unwrap_or(0);
@@ -298,7 +299,20 @@ pub fn add_turnaround_counters(
     }
 }
 
-/// Adds CPU time to that of the same image.
+/// Adds time by image to time by image, and puts it in order.
+pub fn add_by_image(sum: &mut Vec<(u32, u64)>, more: &[(u32, u64)]) {
+    sum.extend(more);
+    sum.sort_unstable_by_key(|(image, _)| *image);
+    sum.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            plus(&mut kept.1, next.1);
+        }
+        same
+    });
+}
+
+/// Adds CPU time to that of the same image, or of another one in the same window.
 pub fn add_cpu(sum: &mut Cpu, more: &Cpu) {
     add!(
         sum,
@@ -309,6 +323,13 @@ pub fn add_cpu(sum: &mut Cpu, more: &Cpu) {
         voluntary_switches,
         involuntary_switches
     );
+    add_by_image(&mut sum.run_queue_by, &more.run_queue_by);
+    plus_known(&mut sum.throttled_ns, more.throttled_ns);
+    plus_known(&mut sum.threads, more.threads);
+    if let Some(more) = more.waits {
+        let sum = sum.waits.get_or_insert_default();
+        add!(sum, more, lock_ns, timer_ns, socket_ns, other_ns);
+    }
     if let Some(more) = more.counters {
         let sum = sum.counters.get_or_insert(Counters::default());
         add!(sum, more, cycles, instructions, enabled_ns, running_ns);

@@ -21,6 +21,8 @@ pub(super) struct TurnaroundSum {
     pub count: u64,
     pub parts: Parts<u64>,
     pub each: DistRaw,
+    /// Of the sleep: for locks.
+    pub lock_ns: u64,
     counters: Option<frame::TurnaroundCounters>,
 }
 
@@ -28,6 +30,7 @@ impl TurnaroundSum {
     fn add(&mut self, flow: &Flow) {
         plus(&mut self.count, flow.turnarounds);
         self.parts.add(flow.turnaround_parts);
+        plus(&mut self.lock_ns, flow.turnaround_lock_ns);
         add_turnaround_counters(&mut self.counters, flow.turnaround_counters);
         merge_dist(&mut self.each, &flow.turnaround);
     }
@@ -196,6 +199,7 @@ impl Sums {
 
     fn add_cpu(&mut self, from: &frame::Cpu) {
         self.active |= from.on_cpu_ns | from.run_queue_ns | from.block_io_ns > 0
+            || from.throttled_ns > Some(0)
             || from.voluntary_switches | from.involuntary_switches > 0;
         add_cpu(&mut self.cpu, from);
     }

@@ -3,6 +3,7 @@
 //! In: a [`crate::frame::Frame`] and a [`View`] of it. Out: a [`Snapshot`], the same for the same input.
 //! Must not know: the kernel, the file system, the clock, how anything is shown.
 
+pub mod blame;
 mod components;
 pub mod difference;
 mod directory;
@@ -34,6 +35,7 @@ pub mod view;
 pub mod visible;
 pub mod words;
 
+pub use blame::Blame;
 pub use directory::who_is_who;
 pub use finding::Finding;
 pub use fold::{REMEMBERED_WINDOWS, State, fold};

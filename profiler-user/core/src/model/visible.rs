@@ -54,6 +54,9 @@ macro_rules! texts {
             for process in component.processes.$iter() {
                 take(texts!(@field $as_ref process.comm));
             }
+            for blame in component.cpu.run_queue_by.$iter().flatten() {
+                take(texts!(@field $as_ref blame.component));
+            }
             for recipient in component.turnaround.by_recipient.$iter() {
                 take(texts!(@field $as_ref recipient.to));
             }

@@ -14,7 +14,7 @@ use super::picks::{Pick, rest};
 use super::widgets::{bar, legend, mean, meanings, picture, quantile};
 use super::{Group, MAX_ENTRIES, MAX_NODES, ReportView, waterfall};
 use courtside_core::frame::{PmuState, ProbeState};
-use courtside_core::model::snapshot::{Component, Dist};
+use courtside_core::model::snapshot::{Component, Cpu, Dist};
 use courtside_core::model::words::{LOSSES, mostly_untimed, request_notes, request_sum};
 use courtside_core::units::{
     UNKNOWN, bytes, count, duration, duration_f64, per_second, percent, rate, ratio,
@@ -399,7 +399,7 @@ pub(super) fn machine(view: &ReportView<'_>) -> Markup {
                     thead {
                         tr {
                             th { "component" }
-                            th.n { "CPU" } th.n { "waiting for one" } th.n.p2 { "waiting for disk" }
+                            th.n { "CPU" } th.n { "waiting for one" } th.p2 { "mostly for" } th.n.p2 { "waiting for disk" }
                             th.n { "switches/s" } th.n.p3 { "of them forced" }
                             @if counters { th.n { "CPI" } th.n.p3 { "cache misses" } }
                             th.n.p2 { "reads/s" } th.n.p3 { "read/s" } th.n.p2 { "writes/s" } th.n.p3 { "written/s" }
@@ -420,6 +420,18 @@ pub(super) fn machine(view: &ReportView<'_>) -> Markup {
     )
 }
 
+/// Who had the CPU for most of the time in which a component waited for it.
+fn waits_for(view: &ReportView<'_>, cpu: &Cpu) -> String {
+    let most = cpu.run_queue_by.as_ref().and_then(|by| by.first());
+    most.map_or_else(
+        || UNKNOWN.to_owned(),
+        |most| {
+            let share = most.ns as f64 / cpu.run_queue_ns.max(1) as f64;
+            format!("{} {}", percent(share), view.name(&most.component))
+        },
+    )
+}
+
 fn used(view: &ReportView<'_>, component: &Component, counters: bool) -> Markup {
     let Component { cpu, disk, .. } = component;
     let switches = cpu.voluntary_switches + cpu.involuntary_switches;
@@ -434,6 +446,7 @@ fn used(view: &ReportView<'_>, component: &Component, counters: bool) -> Markup 
             td.wrap { (view.name(&component.id)) }
             td.n { (percent(view.share(cpu.on_cpu_ns))) }
             td.n { (percent(view.share(cpu.run_queue_ns))) }
+            td.p2.wrap { (waits_for(view, cpu)) }
             td.n.p2 { (percent(view.share(cpu.block_io_ns))) }
             td.n { (view.rate(switches)) }
             td.n.p3 { @if switches > 0 { (percent(forced)) } @else { (UNKNOWN) } }

@@ -24,6 +24,7 @@ pub fn tables() -> Vec<Table> {
         components::components(),
         components::processes(),
         components::turnarounds(),
+        components::run_queue_by(),
         traffic::edges(),
         traffic::entries(),
         traffic::courts(),

@@ -7,6 +7,7 @@ mod cells;
 mod define;
 mod doc;
 
+use courtside_core::model::Blame;
 use courtside_core::model::finding::{Evidence, Finding};
 use courtside_core::model::resolve::ResolvedEvent;
 use courtside_core::model::snapshot::{
@@ -28,6 +29,7 @@ pub(super) enum Item<'a> {
     Component(&'a Component),
     Process(&'a Component, &'a courtside_core::frame::Process),
     Turnaround(&'a Component, &'a Recipient),
+    Blame(&'a Component, &'a Blame),
     Edge(&'a Edge),
     Protocol(&'a str, u64),
     Entry(usize, &'a Entry),

@@ -12,6 +12,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 folder = Path(sys.argv[1])
 snapshots = [json.loads(line) for line in (folder / "windows.ndjson").open()]
 PARTS = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns".split()
+WAITS = "lock_ns timer_ns socket_ns pipe_ns page_fault_ns other_ns".split()
 DIST = ["count", "sum_ns", "min_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns"]
 
 
@@ -33,7 +34,7 @@ def pick(value, names):
 
 def expected(number, snapshot):
     """Every table's rows of one window, from the JSON."""
-    tables = {name: [] for name in "windows components processes turnarounds edges entries courts findings evidence probes programs".split()}
+    tables = {name: [] for name in "windows components processes turnarounds run_queue_by edges entries courts findings evidence probes programs".split()}
 
     def add(table, **cells):
         tables[table].append({"window": number} | cells)
@@ -69,7 +70,10 @@ def expected(number, snapshot):
         add(
             "components",
             **pick(c, "id name kind"),
-            **c["cpu"],
+            **{name: value for name, value in c["cpu"].items() if name != "run_queue_by"},
+            threads=c["threads"],
+            **{f"waits_{name}": (c["waits"] or {}).get(name) for name in WAITS},
+            turnaround_lock_ns=turnaround["lock_ns"],
             **{name: counters.get(name) for name in "cycles instructions llc_references llc_misses cpi".split()},
             counters_running_ratio=counters.get("running_ratio"),
             **{f"disk_{name}": c["disk"][name] for name in "reads writes read_bytes write_bytes".split()},
@@ -85,6 +89,8 @@ def expected(number, snapshot):
             **on_cpu("turnaround_", turnaround["counters"]),
             **dist("turnaround_each", turnaround["each_ns"]),
         )
+        for by in c["cpu"]["run_queue_by"] or []:
+            add("run_queue_by", component=c["id"], by=by["component"], ns=by["ns"])
         for process in c["processes"]:
             add("processes", component=c["id"], **process)
         for to in turnaround["by_recipient"]:

@@ -10,7 +10,7 @@ use courtside_core::model::finding::{Evidence, Finding};
 use courtside_core::model::snapshot::{
     Component, Connects, Cost, Counters, Court, Cpu, Disk, Dist, Edge, Entry, Host, Pmu, Probe,
     ProgramCost, Quality, Recipient, Requests, SCHEMA, Snapshot, Turnaround, TurnaroundCounters,
-    Window,
+    Waits, Window,
 };
 use courtside_core::model::words::LOSSES;
 use courtside_core::parts::Part;
@@ -123,6 +123,20 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
             let recipient = object::<Recipient>(&row, "");
             with(with_parts(recipient, &row, ""), &[("counters", counters)])
         });
+        let blame = of("run_queue_by", &own).into_iter();
+        let blame =
+            blame.map(|row| json!({ "component": cell(&row, "by"), "ns": cell(&row, "ns") }));
+        let blame: Json = match blame.collect() {
+            // A table of rows cannot tell nothing from nothing known.
+            Json::Array(rows) if rows.is_empty() && cell(&row, "run_queue_ns") != json!(0) => {
+                Json::Null
+            }
+            rows => rows,
+        };
+        let mut waits = object::<Waits>(&row, "waits_");
+        if waits["lock_ns"].is_null() {
+            waits = Json::Null;
+        }
         let mut counters = object_or_null::<Counters>(&row, "");
         if !counters.is_null() {
             counters["running_ratio"] = cell(&row, "counters_running_ratio");
@@ -149,7 +163,11 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
             object::<Component>(&row, ""),
             &[
                 ("processes", processes.collect()),
-                ("cpu", object::<Cpu>(&row, "")),
+                ("waits", waits),
+                (
+                    "cpu",
+                    with(object::<Cpu>(&row, ""), &[("run_queue_by", blame)]),
+                ),
                 ("counters", counters),
                 ("disk", object::<Disk>(&row, "disk_")),
                 (

@@ -19,8 +19,8 @@ use aya::{
     sys::SyscallError,
 };
 use courtside_wire::{
-    CLIENT_SLOTS, CpuStats, DiskStats, FOLDED_CELLS, FORKED_SLOTS, FlowKey, FlowStats, ImageInfo,
-    LOST_CLASSES, ProtocolKey, RemoteKey, SERVER_SLOTS, Settings, events::EVENT_KINDS,
+    BlameKey, CLIENT_SLOTS, CpuStats, DiskStats, FOLDED_CELLS, FORKED_SLOTS, FlowKey, FlowStats,
+    ImageInfo, LOST_CLASSES, ProtocolKey, RemoteKey, SERVER_SLOTS, Settings, events::EVENT_KINDS,
 };
 use rustix::mm::{MapFlags, ProtFlags};
 use zerocopy::{FromBytes, IntoBytes};
@@ -264,6 +264,11 @@ pub(super) fn cpu(ebpf: &Ebpf, each: impl FnMut(u32, CpuStats)) -> Result<(), De
     entries::<_, _, 4, { size_of::<CpuStats>() }>(ebpf, "CPU", each)
 }
 
+/// Time that some waited in run queues while others ran.
+pub(super) fn blamed(ebpf: &Ebpf, each: impl FnMut(BlameKey, u64)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", each)
+}
+
 /// Block I/O of every image.
 pub(super) fn disks(ebpf: &Ebpf, each: impl FnMut(u32, DiskStats)) -> Result<(), DecodeError> {
     entries::<_, _, 4, { size_of::<DiskStats>() }>(ebpf, "DISKS", each)
@@ -371,6 +376,11 @@ pub(super) fn forget_remotes(
     remotes: &[RemoteKey],
 ) -> Result<(), DecodeError> {
     remove::<{ size_of::<RemoteKey>() }, 4>(ebpf, name, remotes)
+}
+
+/// Removes what some waited while others ran.
+pub(super) fn forget_blamed(ebpf: &mut Ebpf, keys: &[BlameKey]) -> Result<(), DecodeError> {
+    remove::<{ size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", keys)
 }
 
 /// Removes images from all maps.

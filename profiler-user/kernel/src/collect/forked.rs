@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use courtside_wire::{FORKED_MAX, IMAGE_FORKED, ImageInfo, PEER_REMOTE};
 
 use super::decode;
-use courtside_core::frame::{Frame, add_cpu, add_disk, add_flow};
+use courtside_core::frame::{Frame, add_by_image, add_cpu, add_disk, add_flow};
 
 /// Numbers for each window once the first ones are gone: a server that forks for each request takes no more.
 const REFILL: u32 = 128;
@@ -104,6 +104,10 @@ impl Forked {
         });
         for cpu in &mut frame.cpu {
             cpu.image = of(cpu.image);
+            for (by, _) in &mut cpu.run_queue_by {
+                *by = of(*by);
+            }
+            add_by_image(&mut cpu.run_queue_by, &[]);
         }
         frame.cpu.sort_by_key(|cpu| cpu.image);
         frame.cpu.dedup_by(|next, kept| {

@@ -2,6 +2,7 @@
 //!
 //! In: attached programs. Out: Frames. Must not know: components, entries, how anything is shown.
 
+mod blame;
 mod cost;
 mod decode;
 mod events;
@@ -20,8 +21,9 @@ use std::{
 };
 
 use courtside_wire::{
-    CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_FIRST, IMAGE_FORKED, LOST_CLASSES, LOST_NAMES,
-    Lost, PEER_OTHERS, PEER_REMOTE, ProtocolKey, Settings, events::EVENT_KINDS,
+    BlameKey, CpuStats, DiskStats, FlowKey, FlowStats, IMAGE_FIRST, IMAGE_FORKED, IMAGE_IDLE,
+    LOST_CLASSES, LOST_NAMES, Lost, PEER_OTHERS, PEER_REMOTE, ProtocolKey, Settings,
+    events::EVENT_KINDS,
 };
 
 pub use events::Sink;
@@ -31,7 +33,7 @@ use crate::{
     probe::{
         facts::Facts,
         load::{LoadError, Loaded, PmuUse, load},
-        plan::plan,
+        plan::{keeps_by_address, plan},
         pmu,
     },
     sys::{self, wall::Wall},
@@ -90,6 +92,7 @@ pub enum CollectError {
 struct Totals {
     flows: HashMap<FlowKey, Box<FlowStats>>,
     cpu: HashMap<u32, CpuStats>,
+    blamed: HashMap<BlameKey, u64>,
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
     protocols: HashMap<ProtocolKey, u64>,
@@ -145,6 +148,12 @@ pub struct Session {
     /// Numbers that have not been used yet.
     numbers: Numbers,
     forked: forked::Forked,
+    /// Whether what threads sleep for is measured.
+    tells_sleep: bool,
+    /// Whether what CPU quotas hold back is measured.
+    tells_throttled: bool,
+    /// What was held back of each image, and no window has told yet.
+    throttled_left_ns: HashMap<u32, u64>,
     /// When each flow moved last.
     moved: HashMap<FlowKey, Instant>,
     map_bytes: u64,
@@ -190,7 +199,8 @@ impl Session {
             Some(_) => PmuUse::Switches,
         };
         let ring_bytes = sink.as_ref().map_or(0, |_| events::ring_bytes(host.cpus));
-        let mut loaded = load(&facts, &plan(&facts), pmu_use, ring_bytes)?;
+        let planned = plan(&facts);
+        let mut loaded = load(&facts, &planned, pmu_use, ring_bytes)?;
         if let Some(counters) = &counters
             && let Err(error) = counters.hand_over(&loaded.ebpf)
         {
@@ -228,7 +238,12 @@ impl Session {
         } else {
             None
         };
+        let tells_throttled = facts.tells_throttled();
+        let tells_sleep = facts.reads_registers && !keeps_by_address(&facts, &planned);
         let mut session = Self {
+            tells_throttled,
+            tells_sleep,
+            throttled_left_ns: HashMap::new(),
             loaded,
             settings,
             before: Totals::default(),
@@ -368,8 +383,20 @@ impl Session {
         self.late(&mut frame.flows, epoch)?;
         totals.folded_remotes = decode::folded_remotes(ebpf)?;
         frame.folded_remotes = totals.folded_remotes.saturating_sub(before.folded_remotes);
+        // Before the clocks: nobody can have waited for less than what is told of it.
+        decode::blamed(ebpf, |key, ns| {
+            totals.blamed.insert(key, ns);
+        })?;
+        let (tells_throttled, tells_sleep) = (self.tells_throttled, self.tells_sleep);
+        let mut blamed = blame::gained(&totals.blamed, &before.blamed);
         decode::cpu(ebpf, |image, now| {
-            if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc) {
+            let left_ns = self.throttled_left_ns.entry(image).or_default();
+            let waits = window::Waits {
+                by: blamed.remove(&image).unwrap_or_default(),
+                tells_sleep,
+                throttled_left_ns: tells_throttled.then_some(left_ns),
+            };
+            if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc, waits) {
                 busy.insert(image);
                 if image != own_image {
                     frame.cpu.push(cpu);
@@ -455,7 +482,11 @@ impl Session {
                 wanted.insert(flow.peer);
             }
         }
-        wanted.extend(frame.cpu.iter().map(|cpu| cpu.image));
+        for cpu in &frame.cpu {
+            wanted.insert(cpu.image);
+            let by = cpu.run_queue_by.iter().map(|(image, _)| *image);
+            wanted.extend(by.filter(|image| !matches!(*image, 0 | IMAGE_IDLE)));
+        }
         wanted.extend(frame.disk.iter().map(|disk| disk.image));
         // Some are born after the images were read, and busy before the rest was.
         if wanted.iter().any(|id| !self.names.knows(*id)) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use courtside_wire::{
-    CLIENT_SLOTS, FLOW_SLOTS, FlowKey, FlowStats, IMAGE_KERNEL, ImageInfo, PEER_OTHERS,
+    BlameKey, CLIENT_SLOTS, FLOW_SLOTS, FlowKey, FlowStats, IMAGE_KERNEL, ImageInfo, PEER_OTHERS,
     PEER_REMOTE, ROLE_ACCEPTOR, SERVER_SLOTS,
 };
 
@@ -75,6 +75,13 @@ impl Session {
         if !done.is_empty() || !flows.is_empty() {
             let images: Vec<u32> = done.iter().copied().collect();
             decode::forget(&mut self.loaded.ebpf, &images)?;
+            let is_done = |key: &&BlameKey| done.contains(&key.image) || done.contains(&key.by);
+            let blamed: Vec<BlameKey> =
+                self.before.blamed.keys().filter(is_done).copied().collect();
+            decode::forget_blamed(&mut self.loaded.ebpf, &blamed)?;
+            for key in &blamed {
+                self.before.blamed.remove(key);
+            }
             for (slot, key) in decode::forget_flows(&mut self.loaded.ebpf, &flows)? {
                 let before = self.before.flows.get(&key).cloned();
                 self.freed.push(Freed { slot, key, before });
@@ -82,6 +89,7 @@ impl Session {
             self.forked.forget(&done);
             for id in &done {
                 self.before.cpu.remove(id);
+                self.throttled_left_ns.remove(id);
                 self.before.disks.remove(id);
             }
             for key in &flows {

@@ -7,8 +7,10 @@ use courtside_wire::{
     TRANSPORT_UNIX, hist::bounds_of,
 };
 
+use super::blame;
 use courtside_core::frame::{
     Connects, Counters, Cpu, Disk, DistRaw, Flow, Role, Transport, TurnaroundCounters,
+    Waits as Sleeps,
 };
 use courtside_core::parts::{Part, Parts};
 
@@ -100,6 +102,7 @@ pub(super) fn flow(
         turnaround_parts: parts,
         unprompted: gained!(unprompted),
         unprompted_ns: gained!(unprompted_ns),
+        turnaround_lock_ns: gained!(turnaround_lock_ns),
         handovers: gained!(handovers),
         turnaround_counters: Some(TurnaroundCounters {
             cycles: gained!(turnaround_cycles),
@@ -126,12 +129,40 @@ pub(super) fn flow(
     (moved != 0).then_some(flow)
 }
 
+/// What else is known of an image's waits for a CPU.
+#[derive(Default)]
+pub(super) struct Waits<'a> {
+    /// Who ran meanwhile.
+    pub by: Vec<(u32, u64)>,
+    /// Whether what threads sleep for is measured.
+    pub tells_sleep: bool,
+    /// What a quota held back, and no window has told yet; `None` where that is not measured.
+    pub throttled_left_ns: Option<&'a mut u64>,
+}
+
+/// What a sleep was for; never more than there was, since the totals are read one after the other.
+fn sleeps(all_ns: u64, lock_ns: u64, timer_ns: u64, socket_ns: u64) -> Sleeps {
+    let mut left_ns = all_ns;
+    let mut take = |ns: u64| {
+        let taken = ns.min(left_ns);
+        left_ns -= taken;
+        taken
+    };
+    Sleeps {
+        lock_ns: take(lock_ns),
+        timer_ns: take(timer_ns),
+        socket_ns: take(socket_ns),
+        other_ns: left_ns,
+    }
+}
+
 /// What an image's CPU clocks gained; `None` if nothing.
 pub(super) fn cpu(
     image: u32,
     now: &CpuStats,
     before: Option<&CpuStats>,
     pmu: Option<bool>,
+    waits: Waits,
 ) -> Option<Cpu> {
     macro_rules! gained {
         ($field:ident) => {
@@ -152,7 +183,7 @@ pub(super) fn cpu(
         enabled_ns,
         running_ns,
     });
-    let cpu = Cpu {
+    let mut cpu = Cpu {
         image,
         on_cpu_ns: gained!(on_cpu_ns),
         run_queue_ns: gained!(run_queue_ns),
@@ -160,12 +191,33 @@ pub(super) fn cpu(
         voluntary_switches: gained!(voluntary_switches),
         involuntary_switches: gained!(involuntary_switches),
         counters,
+        throttled_ns: None,
+        waits: waits.tells_sleep.then(|| {
+            sleeps(
+                gained!(sleep_ns),
+                gained!(lock_ns),
+                gained!(timer_ns),
+                gained!(socket_ns),
+            )
+        }),
+        run_queue_by: Vec::new(),
+        threads: Some(gained!(tasks_ran)),
     };
+    cpu.throttled_ns = waits.throttled_left_ns.map(|left_ns| {
+        // A wait is booked when it ends, and may have begun in an earlier window.
+        let all_ns = left_ns.saturating_add(gained!(throttled_ns));
+        let now_ns = all_ns.min(cpu.run_queue_ns);
+        *left_ns = all_ns - now_ns;
+        cpu.run_queue_ns -= now_ns;
+        now_ns
+    });
+    blame::book(&mut cpu, gained!(run_queue_idle_ns), waits.by);
     let ran = cpu.on_cpu_ns
         + cpu.run_queue_ns
         + cpu.block_io_ns
         + cpu.voluntary_switches
-        + cpu.involuntary_switches;
+        + cpu.involuntary_switches
+        + cpu.throttled_ns.unwrap_or(0);
     (ran != 0).then_some(cpu)
 }
 

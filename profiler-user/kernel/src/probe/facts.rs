@@ -49,6 +49,8 @@ pub struct Facts {
     pub iterators: Vec<String>,
     /// Programs can read another CPU's slot of a map (5.19).
     pub reads_other_cpus: bool,
+    /// A program can see the registers with which a task entered the kernel (5.15).
+    pub reads_registers: bool,
     /// A task's state is found wherever there is any; before 6.2 not while this CPU is at work on another's.
     pub finds_task_state: bool,
     /// Maps may allocate what programs put into them (6.1), and the kernel keeps state with tasks and sockets (5.11).
@@ -106,6 +108,7 @@ impl Facts {
         let version = KernelVersion::read(root);
         let no_fentry = std::env::var_os(NO_FENTRY).is_some();
         Ok(Self {
+            reads_registers: btf.has_func("bpf_task_pt_regs") && offsets.regs_syscall != ABSENT,
             offsets,
             missing: missing
                 .into_iter()
@@ -132,6 +135,12 @@ impl Facts {
             has_object: !super::OBJECT.is_empty(),
             has_untyped_object: !super::UNTYPED_OBJECT.is_empty(),
         })
+    }
+
+    /// Whether the kernel shows for how long CPU quotas held tasks back.
+    #[must_use]
+    pub fn tells_throttled(&self) -> bool {
+        self.offsets.cfs_rq_throttled_ns != ABSENT && self.offsets.task_cfs_rq != ABSENT
     }
 }
 

@@ -132,6 +132,7 @@ pub fn load(
             .is_some_and(|arguments| *arguments >= 4),
     );
     let reads_other_cpus = u32::from(facts.reads_other_cpus);
+    let reads_registers = u32::from(facts.reads_registers);
     let finds_task_state = u32::from(facts.finds_task_state);
     let preempts_programs = u32::from(facts.preempts_programs);
     let request_comes_second = u32::from(facts.request_comes_second);
@@ -159,6 +160,8 @@ pub fn load(
         .override_global("FEATURE_EVENTS", &events, true)
         .override_global("SWITCH_PASSES_STATE", &passes_state, true)
         .override_global("READS_OTHER_CPUS", &reads_other_cpus, true)
+        // The object for old kernels does without.
+        .override_global("READS_REGISTERS", &reads_registers, false)
         .override_global("FINDS_TASK_STATE", &finds_task_state, true)
         .override_global("PREEMPTS_PROGRAMS", &preempts_programs, true)
         .override_global("REQUEST_COMES_SECOND", &request_comes_second, true)

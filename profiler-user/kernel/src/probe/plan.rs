@@ -231,6 +231,7 @@ mod tests {
             probes_functions: true,
             iterators: vec!["task".to_owned(), "task_file".to_owned()],
             reads_other_cpus: true,
+            reads_registers: true,
             finds_task_state: true,
             allocates_anywhere: true,
             request_comes_second: false,

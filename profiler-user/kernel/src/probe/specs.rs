@@ -217,6 +217,20 @@ pub const SPECS: &[Spec] = &[
         "CPU, run queue, block and sleep time",
     ),
     Spec::new(
+        "sched_migrate_task",
+        Hook::BtfTracepoint("sched_migrate_task"),
+        2,
+        &[
+            "task_state",
+            "task_on_cpu",
+            "task_cpu",
+            "task_pid",
+            "task_tgid",
+            "task_flags",
+        ],
+        "whom a CPU was given to, where the one that waited for it was moved to another one",
+    ),
+    Spec::new(
         "sched_waking",
         Hook::BtfTracepoint("sched_waking"),
         1,

@@ -1,12 +1,24 @@
-//! CPU: who runs, who waits for a CPU, and how well the CPU works for them.
+//! CPU: who runs, who waits for a CPU and because of whom, and how well the CPU works for them.
 //!
-//! In: the snapshot's components. Out: a table. Must not know: keys, other views.
+//! In: the snapshot's components. Out: a table, and beneath it whom one component waits for. Must not know: keys, other
+//! views.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    text::{Line, Span},
+    widgets::Paragraph,
+};
 
 use super::{
     component_busy, component_count, component_id, component_matches, component_name,
     show_duration, show_ratio,
 };
-use crate::table::{ColumnSpec, Content, Context, Spec};
+use crate::{
+    style::{DIM, PLAIN, STRONG},
+    table::{self, ColumnSpec, Content, Context, Spec, TableState},
+    text,
+};
 use courtside_core::{
     model::{
         fields::Heading,
@@ -33,6 +45,62 @@ pub(crate) static SPEC: Spec = Spec {
     busy: component_busy,
 };
 
+/// Draws the table, and beneath it whom the selected component waits for, or the one that waits longest if none is selected.
+pub(crate) fn draw(
+    frame: &mut Frame,
+    area: Rect,
+    cx: &Context,
+    table: &TableState,
+    rows: &[usize],
+) {
+    let id = table.selected.as_ref().map(|(id, _)| id);
+    let selected = rows
+        .iter()
+        .find(|&&row| Some(&component(cx, row).id) == id)
+        .or_else(|| {
+            rows.iter()
+                .max_by_key(|&&row| component(cx, row).cpu.run_queue_ns)
+        });
+    let below = selected.map_or_else(Vec::new, |&row| waits_for(cx, row, usize::from(area.width)));
+    // The table comes first: what stands beneath it only takes room that is left over.
+    let spare = usize::from(area.height).saturating_sub(rows.len().min(8) + 3);
+    let height = below.len().min(spare).min(3) as u16;
+    let [upper, _, lower] = Layout::vertical([
+        Constraint::Min(1),
+        Constraint::Length(height.min(1)),
+        Constraint::Length(height),
+    ])
+    .areas(area);
+    table::draw(frame, upper, &SPEC, cx, table, rows);
+    frame.render_widget(Paragraph::new(below), lower);
+}
+
+/// Who had the CPU while a component was ready to run, each with its share of that time.
+fn waits_for(cx: &Context, row: usize, width: usize) -> Vec<Line<'static>> {
+    let cpu = &component(cx, row).cpu;
+    let Some(by) = cpu.run_queue_by.as_ref().filter(|by| !by.is_empty()) else {
+        return Vec::new();
+    };
+    let waited = units::percent(cx.shown.share(cpu.run_queue_ns));
+    let mut words = vec![
+        Span::styled(component_name(cx, row).to_owned(), STRONG),
+        Span::styled(
+            format!(" is ready to run and waits for {waited}. On the CPU meanwhile:"),
+            DIM,
+        ),
+    ];
+    for blame in by {
+        let share = blame.ns as f64 / cpu.run_queue_ns.max(1) as f64;
+        let name = cx.shown.name(&blame.component).to_owned();
+        words.push(Span::styled(format!("  {name}"), PLAIN));
+        words.push(Span::styled(
+            format!("\u{a0}{}", units::percent(share)),
+            DIM,
+        ));
+    }
+    text::wrap(&Span::raw(" "), 1, &words, width)
+}
+
 /// Events per thousand instructions.
 fn per_thousand(events: Option<u64>, counters: Counters) -> Option<f64> {
     let per_instruction = events? as f64 / counters.instructions as f64;
@@ -41,7 +109,7 @@ fn per_thousand(events: Option<u64>, counters: Counters) -> Option<f64> {
         .then_some(per_instruction * 1000.0)
 }
 
-static COLUMNS: [ColumnSpec; 12] = [
+static COLUMNS: [ColumnSpec; 13] = [
     ColumnSpec {
         heading: Heading {
             title: "COMPONENT",
@@ -74,6 +142,27 @@ static COLUMNS: [ColumnSpec; 12] = [
     },
     ColumnSpec {
         heading: Heading {
+            title: "WAITS FOR",
+            help: "who had the CPU for most of the time in RUNQ, and the share of it",
+        },
+        min: 10,
+        max: 24,
+        rank: 4,
+        content: Content::Text(|cx, row| {
+            let cpu = &component(cx, row).cpu;
+            let most = cpu.run_queue_by.as_ref().and_then(|by| by.first());
+            most.map_or_else(
+                || units::UNKNOWN.to_owned(),
+                |most| {
+                    let share = most.ns as f64 / cpu.run_queue_ns.max(1) as f64;
+                    let name = cx.shown.name(&most.component);
+                    format!("{} {name}", units::percent(share))
+                },
+            )
+        }),
+    },
+    ColumnSpec {
+        heading: Heading {
             title: "WAIT",
             help: "mean wait for a CPU at each switch",
         },
@@ -82,7 +171,7 @@ static COLUMNS: [ColumnSpec; 12] = [
         rank: 6,
         content: Content::Number(
             |cx, row| {
-                let cpu = component(cx, row).cpu;
+                let cpu = &component(cx, row).cpu;
                 let switches = cpu.voluntary_switches + cpu.involuntary_switches;
                 (switches > 0).then(|| cpu.run_queue_ns as f64 / switches as f64)
             },

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use courtside_wire::{IMAGE_FIRST, IMAGE_FORKED, PEER_OTHERS};
 use foldhash::{HashMap, HashSet};
 
-use super::{FlowId, Merge, add_cpu, add_disk, add_flow, plus};
+use super::{FlowId, Merge, add_by_image, add_cpu, add_disk, add_flow, plus};
 use crate::frame::{Cpu, Disk, Flow, Frame, Image, Remote, Role, Transport};
 
 /// What no window has named for this number of windows is gone: the fold remembers for as long which components serve.
@@ -126,6 +126,14 @@ impl Renumbered {
         self.0.get(&number).copied().unwrap_or(number)
     }
 
+    fn cpu(&self, cpu: &mut Cpu) {
+        cpu.image = self.of(cpu.image);
+        for (by, _) in &mut cpu.run_queue_by {
+            *by = self.of(*by);
+        }
+        add_by_image(&mut cpu.run_queue_by, &[]);
+    }
+
     /// In all that a window counted.
     pub(super) fn apply(&self, frame: &mut Frame) {
         if self.0.is_empty() {
@@ -136,7 +144,7 @@ impl Renumbered {
             flow.peer = self.of(flow.peer);
         }
         for cpu in &mut frame.cpu {
-            cpu.image = self.of(cpu.image);
+            self.cpu(cpu);
         }
         for disk in &mut frame.disk {
             disk.image = self.of(disk.image);
@@ -203,7 +211,7 @@ impl Merge {
         });
         let mut cpu = std::mem::take(&mut self.cpu);
         for cpu in cpu.values_mut() {
-            cpu.image = gone.of(cpu.image);
+            gone.cpu(cpu);
         }
         cpu.into_values().for_each(|cpu| self.cpu(cpu));
         let mut disk = std::mem::take(&mut self.disk);
@@ -342,7 +350,11 @@ impl Merge {
     /// Adds CPU time.
     pub(super) fn cpu(&mut self, cpu: Cpu) {
         match self.cpu.get_mut(&cpu.image) {
-            Some(sum) => add_cpu(sum, &cpu),
+            Some(sum) => {
+                let threads = sum.threads.max(cpu.threads);
+                add_cpu(sum, &cpu);
+                sum.threads = threads;
+            }
             None => drop(self.cpu.insert(cpu.image, cpu)),
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ComponentKind, Dist, HeldUnknown};
 use crate::frame::{self, Process};
+use crate::model::blame::{self, Blame};
 use crate::model::components::{Sums, TurnaroundSum, share};
 use crate::model::directory::{Directory, Identity};
 use crate::model::fields::{
@@ -34,8 +35,14 @@ fields! {
         processes: Vec<Process> [OBJECT, EXACT]
         => { PROCESSES "PROCESSES" "processes it consists of" }
         = who.processes.clone();
+        /// Threads that were on a CPU; null where that was not recorded.
+        threads: Option<u64> [NUMBER, EXACT; note "Of several windows as one, the most in one of them", last] = sum.cpu.threads;
+        /// What its threads slept for, with or without the ball; adds up to the sleep of all of them. Null where that is not
+        /// measured.
+        waits: Option<Waits> [OBJECT, BELOW; note "Null in older recordings and in windows that are made of single events", prefix "waits_", last]
+        = sum.cpu.waits.as_ref().map(Waits::of);
         /// CPU time.
-        cpu: Cpu [OBJECT, BELOW; prefix ""] = Cpu::of(&sum.cpu);
+        cpu: Cpu [OBJECT, BELOW; prefix ""] = Cpu::of(&sum.cpu, names);
         /// Hardware counters; null where they do not count.
         counters: Option<Counters> [OBJECT, BELOW; prefix ""] = sum.cpu.counters.as_ref().map(Counters::of);
         /// Block I/O.
@@ -49,8 +56,8 @@ fields! {
 
 fields! {
     /// CPU time.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-    pub struct Cpu from (sum: &frame::Cpu) {
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Cpu from (sum: &frame::Cpu, names: &Directory) {
         /// Time its threads were on a CPU, with or without the ball.
         on_cpu_ns: u64 [NS, TO_SCHEDSTAT]
         => { ON_CPU "ON-CPU" "time on a CPU; 100% is one core" }
@@ -71,6 +78,36 @@ fields! {
         involuntary_switches: u64 [NUMBER, EXACT]
         => { INVOLUNTARY "INVOL/s" "switches per second forced on its threads" }
         = sum.involuntary_switches;
+        /// Time they were runnable and held back by a CPU quota of their own control group. It is not part of `run_queue_ns`; within
+        /// turnarounds it counts as run queue. Null where it is not measured.
+        throttled_ns: Option<u64> [NS, TO_SCHEDSTAT; note "Of what both a quota and others held back, the quota's share. Null in recordings of before it was measured and in windows that are made of single events: there it is in `run_queue_ns`", last]
+        => { THROTTLED "QUOTA" "time runnable and held back by a CPU quota of its own" }
+        = sum.throttled_ns;
+        /// Whom the CPUs were given to while its threads were runnable; adds up to `run_queue_ns`. Null where it was not
+        /// recorded: in older recordings, and in windows that are made of single events.
+        run_queue_by: Option<Vec<Blame>> [OBJECT, BELOW; note "`idle`: the CPU was idle, on the way to it. `unknown`: the wait had not ended with the window, or lay further back than the last 16 runs of a CPU"]
+        = (sum.run_queue_ns == 0 || !sum.run_queue_by.is_empty())
+            .then(|| blame::by_component(sum.run_queue_ns, &sum.run_queue_by, names));
+    }
+}
+
+fields! {
+    /// Sleep, by what it was for. Idle threads sleep, too: those of a pool for a lock (the futex by which they are given work),
+    /// event loops for messages.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Waits from (sum: &frame::Waits) {
+        /// For a lock, a condition, or work from another thread: by a futex.
+        lock_ns: u64 [NS, TO_SCHEDSTAT] = sum.lock_ns;
+        /// For a timer that the thread asked for (nanosleep).
+        timer_ns: u64 [NS, TO_SCHEDSTAT] = sum.timer_ns;
+        /// For a message that arrived meanwhile and was the next one that the thread read.
+        socket_ns: u64 [NS, TO_SCHEDSTAT; note "Told when the message is read; what of the wait lay in earlier windows is in `other_ns` there"] = sum.socket_ns;
+        /// For a pipe; null, since no kernel tells it at no cost: it is in `other_ns`.
+        pipe_ns: Option<u64> [NS, TO_SCHEDSTAT] = None;
+        /// For memory to be read from a disk; null, since it is in `block_io_ns` as far as it waits for a disk.
+        page_fault_ns: Option<u64> [NS, TO_SCHEDSTAT] = None;
+        /// For anything else: pipes, events, other processes, timeouts of event loops.
+        other_ns: u64 [NS, TO_SCHEDSTAT] = sum.other_ns;
     }
 }
 
@@ -185,6 +222,9 @@ fields! {
         parts: Parts<u64> [NS, SUM; prefix ""]
         => { PARTS "PARTS" "what the turnaround is made of" }
         = sum.turnaround.parts;
+        /// Of its sleep: for a lock or for what another thread was to do (a futex). Null where that is not measured.
+        lock_ns: Option<u64> [NS, SUM; note "Null in older recordings and in windows that are made of single events", last]
+        = sum.cpu.waits.map(|_| sum.turnaround.lock_ns);
         /// Sends that no message prompted.
         unprompted_count: u64 [NUMBER, EXACT; column "unprompted_count"] = sum.unprompted_count;
         /// Sum of the gaps before those; not part of the turnaround.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::super::blame::Blame;
 use super::super::fields::Fields;
 use super::super::finding::Finding;
 use super::super::schema::schema_json;
@@ -20,7 +21,7 @@ fn tables() -> Vec<(&'static str, String)> {
     }
     of! {
         Snapshot Unmatched Host Window Quality Probe Pmu Cost ProgramCost
-        Component Cpu Counters Disk Requests Turnaround TurnaroundCounters Recipient
+        Component Cpu Blame Waits Counters Disk Requests Turnaround TurnaroundCounters Recipient
         Edge Connects Entry Court Finding Dist
     }
 }

@@ -1,11 +1,11 @@
 //! Tables of components: what they used, served and kept.
 //!
-//! In: nothing. Out: the tables components, processes and turnarounds. Must not know: formats.
+//! In: nothing. Out: the tables components, processes, turnarounds and run_queue_by. Must not know: formats.
 
 use super::super::{Getter, Item, Kind, Table, Value};
 use super::table;
 use Value::{Count, Null, Text};
-use courtside_core::model::fields::{EXACT, NAME, NUMBER};
+use courtside_core::model::fields::{EXACT, NAME, NS, NUMBER, TO_SCHEDSTAT};
 
 pub(super) fn components() -> Table {
     let mut t = table("components", "one component in one window", |s| {
@@ -62,9 +62,34 @@ pub(super) fn turnarounds() -> Table {
     t
 }
 
+pub(super) fn run_queue_by() -> Table {
+    let row_is =
+        "time in one window that threads of one component waited for a CPU which another one had";
+    let mut t = table("run_queue_by", row_is, |s| {
+        let of = |c| move |b| Item::Blame(c, b);
+        s.components
+            .iter()
+            .flat_map(|c| c.cpu.run_queue_by.iter().flatten().map(of(c)))
+            .collect()
+    });
+    component_key(&mut t);
+    let by: Getter = Box::new(|row| match row.item {
+        Item::Blame(_, blame) => Text(&blame.component),
+        _ => Null,
+    });
+    let meaning = "id of the component that had the CPU, `idle` or `unknown`";
+    t.add("by", Kind::Text, NAME, meaning, EXACT, by);
+    let ns: Getter = Box::new(|row| match row.item {
+        Item::Blame(_, blame) => Count(blame.ns),
+        _ => Null,
+    });
+    t.add("ns", Kind::Count, NS, "how long", TO_SCHEDSTAT, ns);
+    t
+}
+
 fn component_key(t: &mut Table) {
     let id: Getter = Box::new(|row| match row.item {
-        Item::Process(it, _) | Item::Turnaround(it, _) => Text(&it.id),
+        Item::Process(it, _) | Item::Turnaround(it, _) | Item::Blame(it, _) => Text(&it.id),
         _ => Null,
     });
     let meaning = "id of the component";

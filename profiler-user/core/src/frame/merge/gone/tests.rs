@@ -158,8 +158,15 @@ fn components_of_programs_that_are_gone_stay_what_they_were() {
             .components
             .iter()
             .filter(|c| !c.id.starts_with("remote:"));
-        of.map(|c| (c.id.clone(), c.requests.clone(), c.cpu, c.disk.clone()))
-            .collect::<Vec<_>>()
+        of.map(|c| {
+            (
+                c.id.clone(),
+                c.requests.clone(),
+                c.cpu.clone(),
+                c.disk.clone(),
+            )
+        })
+        .collect::<Vec<_>>()
     };
     assert_eq!(counts(&few), counts(&all));
     let served = |snapshot: &Snapshot| {

@@ -1,0 +1,283 @@
+//! Whom a CPU was given to: its last runs, and on whom the waits of those are booked that could have run meanwhile.
+//!
+//! In: switches, moves of tasks to other CPUs. Out: time in the run queue by who waited and who ran, in a map; of idle CPUs,
+//! which are the usual case, in the state of the task that waited. What is booked on nobody could not be told. Must not
+//! know: sockets.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated,
+    macros::map,
+    maps::{HashMap, PerCpuArray},
+};
+use courtside_wire::{BlameKey, IMAGE_IDLE, IMAGE_KERNEL, offsets::ABSENT};
+
+use crate::{
+    atomic::add,
+    field, image,
+    kernel::{can_read_other_cpus, probe},
+    maps::{NO_PREALLOC, PROCESSES},
+    offset,
+    state::TaskState,
+};
+
+/// Shorter waits are no throttling: a quota is given anew every few milliseconds, as a rule every 100.
+const SHORTEST_THROTTLE_NS: u64 = 100_000;
+/// Remembered runs of a CPU: enough for a wait behind eight others, all of which run twice.
+const RUNS: usize = 16;
+/// `PF_KTHREAD`
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// A task on a CPU, from here until the run that followed began.
+#[repr(C)]
+struct Run {
+    start_ns: u64,
+    /// Program image, or [`IMAGE_IDLE`]; 0 if it was not known.
+    image: u32,
+    pad: u32,
+}
+
+/// What a CPU runs and ran last. Written by its switches only.
+#[repr(C)]
+pub struct Runs {
+    /// When it switched last: since then the running task has been on it.
+    switched_ns: u64,
+    /// The running task: a number, which a pointer is not for the verifier.
+    current: u64,
+    /// Runs that have ended; index into `runs` modulo its length.
+    count: u64,
+    runs: [Run; RUNS],
+}
+
+/// By CPU.
+#[map]
+static CPU_RUNS: PerCpuArray<Runs> = PerCpuArray::with_max_entries(1, 0);
+/// Time that some waited in run queues while others ran, by image. Written when a wait ends, read at a window's end.
+#[map]
+static BLAMED: HashMap<BlameKey, u64> = HashMap::with_max_entries(8192, NO_PREALLOC);
+
+/// The runs of this CPU.
+#[inline(always)]
+pub fn here() -> Option<&'static mut Runs> {
+    // SAFETY: a slot of this CPU.
+    CPU_RUNS.get_ptr_mut(0).map(|runs| unsafe { &mut *runs })
+}
+
+/// The runs of another CPU; `None` where the kernel cannot tell (before 5.19).
+#[inline(always)]
+pub fn of_cpu(cpu: u32) -> Option<&'static Runs> {
+    if !can_read_other_cpus() {
+        return None;
+    }
+    let key = 0u32;
+    // SAFETY: the helper checks map, key and CPU.
+    unsafe {
+        generated::bpf_map_lookup_percpu_elem(
+            (&raw const CPU_RUNS).cast_mut().cast(),
+            (&raw const key).cast(),
+            cpu,
+        )
+        .cast::<Runs>()
+        .as_ref()
+    }
+}
+
+impl Runs {
+    /// Since when the running task has been on this CPU.
+    #[inline(always)]
+    pub fn since(&self, now: u64) -> u64 {
+        if self.switched_ns == 0 {
+            now
+        } else {
+            self.switched_ns
+        }
+    }
+
+    /// Notes that this CPU switches now, and tells when it did so before.
+    #[inline(always)]
+    pub fn switched(&mut self, now: u64, next: *const u8) -> u64 {
+        let before = self.since(now);
+        self.switched_ns = now;
+        self.current = next as u64;
+        before
+    }
+
+    /// Notes who has left this CPU, on which it was since `start_ns`.
+    #[inline(always)]
+    pub fn ran(&mut self, image: u32, start_ns: u64) {
+        let slot = self.count as usize & (RUNS - 1);
+        self.count = self.count.wrapping_add(1);
+        // SAFETY: the slot is masked to the array's length.
+        let run = unsafe { &mut *self.runs.as_mut_ptr().add(slot) };
+        run.start_ns = start_ns;
+        run.image = image;
+    }
+
+    /// One of the runs that have ended; the last one for 0.
+    #[inline(always)]
+    fn back(&self, back: u64) -> &Run {
+        let slot = self.count.wrapping_sub(1).wrapping_sub(back) as usize & (RUNS - 1);
+        // SAFETY: the slot is masked to the array's length.
+        unsafe { &*self.runs.as_ptr().add(slot) }
+    }
+
+    /// Books the last wait of the task that leaves this CPU, on which it has been since that wait ended.
+    #[inline(always)]
+    pub fn blame(&self, task: &mut TaskState, of: *const u8) {
+        let (from, to) = (task.queue_from_ns, task.queue_to_ns);
+        if to <= from {
+            return;
+        }
+        task.queue_to_ns = 0;
+        self.blame_between(task, of, from, to);
+    }
+
+    /// Books that the task `of` waited from `from` to `to` for this CPU, within runs that have ended.
+    #[inline(always)]
+    fn blame_between(&self, task: &mut TaskState, of: *const u8, from: u64, to: u64) {
+        let from = if to - from >= SHORTEST_THROTTLE_NS {
+            from + throttled(task, of, to - from)
+        } else {
+            from
+        };
+        let last = self.back(0);
+        if last.image == IMAGE_IDLE && last.start_ns <= from {
+            task.idle_ns += to - from;
+        } else {
+            walk(task, self, from, to);
+        }
+    }
+}
+
+/// For how long quotas have held back the part of a run queue that a task is in; its address, too.
+#[inline(always)]
+fn throttled_clock(of: *const u8) -> (u64, u64) {
+    if offset!(cfs_rq_throttled_ns) == ABSENT || offset!(task_cfs_rq) == ABSENT {
+        return (0, 0);
+    }
+    let part = field!(of, task_cfs_rq, *const u8);
+    (part as u64, field!(part, cfs_rq_throttled_ns, u64))
+}
+
+/// Notes that clock where a task leaves its CPU.
+#[inline(always)]
+pub fn note_throttled(task: &mut TaskState, of: *const u8) {
+    (task.quota_of, task.quota_off_ns) = throttled_clock(of);
+}
+
+/// The same where it is woken, if its group was ever held back: from when it slept until then that is none of its waits.
+#[inline(always)]
+pub fn note_throttled_at_wake(task: &mut TaskState, of: *const u8) {
+    if task.quota_off_ns != 0 {
+        task.quota_wake_ns = throttled_clock(of).1;
+    }
+}
+
+/// How much of a wait of `waited` that ends now quotas held the task back, noted as such. It is held back first, and waits for
+/// others then.
+#[inline(always)]
+fn throttled(task: &mut TaskState, of: *const u8, waited: u64) -> u64 {
+    let (part, now) = throttled_clock(of);
+    let before = if task.queue_after_sleep != 0 && task.quota_off_ns != 0 {
+        task.quota_wake_ns
+    } else {
+        task.quota_off_ns
+    };
+    // Of another CPU's part, to which it was moved, it is not known what it said before.
+    if part != task.quota_of || now <= before {
+        return 0;
+    }
+    let held = now - before;
+    let held = if held < waited { held } else { waited };
+    task.throttled_ns += held;
+    held
+}
+
+/// Walks back over the runs until `from`. What was before the oldest of them is booked on nobody.
+#[inline(never)]
+fn walk(task: &mut TaskState, runs: &Runs, from: u64, to: u64) {
+    let mut end = to;
+    let mut back = 0u64;
+    while back < RUNS as u64 {
+        let run = runs.back(back);
+        let start = run.start_ns;
+        back += 1;
+        if start == 0 {
+            return;
+        }
+        if start >= end {
+            continue;
+        }
+        let begin = if start > from { start } else { from };
+        book(task, run.image, end - begin);
+        end = begin;
+        if end == from {
+            return;
+        }
+    }
+}
+
+/// Books time that a task waited while an image ran.
+#[inline(never)]
+fn book(task: &mut TaskState, by: u32, ns: u64) {
+    if by == IMAGE_IDLE {
+        task.idle_ns += ns;
+        return;
+    }
+    let image = task.image & !image::LENT;
+    if by == 0 || image == 0 {
+        return;
+    }
+    let key = BlameKey { image, by };
+    if BLAMED.get_ptr(key).is_none() {
+        let _ = BLAMED.insert(key, 0, u64::from(BPF_NOEXIST));
+    }
+    if let Some(sum) = BLAMED.get_ptr_mut(key) {
+        add(sum, ns);
+    }
+}
+
+/// Books what a task that moves now has waited for the CPU that it leaves. The kernel holds that CPU's run queue meanwhile.
+#[inline(always)]
+pub fn leaves(task: &mut TaskState, of: *const u8, cpu: u32, from: u64, now: u64) {
+    let Some(runs) = of_cpu(cpu) else {
+        return;
+    };
+    let switched = runs.since(now);
+    let from = if now - from >= SHORTEST_THROTTLE_NS {
+        from + throttled(task, of, now - from)
+    } else {
+        from
+    };
+    // It has left the part whose clock was noted.
+    task.quota_of = 0;
+    let mut to = now;
+    if switched < now {
+        let begin = if switched > from { switched } else { from };
+        book(task, image_on_cpu(runs.current), now - begin);
+        to = begin;
+    }
+    if to > from {
+        walk(task, runs, from, to);
+    }
+}
+
+/// Image of a task that is on a CPU.
+#[inline(always)]
+fn image_on_cpu(task: u64) -> u32 {
+    if task == 0 {
+        return 0;
+    }
+    if probe::<u32>(task, offset!(task_pid)) == 0 {
+        return IMAGE_IDLE;
+    }
+    if probe::<u32>(task, offset!(task_flags)) & KERNEL_THREAD != 0 {
+        return IMAGE_KERNEL;
+    }
+    let tgid = probe::<u32>(task, offset!(task_tgid));
+    match PROCESSES.get_ptr(tgid) {
+        // SAFETY: a live map value.
+        Some(image) => unsafe { *image },
+        None => 0,
+    }
+}

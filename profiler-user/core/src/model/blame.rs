@@ -1,0 +1,99 @@
+//! Blame: how long a component waited because of whom.
+//!
+//! In: time by program image. Out: [`Blame`] by component, what could not be told among it. Must not know: what was waited
+//! for.
+
+use std::collections::BTreeMap;
+
+use courtside_wire::IMAGE_IDLE;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::directory::Directory;
+use super::fields::{EXACT, NAME, NS, TO_SCHEDSTAT, fields};
+
+/// The component that stands for a CPU on which nobody ran: the time to wake it up, or to get to it.
+pub const IDLE: &str = "idle";
+/// The component that stands for what could not be told.
+pub const UNKNOWN: &str = "unknown";
+
+fields! {
+    /// Time that a component waited because of another one, or of itself.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Blame {
+        /// Who: id of a component, `idle` for a CPU on which nobody ran, or `unknown` for what could not be told.
+        component: String [NAME, EXACT];
+        /// How long.
+        ns: u64 [NS, TO_SCHEDSTAT];
+    }
+}
+
+/// Time by image as time by component, most first. It adds up to `whole_ns`: what is missing is `unknown`.
+pub(super) fn by_component(whole_ns: u64, by: &[(u32, u64)], names: &Directory) -> Vec<Blame> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut left_ns = whole_ns;
+    for &(image, ns) in by {
+        // A damaged recording may say anything.
+        let ns = ns.min(left_ns);
+        left_ns -= ns;
+        let who = match image {
+            IMAGE_IDLE => IDLE,
+            0 => UNKNOWN,
+            image => names
+                .identities
+                .get(names.of(image))
+                .map_or(UNKNOWN, |who| who.id.as_str()),
+        };
+        *sums.entry(who).or_default() += ns;
+    }
+    *sums.entry(UNKNOWN).or_default() += left_ns;
+    let mut blame: Vec<Blame> = sums
+        .into_iter()
+        .filter(|&(_, ns)| ns > 0)
+        .map(|(component, ns)| Blame {
+            component: component.to_owned(),
+            ns,
+        })
+        .collect();
+    blame.sort_by_key(|one| std::cmp::Reverse(one.ns));
+    blame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::frames::{APP, STORE, chain};
+    use crate::model::GroupBy;
+
+    fn blame(whole_ns: u64, by: &[(u32, u64)]) -> Vec<(String, u64)> {
+        let frame = chain(1);
+        let names = Directory::new(&frame, GroupBy::Auto, |_| false);
+        let blame = by_component(whole_ns, by, &names);
+        blame
+            .into_iter()
+            .map(|one| (one.component, one.ns))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_told_is_unknown_and_the_sum_is_the_whole() {
+        let told = blame(100, &[(APP, 60), (STORE, 5), (IMAGE_IDLE, 20), (7777, 3)]);
+        let expected = [
+            ("program:app", 60),
+            ("idle", 20),
+            ("unknown", 15),
+            ("program:store", 5),
+        ];
+        assert_eq!(told, expected.map(|(who, ns)| (who.to_owned(), ns)));
+        assert!(blame(0, &[]).is_empty());
+        assert_eq!(blame(9, &[]), [("unknown".to_owned(), 9)]);
+    }
+
+    #[test]
+    fn no_more_is_blamed_than_there_was() {
+        assert_eq!(
+            blame(9, &[(APP, u64::MAX), (STORE, u64::MAX)]),
+            [("program:app".to_owned(), 9)]
+        );
+    }
+}
