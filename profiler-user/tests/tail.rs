@@ -179,7 +179,10 @@ fn what_cannot_be_told_is_status_1_and_says_which_command_helps() {
     assert_eq!(nowhere.status.code(), Some(1));
     let said = text(&nowhere.stderr);
     assert!(said.contains("there is no entry nobody"), "{said}");
-    for wrong in [&["tail"][..], &["tail", &few, "--exemplars", "some"]] {
+    for wrong in [
+        &["tail", &few, "-d", "1s"][..],
+        &["tail", &few, "--exemplars", "some"],
+    ] {
         assert_eq!(courtside(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }

@@ -90,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Stat(args) => args.measure.verbose,
         Command::Record(args) => args.measure.verbose,
         Command::Diff(args) => args.measure.verbose,
+        Command::Tail(args) => args.measure.verbose,
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -106,7 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Export(args) => export::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args, &kernel, root),
-        Command::Tail(args) => tail::run(&args),
+        Command::Tail(args) => tail::run(&args, &kernel, root),
         Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
@@ -127,11 +128,11 @@ impl Command {
         match self {
             Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
             Self::Diff(args) => args.b.is_none(),
+            Self::Tail(args) => args.files.is_empty(),
             Self::Scale(args) => args.command.is_some(),
             Self::Replay(_)
             | Self::Export(_)
             | Self::Report(_)
-            | Self::Tail(_)
             | Self::Model(_)
             | Self::Schema(_)
             | Self::Completions(_) => false,

@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context;
-use courtside_agent::measure::{Kernel, Measurement};
+use courtside_agent::{
+    measure::{Kernel, Measurement},
+    recorder::Shared,
+};
 use rustix::process::Signal;
 use tokio::process::Child;
 
@@ -25,7 +28,7 @@ use super::{
 };
 use crate::{
     frame::{Frame, Merge},
-    record::{Recording, WriteError, Writer},
+    record::{Bounds, Recorder, Recording, WriteError},
 };
 
 /// What can be done where what is measured finds no room.
@@ -46,6 +49,8 @@ pub(super) struct Wanted<'a> {
     pub command: &'a [OsString],
     /// What the command prints goes to stderr: a program reads our stdout.
     pub aside: bool,
+    /// Every single event, too.
+    pub events: bool,
 }
 
 /// What was measured.
@@ -83,7 +88,13 @@ pub(super) fn measure(
     let mut waiter = Waiter::new().context("cannot receive signals")?;
     // Of any length, and gone with us; the memory that windows take stays small.
     let file = tempfile::tempfile().context(FULL)?;
-    let measurement = kernel.attach(&wanted.measure.wishes())?;
+    let recorder = Shared::default();
+    let wishes = wanted.measure.wishes();
+    let measurement = if wanted.events {
+        kernel.attach_with_events(&wishes, recorder.sink())
+    } else {
+        kernel.attach(&wishes)
+    }?;
     report_probes(measurement.probes(), wanted.measure.verbose);
     let header = header(
         wanted.select,
@@ -92,11 +103,19 @@ pub(super) fn measure(
         measurement.probes(),
         root,
     );
+    let begun = Recorder::new(file.try_clone()?, None, &header, Bounds::default());
+    let begun = begun.and_then(|begun| recorder.begin(begun));
+    begun.context(FULL)?;
     let windows = Windows {
         measurement,
-        writer: Writer::new(file.try_clone()?, &header)?,
+        recorder,
         begun: Merge::default(),
-        least_ns: nanoseconds(wanted.interval / 2),
+        // Events count by themselves, however short the window is that they are in.
+        least_ns: if wanted.events {
+            0
+        } else {
+            nanoseconds(wanted.interval / 2)
+        },
     };
     let mut child = match wanted.command.first() {
         Some(name) => Some(
@@ -133,7 +152,7 @@ fn read(file: File) -> anyhow::Result<Recording> {
 /// A measurement under way.
 struct Windows {
     measurement: Box<dyn Measurement>,
-    writer: Writer,
+    recorder: Shared,
     /// Parts of the window that were read before its end.
     begun: Merge,
     /// A last window that is shorter was cut short: its values would scatter more than the others'.
@@ -156,7 +175,7 @@ impl Windows {
                 if last.duration_ns >= self.least_ns {
                     self.write(&last)?;
                 }
-                return Ok((end, self.writer.finish()?.windows));
+                return Ok((end, self.recorder.finish()?.windows));
             }
             if clock.interval_is_over() {
                 let frame = self.measurement.window()?;
@@ -174,16 +193,21 @@ impl Windows {
     }
 
     /// The window that this frame ends.
-    fn whole(&mut self, frame: Frame) -> Frame {
-        if self.begun.windows() == 0 {
-            return frame;
+    fn whole(&mut self, mut frame: Frame) -> Frame {
+        if self.begun.windows() > 0 {
+            self.begun.add(frame);
+            frame = std::mem::take(&mut self.begun).finish();
         }
-        self.begun.add(frame);
-        std::mem::take(&mut self.begun).finish()
+        let early = self.recorder.take_lost();
+        if early > 0 {
+            let lost = frame.lost.entry("events".to_owned()).or_default();
+            *lost = lost.saturating_add(early);
+        }
+        frame
     }
 
     fn write(&mut self, frame: &Frame) -> anyhow::Result<()> {
-        match self.writer.frame(frame) {
+        match self.recorder.frame(frame) {
             Err(error @ WriteError::Io { .. }) => Err(error).context(FULL),
             Err(error) => {
                 // One window is missing, and the next may fit again.
