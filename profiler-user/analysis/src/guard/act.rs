@@ -41,6 +41,8 @@ pub enum Cap {
 const CAP_NS: u64 = 300_000_000_000;
 /// Windows after which an action is judged, and a limit made anew.
 const JUDGE_AFTER: usize = 5;
+/// Feedback is judged after so many steps, if the signal is not back before.
+const JUDGE_ROUNDS: u32 = 4;
 /// Least that is left, in CPUs (CPI2, table 2: of best effort).
 const MIN_CPUS: f64 = 0.01;
 /// What is given back at a time, in CPUs.
@@ -108,6 +110,8 @@ struct Held {
     since: Vec<f64>,
     last: u64,
     judged: bool,
+    /// How often it was looked at whether that is enough.
+    rounds: u32,
 }
 
 /// Decides.
@@ -209,15 +213,19 @@ impl Controller {
         if held.since.len() >= JUDGE_AFTER {
             let after = median(&held.since);
             held.since.clear();
-            if !held.judged {
+            held.rounds = held.rounds.saturating_add(1);
+            let is_back = after <= usual.median + sigma;
+            // Feedback may need several steps; what a first, small one has brought is no verdict.
+            let is_time = self.cap != Cap::Feedback || is_back || held.rounds >= JUDGE_ROUNDS;
+            if !held.judged && is_time {
                 held.judged = true;
                 lines.push(judged(held, guard, after, (usual.median, sigma)));
             }
             if self.cap == Cap::Feedback {
-                held.cpus = if after > usual.median + sigma {
-                    (held.cpus / 2.0).max(MIN_CPUS)
-                } else {
+                held.cpus = if is_back {
                     held.cpus + GIVE_BACK
+                } else {
+                    (held.cpus / 2.0).max(MIN_CPUS)
                 };
                 if held.cpus >= NO_LIMIT * held.usage_before {
                     let reason = "it has back what it used, and the signal is as usual";
@@ -311,6 +319,7 @@ impl Controller {
                     since: Vec::new(),
                     last: guard.windows(),
                     judged: false,
+                    rounds: 0,
                 };
                 line.event = EventKind::Capped;
                 line.action = Some(action(&held, self.act != Act::Cap));
