@@ -18,7 +18,15 @@ pub fn to_string(output: &impl Serialize) -> Result<String, serde_json::Error> {
 /// # Errors
 /// As for [`to_string`].
 pub fn to_line(snapshot: &Snapshot) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string(snapshot)?;
+    line_of(snapshot)
+}
+
+/// Any output as JSON on one line, with a newline at the end.
+///
+/// # Errors
+/// As for [`to_string`].
+pub fn line_of(output: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string(output)?;
     text.push('\n');
     Ok(text)
 }

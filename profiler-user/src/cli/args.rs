@@ -12,6 +12,7 @@ use clap::{
 
 mod diff;
 mod exports;
+mod guard;
 mod measure;
 mod model;
 mod recordings;
@@ -20,6 +21,10 @@ mod tail;
 
 pub use diff::{DiffArgs, DiffFormat};
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
+pub use guard::{
+    GuardArgs, GuardCommand, GuardReplayArgs, HelperArgs, HoldArgs, JudgeArgs, LearnArgs,
+    RestoreArgs, StateArgs,
+};
 pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
@@ -82,6 +87,8 @@ Examples:
   courtside schema tail         what `courtside tail FILE -F json` prints
   courtside schema scaling      what `courtside scale -F json` prints
   courtside schema profile      what `courtside model fit` writes
+  courtside schema interference what `courtside guard -F json` prints, a line each
+  courtside schema spec         what `courtside guard learn` writes
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -151,6 +158,9 @@ pub enum Command {
     /// Say how something scales with cores or workers, what is lost and why
     #[command(after_help = scale::SCALE_EXAMPLES, args_conflicts_with_subcommands = true)]
     Scale(ScaleArgs),
+    /// Say who slows a service, and hold that back if it may be
+    #[command(after_help = guard::GUARD_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Guard(Box<GuardArgs>),
     /// Fit what a request takes of each component, predict other rates and machines, and place components
     #[command(after_help = model::MODEL_EXAMPLES, disable_help_subcommand = true)]
     Model(ModelArgs),

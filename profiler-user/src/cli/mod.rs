@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod diff;
 mod export;
+mod guard;
 mod model;
 mod now;
 mod output;
@@ -41,7 +42,7 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 
-use args::{Cli, Command, ScaleCommand, TopArgs};
+use args::{Cli, Command, GuardCommand, ScaleCommand, TopArgs};
 use top::Keep;
 
 use crate::{
@@ -91,6 +92,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Record(args) => args.measure.verbose,
         Command::Diff(args) => args.measure.verbose,
         Command::Tail(args) => args.measure.verbose,
+        Command::Guard(args) => match &args.command {
+            Some(GuardCommand::Learn(learn)) => learn.measure.verbose,
+            _ => args.measure.verbose,
+        },
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -109,6 +114,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Diff(args) => diff::run(&args, &kernel, root),
         Command::Tail(args) => tail::run(&args, &kernel, root),
         Command::Scale(args) => scale::run(&args, &kernel, root),
+        Command::Guard(args) => guard::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
@@ -130,6 +136,11 @@ impl Command {
             Self::Diff(args) => args.b.is_none(),
             Self::Tail(args) => args.files.is_empty(),
             Self::Scale(args) => args.command.is_some(),
+            Self::Guard(args) => match &args.command {
+                Some(GuardCommand::Replay(_)) => false,
+                Some(GuardCommand::Learn(learn)) => learn.files.is_empty(),
+                _ => true,
+            },
             Self::Replay(_)
             | Self::Export(_)
             | Self::Report(_)

@@ -15,6 +15,7 @@ pub mod fields;
 pub mod finding;
 pub mod fold;
 pub mod idle;
+pub mod interference;
 mod ledger;
 mod names;
 pub mod nodes;
@@ -27,6 +28,7 @@ pub mod resolve;
 pub mod scaling;
 mod schema;
 pub mod snapshot;
+pub mod spec;
 pub mod tail;
 #[cfg(test)]
 mod tests;

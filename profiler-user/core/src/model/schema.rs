@@ -8,16 +8,18 @@ use serde_json::{Value, json};
 use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
+    interference::{INTERFERENCE_SCHEMA, Interference},
     placement::{PLACEMENT_SCHEMA, Placement},
     prediction::{PREDICTION_SCHEMA, Prediction},
     profile::{PROFILE_SCHEMA, Profile},
     scaling::{SCALING_SCHEMA, Scaling},
     snapshot::{SCHEMA, Snapshot},
+    spec::{SPEC_SCHEMA, Spec},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 8] = [
+pub const SCHEMA_NAMES: [&str; 10] = [
     "tail",
     "scaling",
     "profile",
@@ -26,6 +28,8 @@ pub const SCHEMA_NAMES: [&str; 8] = [
     "snapshot",
     "findings",
     "diff",
+    "interference",
+    "spec",
 ];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
@@ -87,6 +91,22 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  which component. Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, PLACEMENT_SCHEMA))
+        }
+        "interference" => {
+            let schema = described::<Interference>(
+                "Courtside interference",
+                "A line of what `courtside guard -F json` prints: a service that became slower than usual, who may have made it, \
+                 and what was done. Durations are in nanoseconds (_ns).",
+            );
+            Some(of_version(schema, INTERFERENCE_SCHEMA))
+        }
+        "spec" => {
+            let schema = described::<Spec>(
+                "Courtside spec",
+                "What `courtside guard learn -o SPEC.json` writes: what is usual for each service. Durations are in \
+                 nanoseconds (_ns).",
+            );
+            Some(of_version(schema, SPEC_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",

@@ -7,6 +7,8 @@ pub mod btf;
 pub mod cgroup;
 pub mod cgroup_ids;
 pub mod host;
+pub mod journal;
+pub mod limit;
 pub mod local_time;
 pub mod privileges;
 pub mod process;

@@ -1,0 +1,413 @@
+//! Whom to hold back, how much, for how long, and whether it has helped.
+//!
+//! In: a [`Guard`], and an [`Actuator`] that knows control groups. Out: orders to it, [`Interference`] about them. Must not
+//! know: files, processes. Nobody is ever killed.
+
+use std::collections::BTreeSet;
+
+use courtside_core::model::interference::{
+    Action, DecidedBy, Effect, EventKind, Interference, Signal, Suspect,
+};
+
+use super::{
+    Guard,
+    stats::{median, sigma},
+};
+
+/// What may be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Saying what would be done.
+    DryRun,
+    /// Holding back.
+    Cap,
+}
+
+/// How much a suspect is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Cap {
+    /// So many CPUs, for five minutes at a time (CPI2, table 2).
+    Cpus(f64),
+    /// Half of what it uses, and half again, until the signal is back within one standard deviation; then more and more
+    /// (additive increase, multiplicative decrease).
+    #[default]
+    Feedback,
+}
+
+/// How long a limit lasts (CPI2, table 2).
+const CAP_NS: u64 = 300_000_000_000;
+/// Windows after which an action is judged, and a limit made anew.
+const JUDGE_AFTER: usize = 5;
+/// Feedback is judged after so many steps, if the signal is not back before.
+const JUDGE_ROUNDS: u32 = 4;
+/// Least that is left, in CPUs (CPI2, table 2: of best effort).
+const MIN_CPUS: f64 = 0.01;
+/// What is given back at a time, in CPUs.
+const GIVE_BACK: f64 = 0.05;
+/// A limit that is so many times what it used before limits nothing.
+const NO_LIMIT: f64 = 1.25;
+/// An action worked only if it took away this share of what was too much.
+const GOOD_PART: f64 = 0.25;
+/// Most that are held back at a time.
+const MAX_HELD: usize = 8;
+/// Between two attempts at least (CPI2, section 4.2).
+const ATTEMPT_EVERY_NS: u64 = 1_000_000_000;
+/// Where a signal never scattered, this share of its median stands for the standard deviation.
+const STEADY: f64 = 0.1;
+
+/// A limit in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The control group, below the root of its hierarchy.
+    pub cgroup: String,
+    /// The file that holds the limit.
+    pub file: String,
+    /// What is in it.
+    pub before: String,
+    /// What is to be in it.
+    pub after: String,
+}
+
+/// Who knows control groups.
+pub trait Actuator {
+    /// How a component can be held back to so many CPUs for the sake of a victim.
+    ///
+    /// # Errors
+    /// It must not or cannot be, and why.
+    fn find(&mut self, component: &str, victim: &str, cpus: f64) -> Result<Order, String>;
+
+    /// Writes the limit, and sees to it that it does not outlive us.
+    ///
+    /// # Errors
+    /// It cannot be written, and why.
+    fn set(&mut self, order: &Order) -> Result<(), String>;
+
+    /// Writes back what was there before.
+    ///
+    /// # Errors
+    /// It cannot be written, and why.
+    fn release(&mut self, order: &Order) -> Result<(), String>;
+
+    /// Files whose limit is no longer ours, and why.
+    fn lost(&mut self) -> Vec<(String, String)>;
+}
+
+/// A suspect that is held back.
+#[derive(Clone, Debug)]
+struct Held {
+    component: String,
+    victim: String,
+    signal: Signal,
+    order: Order,
+    cpus: f64,
+    usage_before: f64,
+    value_before: f64,
+    until_unix_ns: u64,
+    /// Values of the windows since, and the number of the last.
+    since: Vec<f64>,
+    last: u64,
+    judged: bool,
+    /// How often it was looked at whether that is enough.
+    rounds: u32,
+}
+
+/// Decides.
+#[derive(Debug, Default)]
+pub struct Controller {
+    act: Act,
+    cap: Cap,
+    held: Vec<Held>,
+    /// Victim and suspect that have been decided about, while the victim is slow.
+    tried: BTreeSet<(String, String)>,
+    last_attempt_ns: Option<u64>,
+}
+
+impl Controller {
+    /// Begins with nobody held back.
+    #[must_use]
+    pub fn new(act: Act, cap: Cap) -> Self {
+        Self {
+            act,
+            cap,
+            ..Self::default()
+        }
+    }
+
+    /// Whether anybody is held back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Does what a window asks for.
+    pub fn step(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
+        let mut lines = self.note_lost(guard, actuator);
+        for mut held in std::mem::take(&mut self.held) {
+            let (more, goes_on) = self.attend(&mut held, guard, actuator);
+            lines.extend(more);
+            if goes_on {
+                self.held.push(held);
+            }
+        }
+        if self.act != Act::Off {
+            let slow: BTreeSet<&str> = guard.anomalies().map(|(victim, ..)| victim).collect();
+            self.tried
+                .retain(|(victim, _)| slow.contains(victim.as_str()));
+            lines.extend(self.attempt(guard, actuator));
+        }
+        lines
+    }
+
+    /// Ends every limit.
+    pub fn release_all(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
+        let held = std::mem::take(&mut self.held);
+        let ended = held.iter();
+        ended
+            .map(|held| released(held, guard, actuator, "the guard ends"))
+            .collect()
+    }
+
+    /// Limits that somebody or something else has ended.
+    pub fn note_lost(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        for (file, reason) in actuator.lost() {
+            let is_it = |held: &Held| held.order.file == file;
+            for held in self.held.iter().filter(|held| is_it(held)) {
+                let mut line = guard.line(EventKind::Released, &held.victim, Some(held.signal));
+                line.action = Some(action(held, false));
+                line.reason.clone_from(&reason);
+                lines.push(line);
+            }
+            self.held.retain(|held| !is_it(held));
+        }
+        lines
+    }
+
+    /// One that is held back: judges, gives more or less, releases. Whether it is held back further.
+    fn attend(
+        &self,
+        held: &mut Held,
+        guard: &Guard,
+        actuator: &mut dyn Actuator,
+    ) -> (Vec<Interference>, bool) {
+        let mut lines = Vec::new();
+        let latest = guard.latest(&held.victim, held.signal);
+        let Some((number, value, usual)) = latest else {
+            let gone = released(held, guard, actuator, "the service is no longer seen");
+            return (vec![gone], false);
+        };
+        if number != held.last {
+            held.last = number;
+            held.since.push(value);
+        }
+        let sigma = match sigma(&usual) {
+            sigma if sigma > 0.0 => sigma,
+            _ => STEADY * usual.median,
+        };
+        if held.since.len() >= JUDGE_AFTER {
+            let after = median(&held.since);
+            held.since.clear();
+            held.rounds = held.rounds.saturating_add(1);
+            let is_back = after <= usual.median + sigma;
+            // Feedback may need several steps; what a first, small one has brought is no verdict.
+            let is_time = self.cap != Cap::Feedback || is_back || held.rounds >= JUDGE_ROUNDS;
+            if !held.judged && is_time {
+                held.judged = true;
+                lines.push(judged(held, guard, after, (usual.median, sigma)));
+            }
+            if self.cap == Cap::Feedback {
+                held.cpus = if is_back {
+                    held.cpus + GIVE_BACK
+                } else {
+                    (held.cpus / 2.0).max(MIN_CPUS)
+                };
+                if held.cpus >= NO_LIMIT * held.usage_before {
+                    let reason = "it has back what it used, and the signal is as usual";
+                    lines.push(released(held, guard, actuator, reason));
+                    return (lines, false);
+                }
+                let next = actuator
+                    .find(&held.component, &held.victim, held.cpus)
+                    .and_then(|order| {
+                        let order = Order {
+                            before: held.order.before.clone(),
+                            ..order
+                        };
+                        actuator.set(&order).map(|()| order)
+                    });
+                match next {
+                    Ok(order) => held.order = order,
+                    Err(reason) => {
+                        lines.push(released(held, guard, actuator, &reason));
+                        return (lines, false);
+                    }
+                }
+            }
+        }
+        if guard.time_unix_ns() >= held.until_unix_ns {
+            if self.cap == Cap::Feedback {
+                held.until_unix_ns = guard.time_unix_ns().saturating_add(CAP_NS);
+            } else {
+                let reason = "its five minutes are over";
+                lines.push(released(held, guard, actuator, reason));
+                return (lines, false);
+            }
+        }
+        (lines, true)
+    }
+
+    /// Tries the suspects of one victim.
+    fn attempt(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
+        let now = guard.time_unix_ns();
+        let soon = self
+            .last_attempt_ns
+            .is_some_and(|last| now.saturating_sub(last) < ATTEMPT_EVERY_NS);
+        if soon || self.held.len() >= MAX_HELD {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        for (victim, signal, anomaly) in guard.anomalies() {
+            if anomaly.excused || self.held.iter().any(|held| held.victim == victim) {
+                continue;
+            }
+            for suspect in &anomaly.suspects {
+                let id = &suspect.component;
+                if self.held.iter().any(|held| held.component == *id)
+                    || !self.tried.insert((victim.to_owned(), id.clone()))
+                {
+                    continue;
+                }
+                self.last_attempt_ns = Some(now);
+                let usage = guard.usage(id);
+                let cpus = match self.cap {
+                    Cap::Cpus(cpus) => cpus,
+                    Cap::Feedback => (usage / 2.0).max(MIN_CPUS),
+                };
+                let order = evidence(signal, suspect)
+                    .and_then(|()| bystander(guard, id))
+                    .and_then(|()| actuator.find(id, victim, cpus))
+                    .and_then(|order| match self.act {
+                        Act::Cap => actuator.set(&order).map(|()| order),
+                        Act::Off | Act::DryRun => Ok(order),
+                    });
+                let mut line = guard.line(EventKind::Refused, victim, Some(signal));
+                line.value = Some(anomaly.value);
+                line.suspects = vec![suspect.clone()];
+                let order = match order {
+                    Err(reason) => {
+                        line.reason = format!("{id} is not held back: {reason}");
+                        lines.push(line);
+                        continue;
+                    }
+                    Ok(order) => order,
+                };
+                let held = Held {
+                    component: id.clone(),
+                    victim: victim.to_owned(),
+                    signal,
+                    order,
+                    cpus,
+                    usage_before: usage.max(cpus),
+                    value_before: anomaly.value,
+                    until_unix_ns: now.saturating_add(CAP_NS),
+                    since: Vec::new(),
+                    last: guard.windows(),
+                    judged: false,
+                    rounds: 0,
+                };
+                line.event = EventKind::Capped;
+                line.action = Some(action(&held, self.act != Act::Cap));
+                line.reason = match self.act {
+                    Act::Cap => format!("{id} is left {cpus:.3} CPUs"),
+                    _ => format!("{id} would be left {cpus:.3} CPUs"),
+                };
+                lines.push(line);
+                if self.act == Act::Cap {
+                    self.held.push(held);
+                }
+                return lines;
+            }
+        }
+        lines
+    }
+}
+
+/// Whether there is more than a suspicion.
+fn evidence(signal: Signal, suspect: &Suspect) -> Result<(), String> {
+    let of_time = matches!(signal, Signal::Service | Signal::OnCpuPerRequest);
+    if of_time && suspect.decided_by == DecidedBy::Correlation {
+        return Err(format!(
+            "its use goes with {}, which has many causes; that is too little to act on",
+            signal.name()
+        ));
+    }
+    Ok(())
+}
+
+/// Those that serve requests have victims of their own.
+fn bystander(guard: &Guard, id: &str) -> Result<(), String> {
+    if guard.serves(id) {
+        return Err(
+            "it serves requests itself, and others may wait for it; move one of the two to another host"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn action(held: &Held, dry_run: bool) -> Action {
+    Action {
+        kind: "cap".to_owned(),
+        component: held.component.clone(),
+        cgroup: held.order.cgroup.clone(),
+        file: held.order.file.clone(),
+        before: held.order.before.clone(),
+        after: held.order.after.clone(),
+        until_unix_ns: Some(held.until_unix_ns),
+        dry_run,
+    }
+}
+
+fn released(held: &Held, guard: &Guard, actuator: &mut dyn Actuator, reason: &str) -> Interference {
+    let mut line = guard.line(EventKind::Released, &held.victim, Some(held.signal));
+    line.action = Some(action(held, false));
+    line.reason = match actuator.release(&held.order) {
+        Ok(()) => reason.to_owned(),
+        Err(error) => format!("{reason}; {error}"),
+    };
+    line
+}
+
+/// It worked if the signal fell by more than one standard deviation (CPI2, section 7.2), and by a good part of what was too
+/// much: what is high scatters more than what is usual.
+fn judged(held: &Held, guard: &Guard, after: f64, (median, sigma): (f64, f64)) -> Interference {
+    let fell = held.value_before - after;
+    let sigmas = (sigma > 0.0).then(|| fell / sigma);
+    let much = fell > GOOD_PART * (held.value_before - median);
+    let worked = much && sigmas.is_some_and(|sigmas| sigmas > 1.0);
+    let mut line = guard.line(EventKind::Judged, &held.victim, Some(held.signal));
+    line.value = Some(after);
+    line.action = Some(action(held, false));
+    line.effect = Some(Effect {
+        before: held.value_before,
+        after,
+        sigmas,
+        worked,
+    });
+    line.reason = if worked {
+        format!("{} fell", held.signal.name())
+    } else {
+        format!(
+            "{} did not fall by a good part of what was too much: it was not {}, or not enough was taken from it",
+            held.signal.name(),
+            held.component
+        )
+    };
+    line
+}

@@ -1,0 +1,404 @@
+//! What limits were written, so that whoever comes after us can take them back.
+//!
+//! In: what is about to be written. Out: a file that holds it before it is written; what an earlier process left behind,
+//! taken back where it is still there. Must not know: why there are limits.
+//!
+//! A line each: `set`, device and inode of the file, what was in it, what is in it now, its path; or `done`, device and inode.
+//! Parts are separated by tabs, which neither values nor the paths that we write to may hold.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::limit::LIMIT_FILES;
+
+/// Name of the file.
+pub const JOURNAL: &str = "guard.journal";
+/// More than this is not read: it would be a hundred thousand limits.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Which file, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// That of an open file.
+    ///
+    /// # Errors
+    /// The file is gone.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+}
+
+/// A limit that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The file.
+    pub file: PathBuf,
+    /// What was in it before the first of ours.
+    pub before: String,
+    /// What we have written since; the last one may not have been written any more.
+    pub after: Vec<String>,
+}
+
+/// What became of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The file.
+    pub file: PathBuf,
+    /// In words.
+    pub how: String,
+}
+
+/// The journal, open and locked.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    open: BTreeMap<FileId, Written>,
+}
+
+/// Why there is no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error(
+        "{0} belongs to a guard that is at work, which takes its limits back itself when it ends"
+    )]
+    InUse(String),
+    /// It cannot be opened or read.
+    #[error("cannot open {file}: {error}")]
+    Open {
+        /// Its name.
+        file: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Journal {
+    /// Opens and locks it; what is in it was left behind.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be opened.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        let path = folder.join(JOURNAL);
+        let failed = |error: io::Error| JournalError::Open {
+            file: path.display().to_string(),
+            error,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(JournalError::InUse(path.display().to_string()));
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        let mut bytes = Vec::new();
+        (&file)
+            .take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Self {
+            open: parse(&text),
+            file,
+        })
+    }
+
+    /// An empty journal in a file that is open already, for appending.
+    #[must_use]
+    pub fn on(file: File) -> Self {
+        Self {
+            file,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Notes what is about to be written: on disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be noted; then it must not be written.
+    pub fn set(&mut self, id: FileId, file: &Path, before: &str, after: &str) -> io::Result<()> {
+        let name = file.to_str().filter(|name| !name.contains(['\t', '\n']));
+        let Some(name) = name else {
+            return Err(io::Error::other("the path cannot be written down"));
+        };
+        let FileId { device, inode } = id;
+        self.note(&format!(
+            "set\t{device}\t{inode}\t{before}\t{after}\t{name}\n"
+        ))?;
+        let written = self.open.entry(id).or_insert_with(|| Written {
+            file: file.to_owned(),
+            before: before.to_owned(),
+            after: Vec::new(),
+        });
+        written.after.push(after.to_owned());
+        Ok(())
+    }
+
+    /// Notes that a limit is there no more. An empty journal holds no bytes.
+    ///
+    /// # Errors
+    /// It cannot be noted; the limit is taken back once more later, which changes nothing.
+    pub fn done(&mut self, id: FileId) -> io::Result<()> {
+        self.open.remove(&id);
+        if self.open.is_empty() {
+            self.file.set_len(0)?;
+            self.file.seek(SeekFrom::Start(0))?;
+            return self.file.sync_data();
+        }
+        let FileId { device, inode } = id;
+        self.note(&format!("done\t{device}\t{inode}\n"))
+    }
+
+    fn note(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(line.as_bytes())?;
+        self.file.sync_data()
+    }
+
+    /// Takes back what was left behind, where it is still there.
+    pub fn restore(&mut self) -> Vec<Restored> {
+        let left = self.open.clone();
+        left.into_iter()
+            .map(|(id, written)| {
+                let how = take_back(id, &written);
+                // If it cannot be noted, the next one finds nothing to take back.
+                let _ = self.done(id);
+                Restored {
+                    file: written.file,
+                    how,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Opens a file that holds a limit, and none else.
+///
+/// # Errors
+/// It is another file, or cannot be opened.
+pub fn open_limit(path: &Path) -> io::Result<File> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    if !name.is_some_and(|name| LIMIT_FILES.contains(&name)) {
+        return Err(io::Error::other("it is no limit of CPU time"));
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// What is in it, without the newline.
+///
+/// # Errors
+/// The control group is gone, or the file cannot be read.
+pub fn read_limit(file: &File) -> io::Result<String> {
+    let mut bytes = [0u8; 128];
+    let n = file.read_at(&mut bytes, 0)?;
+    let text = String::from_utf8_lossy(bytes.get(..n).unwrap_or_default());
+    Ok(text.trim().to_owned())
+}
+
+/// Writes a limit.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn write_limit(file: &File, value: &str) -> io::Result<()> {
+    // A file of the kernel has no length; others, in tests, are not to keep the rest of what was there.
+    let _ = file.set_len(0);
+    file.write_all_at(value.as_bytes(), 0)
+}
+
+fn take_back(id: FileId, written: &Written) -> String {
+    let file = match open_limit(&written.file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return "its control group is gone".to_owned();
+        }
+        Err(error) => return format!("cannot be opened: {error}"),
+    };
+    if FileId::of(&file).ok() != Some(id) {
+        return "its control group was made anew: left as it is".to_owned();
+    }
+    match read_limit(&file) {
+        Err(error) => format!("cannot be read: {error}"),
+        Ok(now) if now == written.before => format!("is {now}, as it was before"),
+        Ok(now) if !written.after.contains(&now) => {
+            format!("somebody else has changed it to {now}: left as it is")
+        }
+        Ok(now) => match write_limit(&file, &written.before) {
+            Ok(()) => format!("was {now}, and is {} again", written.before),
+            Err(error) => format!("is {now}, and cannot be written: {error}"),
+        },
+    }
+}
+
+fn parse(text: &str) -> BTreeMap<FileId, Written> {
+    let mut open: BTreeMap<FileId, Written> = BTreeMap::new();
+    // The last line may have been cut off.
+    for line in text.split_inclusive('\n') {
+        let Some(line) = line.strip_suffix('\n') else {
+            continue;
+        };
+        let parts: Vec<&str> = line.split('\t').collect();
+        let id = |device: &str, inode: &str| -> Option<FileId> {
+            Some(FileId {
+                device: device.parse().ok()?,
+                inode: inode.parse().ok()?,
+            })
+        };
+        match parts.as_slice() {
+            ["set", device, inode, before, after, file] => {
+                let Some(id) = id(device, inode) else {
+                    continue;
+                };
+                let written = open.entry(id).or_insert_with(|| Written {
+                    file: PathBuf::from(file),
+                    before: (*before).to_owned(),
+                    after: Vec::new(),
+                });
+                written.after.push((*after).to_owned());
+            }
+            ["done", device, inode] => {
+                if let Some(id) = id(device, inode) {
+                    open.remove(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    struct Host {
+        folder: tempfile::TempDir,
+        limit: PathBuf,
+    }
+
+    fn host(value: &str) -> Host {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = folder.path().join("cpu.max");
+        fs::write(&limit, value).unwrap();
+        Host { folder, limit }
+    }
+
+    /// Writes limits as a process that ends without a word.
+    fn leave_behind(host: &Host, values: &[&str]) {
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        let file = open_limit(&host.limit).unwrap();
+        let id = FileId::of(&file).unwrap();
+        for value in values {
+            journal.set(id, &host.limit, "max 100000", value).unwrap();
+            write_limit(&file, value).unwrap();
+        }
+    }
+
+    fn restored(host: &Host) -> (String, String) {
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        let how: Vec<String> = journal.restore().into_iter().map(|r| r.how).collect();
+        let bytes = fs::metadata(host.folder.path().join(JOURNAL))
+            .unwrap()
+            .len();
+        assert_eq!(bytes, 0);
+        (how.join(";"), fs::read_to_string(&host.limit).unwrap())
+    }
+
+    #[test]
+    fn what_was_left_behind_is_taken_back_and_only_once() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000", "25000 100000"]);
+        let (how, now) = restored(&host);
+        assert_eq!(now, "max 100000");
+        assert_eq!(how, "was 25000 100000, and is max 100000 again");
+        assert_eq!(restored(&host).0, "");
+    }
+
+    #[test]
+    fn a_write_that_was_noted_and_never_happened_is_no_foreign_one() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000"]);
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        let id = FileId::of(&open_limit(&host.limit).unwrap()).unwrap();
+        journal
+            .set(id, &host.limit, "max 100000", "25000 100000")
+            .unwrap();
+        drop(journal);
+        assert_eq!(restored(&host).1, "max 100000");
+    }
+
+    #[test]
+    fn what_somebody_else_has_written_stays() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000"]);
+        fs::write(&host.limit, "70000 100000\n").unwrap();
+        let (how, now) = restored(&host);
+        assert_eq!(now, "70000 100000\n");
+        assert!(how.contains("somebody else has changed it to 70000 100000"));
+    }
+
+    #[test]
+    fn a_group_that_is_gone_or_made_anew_is_left_alone() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000"]);
+        // Made anew beside, and moved there: another inode for certain.
+        let other = host.folder.path().join("other");
+        fs::write(&other, "50000 100000").unwrap();
+        fs::rename(&other, &host.limit).unwrap();
+        let (how, now) = restored(&host);
+        assert_eq!(now, "50000 100000");
+        assert!(how.contains("made anew"), "{how}");
+        leave_behind(&host, &["60000 100000"]);
+        fs::rename(&host.limit, host.folder.path().join("away")).unwrap();
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        assert!(journal.restore()[0].how.contains("gone"));
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_off_or_is_nonsense_is_read_as_far_as_it_goes() {
+        let open = parse("set\t1\t2\tmax\t5\t/a/cpu.max\nnonsense\nset\t1\t3\tmax\t5\t/b\nset\t1");
+        assert_eq!(open.len(), 2);
+        let open = parse("set\t1\t2\tmax\t5\t/a\nset\tx\t2\tmax\t5\t/a\ndone\t1\t2\n");
+        assert!(open.is_empty());
+    }
+
+    #[test]
+    fn a_journal_has_one_owner_and_no_other_file_is_a_limit() {
+        let host = host("max 100000\n");
+        let first = Journal::open(host.folder.path()).unwrap();
+        let second = Journal::open(host.folder.path()).unwrap_err();
+        assert!(second.to_string().contains("at work"), "{second}");
+        drop(first);
+        assert!(Journal::open(host.folder.path()).is_ok());
+        assert!(open_limit(Path::new("/etc/passwd")).is_err());
+        assert!(open_limit(Path::new("/no/cpu.max")).is_err());
+    }
+}

@@ -1,0 +1,111 @@
+//! The folder of the lock and of the journal, and the lock: one guard on a host.
+//!
+//! In: what was asked for, the user, the environment. Out: a folder that only its user can write to; a lock, or who has it.
+//! Must not know: what is guarded.
+
+use std::{
+    env,
+    fs::{DirBuilder, File, OpenOptions},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::super::args::StateArgs;
+
+const FOLDER: &str = "courtside";
+const LOCK: &str = "guard.lock";
+
+/// The folder, made if it is not there.
+pub(super) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
+    let folder = match &args.state {
+        Some(folder) => folder.clone(),
+        None if rustix::process::geteuid().is_root() => root.join("run").join(FOLDER),
+        None => {
+            let runtime = env::var_os("XDG_RUNTIME_DIR").context(
+                "there is no XDG_RUNTIME_DIR for the lock and the journal; name a folder with: --state FOLDER",
+            )?;
+            PathBuf::from(runtime).join(FOLDER)
+        }
+    };
+    if !folder.is_dir() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| {
+                format!(
+                    "cannot make the folder {} for the lock and the journal; name another one with: --state FOLDER",
+                    folder.display()
+                )
+            })?;
+    }
+    Ok(folder)
+}
+
+/// The lock; held as long as this lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Takes the lock.
+pub(super) fn lock(folder: &Path) -> anyhow::Result<Lock> {
+    let path = folder.join(LOCK);
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).context("cannot open the lock")?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(&path)
+        .with_context(|| {
+            format!(
+                "cannot open the lock {}; name another folder with: --state FOLDER",
+                path.display()
+            )
+        })?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!(
+            "another guard is at work on this host: it holds the lock {}; find it with: pgrep -a courtside",
+            path.display()
+        ),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot take the lock {}", path.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_guard_and_the_next_one_when_that_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(folder.path()).unwrap();
+        let said = format!("{:#}", lock(folder.path()).unwrap_err());
+        assert!(said.contains("another guard is at work"), "{said}");
+        assert!(said.contains("guard.lock"), "{said}");
+        drop(first);
+        lock(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_asked_for_is_made_for_its_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let wanted = root.path().join("a/b");
+        let args = StateArgs {
+            state: Some(wanted.clone()),
+        };
+        assert_eq!(folder(&args, root.path()).unwrap(), wanted);
+        let mode = std::fs::metadata(&wanted).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

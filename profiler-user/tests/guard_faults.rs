@@ -1,0 +1,366 @@
+//! Limits of `courtside guard` when something goes wrong: whatever is killed, stopped or changed, no limit is left behind and
+//! none of somebody else is written over.
+//!
+//! In: a control group made here, of whichever version can be written. Out: what is in its file. Where no control group can be
+//! made, as for others than root, there is nothing to test, and that is said.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A control group with a limit.
+struct Group {
+    folder: PathBuf,
+    name: String,
+    file: &'static str,
+}
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+impl Group {
+    /// None, and a word about it, where none can be made.
+    fn new() -> Option<Self> {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("courtside-test-{}-{number}", std::process::id());
+        for (mount, file) in [
+            ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us"),
+            ("/sys/fs/cgroup/cpu,cpuacct", "cpu.cfs_quota_us"),
+            ("/sys/fs/cgroup", "cpu.max"),
+            ("/sys/fs/cgroup/unified", "cpu.max"),
+        ] {
+            let group = Self {
+                folder: Path::new(mount).join(&name),
+                name: format!("/{name}"),
+                file,
+            };
+            if fs::create_dir(&group.folder).is_ok() && group.path().is_file() {
+                return Some(group);
+            }
+        }
+        eprintln!("no control group with a limit of CPU time can be made here: nothing is tested");
+        None
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(self.file)
+    }
+
+    fn now(&self) -> String {
+        fs::read_to_string(self.path()).unwrap().trim().to_owned()
+    }
+
+    /// Another value that the kernel takes, as it is read back.
+    fn foreign(&self) -> &'static str {
+        match self.file {
+            "cpu.max" => "70000 100000",
+            _ => "70000",
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It may have been removed by the test.
+        let _ = fs::remove_dir(self.folder.join("inner"));
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// A guard that holds a group.
+struct Guard {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+fn command(arguments: &[&str], state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_courtside"));
+    command
+        .arg("guard")
+        .args(arguments)
+        .arg("--state")
+        .arg(state);
+    command
+}
+
+fn run(arguments: &[&str], state: &Path) -> Output {
+    command(arguments, state).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Guard {
+    fn hold(group: &Group, state: &Path) -> Self {
+        let mut process = command(&["hold", &group.name, "--cap", "0.1", "--json"], state)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        Self { process, lines }
+    }
+
+    /// One that has written its limit.
+    fn holding(group: &Group, state: &Path) -> Self {
+        let before = group.now();
+        let mut guard = Self::hold(group, state);
+        let line = guard.line();
+        assert_eq!(line["event"], "capped", "{line}");
+        assert_eq!(line["action"]["before"], before);
+        assert_eq!(line["action"]["after"], group.now());
+        assert_ne!(group.now(), before);
+        guard
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    fn helper(&self) -> Pid {
+        let id = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Waits for something that has to come.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "waited for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn journal_is_empty(state: &Path) -> bool {
+    fs::metadata(state.join("guard.journal")).unwrap().len() == 0
+}
+
+#[test]
+fn a_guard_that_is_asked_to_end_takes_its_limit_back() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let before = group.now();
+        let mut guard = Guard::holding(&group, state.path());
+        kill_process(guard.pid(), signal).unwrap();
+        assert_eq!(guard.line()["event"], "released");
+        assert_eq!(guard.status(), Some(0));
+        assert_eq!(group.now(), before);
+        wait_for("an empty journal", || journal_is_empty(state.path()));
+    }
+}
+
+#[test]
+fn a_guard_that_is_killed_leaves_nothing_behind() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    kill_process(guard.pid(), Signal::KILL).unwrap();
+    guard.status();
+    wait_for("the limit to be taken back", || group.now() == before);
+    wait_for("an empty journal", || journal_is_empty(state.path()));
+}
+
+#[test]
+fn a_guard_that_is_stopped_loses_its_limit_and_says_so_later() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    kill_process(guard.pid(), Signal::STOP).unwrap();
+    wait_for("the limit to be taken back", || group.now() == before);
+    kill_process(guard.pid(), Signal::CONT).unwrap();
+    let line = guard.line();
+    assert_eq!(line["event"], "released");
+    assert!(line["reason"].as_str().unwrap().contains("three seconds"));
+    assert_eq!(guard.status(), Some(1));
+    assert_eq!(group.now(), before);
+}
+
+#[test]
+fn when_the_helper_is_killed_another_one_takes_the_limit_back() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    // What ends others does not end it: the guard is there to end it.
+    kill_process(guard.helper(), Signal::TERM).unwrap();
+    kill_process(guard.helper(), Signal::KILL).unwrap();
+    let line = guard.line();
+    assert_eq!(line["event"], "released", "{line}");
+    assert_eq!(guard.status(), Some(1));
+    assert_eq!(group.now(), before);
+}
+
+/// Kills the guard and its helper, so that the limit is left behind.
+fn left_behind(group: &Group, state: &Path) {
+    let mut guard = Guard::holding(group, state);
+    let ours = group.now();
+    kill_process(guard.pid(), Signal::STOP).unwrap();
+    kill_process(guard.helper(), Signal::KILL).unwrap();
+    kill_process(guard.pid(), Signal::KILL).unwrap();
+    guard.status();
+    assert_eq!(group.now(), ours);
+    assert!(!journal_is_empty(state));
+}
+
+#[test]
+fn what_both_have_left_is_taken_back_by_restore_and_only_once() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    left_behind(&group, state.path());
+    let output = run(&["restore", "--json"], state.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(group.now(), before);
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(line["event"], "released");
+    let output = run(&["restore"], state.path());
+    assert!(text(&output.stderr).contains("nothing was left behind"));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn what_both_have_left_is_taken_back_by_the_next_guard() {
+    let (Some(group), Some(other)) = (Group::new(), Group::new()) else {
+        return;
+    };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    left_behind(&group, state.path());
+    let mut next = Guard::hold(&other, state.path());
+    let line = next.line();
+    assert_eq!(line["event"], "released", "{line}");
+    assert!(
+        line["reason"]
+            .as_str()
+            .unwrap()
+            .contains("an earlier guard")
+    );
+    assert_eq!(group.now(), before);
+    assert_eq!(next.line()["event"], "capped");
+}
+
+#[test]
+fn what_somebody_else_writes_stays() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let mut guard = Guard::holding(&group, state.path());
+    fs::write(group.path(), group.foreign()).unwrap();
+    let line = guard.line();
+    assert_eq!(line["event"], "released");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("somebody else"), "{reason}");
+    assert_eq!(guard.status(), Some(1));
+    assert_eq!(group.now(), group.foreign());
+    // Also if both are killed before they see it.
+    fs::write(group.path(), group.foreign()).unwrap();
+    let mut guard = Guard::hold(&group, state.path());
+    assert_eq!(guard.line()["event"], "capped");
+    kill_process(guard.pid(), Signal::STOP).unwrap();
+    kill_process(guard.helper(), Signal::KILL).unwrap();
+    kill_process(guard.pid(), Signal::KILL).unwrap();
+    guard.status();
+    let other = group.foreign().replace('7', "8");
+    fs::write(group.path(), &other).unwrap();
+    let output = run(&["restore"], state.path());
+    assert!(text(&output.stdout).contains("left as it is"));
+    assert_eq!(group.now(), other);
+}
+
+#[test]
+fn a_group_that_is_removed_or_made_anew_while_it_is_held_is_let_go() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    fs::remove_dir(&group.folder).unwrap();
+    fs::create_dir(&group.folder).unwrap();
+    let line = guard.line();
+    assert_eq!(line["event"], "released");
+    assert!(line["reason"].as_str().unwrap().contains("gone"), "{line}");
+    assert_eq!(guard.status(), Some(1));
+    assert_eq!(group.now(), before);
+    // Left behind in the one that was removed: the new one is not touched.
+    left_behind(&group, state.path());
+    fs::remove_dir(&group.folder).unwrap();
+    fs::create_dir(&group.folder).unwrap();
+    let output = run(&["restore"], state.path());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(group.now(), before);
+}
+
+#[test]
+fn a_second_guard_ends_at_once_and_disturbs_nothing() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let mut guard = Guard::holding(&group, state.path());
+    let ours = group.now();
+    let output = run(&["hold", &group.name, "--cap", "0.2"], state.path());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another guard is at work"), "{said}");
+    let output = run(&["restore"], state.path());
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("belongs to a guard that is at work"),
+        "{said}"
+    );
+    assert_eq!(group.now(), ours);
+    kill_process(guard.pid(), Signal::TERM).unwrap();
+    assert_eq!(guard.status(), Some(0));
+}
+
+#[test]
+fn what_must_not_be_held_back_is_refused_with_its_reason() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let inner = group.folder.join("inner");
+    fs::create_dir(&inner).unwrap();
+    fs::write(group.path(), group.foreign().replace('7', "1")).unwrap();
+    let mut refused = vec![("/".to_owned(), "root control group")];
+    if inner.join(group.file).is_file() {
+        refused.push((format!("{}/inner", group.name), "around it has a limit"));
+    }
+    refused.push((group.name.clone(), "it has a limit of 0.10 CPUs already"));
+    refused.push(("/no-such-group".to_owned(), "no control group"));
+    for (name, words) in refused {
+        let output = run(&["hold", &name, "--cap", "0.3"], state.path());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains(words), "{name}: {said}");
+    }
+    fs::remove_dir(inner).unwrap();
+}
