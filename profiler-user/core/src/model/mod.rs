@@ -26,6 +26,7 @@ pub mod resolve;
 pub mod scaling;
 mod schema;
 pub mod snapshot;
+pub mod status;
 pub mod tail;
 #[cfg(test)]
 mod tests;

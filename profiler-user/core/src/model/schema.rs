@@ -13,11 +13,12 @@ use super::{
     profile::{PROFILE_SCHEMA, Profile},
     scaling::{SCALING_SCHEMA, Scaling},
     snapshot::{SCHEMA, Snapshot},
+    status::{STATUS_SCHEMA, Status},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 8] = [
+pub const SCHEMA_NAMES: [&str; 9] = [
     "tail",
     "scaling",
     "profile",
@@ -26,6 +27,7 @@ pub const SCHEMA_NAMES: [&str; 8] = [
     "snapshot",
     "findings",
     "diff",
+    "status",
 ];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
@@ -87,6 +89,14 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  which component. Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, PLACEMENT_SCHEMA))
+        }
+        "status" => {
+            let schema = described::<Status>(
+                "Courtside status",
+                "What `/status` of `courtside serve` shows: how the agent is. Durations are in nanoseconds (_ns), sizes in bytes \
+                 (_bytes).",
+            );
+            Some(of_version(schema, STATUS_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",
