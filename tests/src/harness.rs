@@ -433,6 +433,14 @@ impl Running {
         Ok(kill_process(pid.context("no process id")?, signal)?)
     }
 
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

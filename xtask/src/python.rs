@@ -7,8 +7,13 @@ use anyhow::Result;
 
 use crate::{packages, sh};
 
-/// What the tests import: readers of Parquet and of Perfetto traces, and what drives a browser.
-const PACKAGES: [&str; 3] = ["pyarrow==26.0.1", "perfetto==0.59.1", "selenium==4.51.0"];
+/// What the tests import: readers of Parquet, of Perfetto traces and of OpenMetrics, and what drives a browser.
+const PACKAGES: [&str; 4] = [
+    "pyarrow==26.0.1",
+    "perfetto==0.59.1",
+    "prometheus-client==0.26.0",
+    "selenium==4.51.0",
+];
 /// The browser, and Python itself.
 const DEBIAN: [&str; 3] = ["chromium", "chromium-driver", "python3-venv"];
 

@@ -9,18 +9,21 @@ use anyhow::{Result, bail};
 use crate::{build, ebpf, fences, packages, python, sh, truth, vm};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 18] = [
     "bpftool",
     "bpftrace",
+    "curl",
     "haproxy",
     "iproute2",
     "libcap2-bin",
     "linux-perf",
     "nginx-light",
     "nodejs",
+    "openssl",
     "pgbouncer",
     "postgresql",
     "procps",
+    "prometheus",
     "redis-server",
     "redis-tools",
     "tmux",

@@ -176,6 +176,9 @@ pub struct Image {
     pub unit: Option<String>,
     /// Container or pod, if the cgroup shows one.
     pub container: Option<String>,
+    /// What the container or pod is called, if its runtime says so where it can be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_name: Option<String>,
     /// cgroup path.
     pub cgroup: String,
     /// Kernel threads.

@@ -12,6 +12,7 @@ mod map;
 pub mod model;
 pub mod parquet;
 pub mod perfetto;
+pub mod prometheus;
 pub mod report;
 pub mod scale;
 pub mod table;

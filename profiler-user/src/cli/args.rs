@@ -17,6 +17,7 @@ mod measure;
 mod model;
 mod recordings;
 mod scale;
+mod serve;
 mod tail;
 
 pub use diff::{DiffArgs, DiffFormat};
@@ -29,6 +30,7 @@ pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 pub use scale::{At, ScaleArgs, ScaleCommand, ScaleRunArgs};
+pub use serve::ServeArgs;
 pub use tail::TailArgs;
 
 use crate::analysis::findings;
@@ -40,6 +42,7 @@ Examples:
   sudo courtside stat -d 5s                   measure five seconds and print
   sudo courtside stat --json -- ./load-test   measure while a program runs
   sudo courtside record -o x.rec              record what happens, to look at it later
+  sudo courtside serve                        an agent: metrics for Prometheus on port 9464 of this host
   sudo courtside top --unit nginx.service --entry nginx:80
   courtside check                             what works here, what does not, and why
 
@@ -89,6 +92,7 @@ Examples:
   courtside schema profile      what `courtside model fit` writes
   courtside schema interference what `courtside guard -F json` prints, a line each
   courtside schema spec         what `courtside guard learn` writes
+  courtside schema status       what `/status` of `courtside serve` shows
   courtside schema check        what `courtside check -F json` prints";
 
 const COMPLETIONS_EXAMPLES: &str = "\
@@ -164,6 +168,9 @@ pub enum Command {
     /// Fit what a request takes of each component, predict other rates and machines, and place components
     #[command(after_help = model::MODEL_EXAMPLES, disable_help_subcommand = true)]
     Model(ModelArgs),
+    /// Measure on and on, and answer over HTTP: metrics for Prometheus, the last window, findings
+    #[command(after_help = serve::SERVE_EXAMPLES)]
+    Serve(ServeArgs),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

@@ -21,6 +21,7 @@ mod replay;
 mod report;
 mod scale;
 mod schema;
+mod serve;
 mod stat;
 mod tail;
 mod target;
@@ -96,6 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Some(GuardCommand::Learn(learn)) => learn.measure.verbose,
             _ => args.measure.verbose,
         },
+        Command::Serve(args) => args.measure.verbose,
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -116,6 +118,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Guard(args) => guard::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
+        Command::Serve(args) => serve::run(&args, &kernel, root),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -132,7 +135,9 @@ impl Command {
     /// Whether it needs the privileges that it may have been started with.
     fn measures(&self) -> bool {
         match self {
-            Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
+            Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Serve(_) | Self::Check(_) => {
+                true
+            }
             Self::Diff(args) => args.b.is_none(),
             Self::Tail(args) => args.files.is_empty(),
             Self::Scale(args) => args.command.is_some(),

@@ -290,7 +290,7 @@ fn report(path: &Path, summary: &record::Summary, written: u64, lost: &BTreeMap<
 }
 
 /// What a recording goes into.
-struct Files {
+pub(super) struct Files {
     folder: Folder,
     first: File,
     second: Option<File>,
@@ -302,7 +302,7 @@ struct Files {
 
 impl Files {
     /// Opens them, so that what cannot be written is known before anything is measured.
-    fn open(path: &Path, force: bool, two: bool) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, force: bool, two: bool) -> anyhow::Result<Self> {
         let name = path.file_name().filter(|_| path != Path::new("-"));
         let Some(name) = name else {
             bail!(
@@ -367,7 +367,7 @@ impl Files {
         Ok(file)
     }
 
-    fn recorder(&self, header: &Header, bounds: Bounds) -> anyhow::Result<Recorder> {
+    pub(super) fn recorder(&self, header: &Header, bounds: Bounds) -> anyhow::Result<Recorder> {
         let second = self.second.as_ref().map(File::try_clone).transpose()?;
         Ok(Recorder::new(
             self.first.try_clone()?,
@@ -383,7 +383,7 @@ impl Files {
     }
 
     /// Nothing was recorded: what was created for it goes again.
-    fn discard(&mut self) {
+    pub(super) fn discard(&mut self) {
         for name in self.created.drain(..) {
             self.folder.remove(&name);
         }

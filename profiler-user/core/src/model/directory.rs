@@ -57,9 +57,17 @@ impl Directory {
             let selected = known.selected || identity.selected;
             let mut processes = std::mem::take(&mut known.processes);
             processes.extend(identity.processes.iter().cloned());
+            // One of its programs may have begun before the name of the container could be read.
+            let bare = identity.id.strip_prefix("container:") == Some(identity.name.as_str());
+            let name = if bare && !known.name.is_empty() {
+                std::mem::take(&mut known.name)
+            } else {
+                identity.name.clone()
+            };
             *known = Identity {
                 processes,
                 selected,
+                name,
                 ..identity
             };
             numbers.extend(number);
@@ -162,10 +170,10 @@ fn name_image(image: &Image, group_by: GroupBy) -> (String, String, ComponentKin
         let name = unit.strip_suffix(".service").unwrap_or(unit);
         (format!("unit:{unit}"), name.to_owned(), Unit)
     });
-    let container = image
-        .container
-        .as_ref()
-        .map(|id| (format!("container:{id}"), id.clone(), Container));
+    let container = image.container.as_ref().map(|id| {
+        let name = image.container_name.as_ref().unwrap_or(id);
+        (format!("container:{id}"), name.clone(), Container)
+    });
     match group_by {
         GroupBy::Auto => container.or(unit).unwrap_or_else(by_program),
         GroupBy::Unit => unit.unwrap_or_else(by_program),
@@ -204,5 +212,45 @@ fn name_image(image: &Image, group_by: GroupBy) -> (String, String, ComponentKin
                 kind,
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::frames::{frame, image};
+
+    #[test]
+    fn a_container_is_called_what_its_runtime_calls_it_and_keeps_its_id() {
+        for names in [
+            [Some("shop/cart-0/web"), None],
+            [None, Some("shop/cart-0/web")],
+        ] {
+            let images = (1..).zip(names).map(|(id, name)| Image {
+                container: Some("0123456789ab".to_owned()),
+                container_name: name.map(str::to_owned),
+                ..image(id, "sh", &[])
+            });
+            let who = who_is_who(&frame(images.collect(), &[], Vec::new()), GroupBy::Auto);
+            let expected = |id| {
+                (
+                    id,
+                    "container:0123456789ab".to_owned(),
+                    "shop/cart-0/web".to_owned(),
+                )
+            };
+            let mut named: Vec<_> = who.into_iter().filter(|(id, ..)| *id != 0).collect();
+            named.sort();
+            assert_eq!(named, [expected(1), expected(2)]);
+        }
+        let unnamed = Image {
+            container: Some("0123456789ab".to_owned()),
+            ..image(1, "sh", &[])
+        };
+        let who = who_is_who(&frame(vec![unnamed], &[], Vec::new()), GroupBy::Auto);
+        assert!(
+            who.iter()
+                .any(|(id, _, name)| (*id, name.as_str()) == (1, "0123456789ab"))
+        );
     }
 }

@@ -29,6 +29,7 @@ pub mod scaling;
 mod schema;
 pub mod snapshot;
 pub mod spec;
+pub mod status;
 pub mod tail;
 #[cfg(test)]
 mod tests;

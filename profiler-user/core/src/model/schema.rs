@@ -15,11 +15,12 @@ use super::{
     scaling::{SCALING_SCHEMA, Scaling},
     snapshot::{SCHEMA, Snapshot},
     spec::{SPEC_SCHEMA, Spec},
+    status::{STATUS_SCHEMA, Status},
     tail::{TAIL_SCHEMA, Tail},
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 10] = [
+pub const SCHEMA_NAMES: [&str; 11] = [
     "tail",
     "scaling",
     "profile",
@@ -30,6 +31,7 @@ pub const SCHEMA_NAMES: [&str; 10] = [
     "diff",
     "interference",
     "spec",
+    "status",
 ];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
@@ -107,6 +109,14 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  nanoseconds (_ns).",
             );
             Some(of_version(schema, SPEC_SCHEMA))
+        }
+        "status" => {
+            let schema = described::<Status>(
+                "Courtside status",
+                "What `/status` of `courtside serve` shows: how the agent is. Durations are in nanoseconds (_ns), sizes in bytes \
+                 (_bytes).",
+            );
+            Some(of_version(schema, STATUS_SCHEMA))
         }
         "findings" => Some(described::<Vec<Finding>>(
             "Courtside findings",

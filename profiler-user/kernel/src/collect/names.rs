@@ -13,7 +13,8 @@ use courtside_wire::{IMAGE_KERNEL, ImageInfo, RemoteKey};
 
 use super::forked::is_forked;
 use crate::sys::{
-    cgroup::Cgroup, cgroup_ids::CgroupIds, host::in_first_pid_namespace, process::Describer,
+    cgroup::Cgroup, cgroup_ids::CgroupIds, container::Containers, host::in_first_pid_namespace,
+    process::Describer,
 };
 use courtside_core::frame::{Image, Process, Remote};
 
@@ -27,6 +28,7 @@ pub(super) struct Names {
     /// Processes have the numbers in /proc that they have in the kernel.
     same_ids: bool,
     cgroups: CgroupIds,
+    containers: Containers,
     known: BTreeMap<u32, Image>,
     order: Vec<u32>,
 }
@@ -37,6 +39,7 @@ impl Names {
             describer: Describer::new(root),
             same_ids: in_first_pid_namespace(root) != Some(false),
             cgroups: CgroupIds::new(root),
+            containers: Containers::new(root),
             known: BTreeMap::new(),
             order: Vec::new(),
         }
@@ -94,6 +97,10 @@ impl Names {
                 description.unit = cgroup.unit;
                 description.container = cgroup.container;
             }
+            let container_name = match description.container {
+                Some(_) => self.containers.name(&description.cgroup),
+                None => None,
+            };
             let image = Image {
                 id,
                 program: if description.program.is_empty() {
@@ -103,6 +110,7 @@ impl Names {
                 },
                 unit: description.unit,
                 container: description.container,
+                container_name,
                 cgroup: description.cgroup,
                 kernel: description.kernel,
                 processes,

@@ -112,6 +112,19 @@ fn container_id(part: &str) -> Option<&str> {
     (inside && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
+/// The whole id of the innermost container of a path.
+pub(super) fn full_id(path: &str) -> Option<&str> {
+    path.rsplit('/')
+        .find_map(|part| container_id(part.trim_end_matches(".scope")))
+}
+
+/// The uid of the pod of a path.
+pub(super) fn pod_uid(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let pod = pod(&parts)?;
+    Some(pod.strip_prefix("pod:")?.to_owned())
+}
+
 fn lxc(parts: &[&str]) -> Option<String> {
     let prefixed = parts
         .iter()

@@ -6,6 +6,7 @@
 pub mod btf;
 pub mod cgroup;
 pub mod cgroup_ids;
+pub mod container;
 pub mod host;
 pub mod journal;
 pub mod limit;

@@ -156,7 +156,7 @@ pub fn nanoseconds(time: Duration) -> u64 {
 }
 
 /// A size with its unit (`500MB`, `2GiB`), or a number of bytes.
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let size: bytesize::ByteSize = text
         .parse()
         .map_err(|_| "give a size as in 500MB, 2GB, 1GiB".to_owned())?;

@@ -36,6 +36,7 @@ struct Kind {
     program: String,
     unit: Option<String>,
     container: Option<String>,
+    container_name: Option<String>,
     cgroup: String,
     kernel: bool,
 }
@@ -46,6 +47,7 @@ impl Kind {
             program: image.program.clone(),
             unit: image.unit.clone(),
             container: image.container.clone(),
+            container_name: image.container_name.clone(),
             cgroup: image.cgroup.clone(),
             kernel: image.kernel,
         }
@@ -183,6 +185,7 @@ impl Merge {
             program: kind.program.clone(),
             unit: kind.unit.clone(),
             container: kind.container.clone(),
+            container_name: kind.container_name.clone(),
             cgroup: kind.cgroup.clone(),
             kernel: kind.kernel,
             ..Image::default()

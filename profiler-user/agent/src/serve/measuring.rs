@@ -1,0 +1,204 @@
+//! The thread that measures: windows at an interval, into the totals and into a recording.
+//!
+//! In: a measurement. Out: windows on the board. Must not know: who reads them.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use courtside_core::{
+    frame::{Frame, Merge},
+    model::{State, View, fold},
+};
+use courtside_record::WriteError;
+use rustix::process::{Pid, test_kill_process};
+use tokio::sync::oneshot;
+
+use super::{Recording, board::Board};
+use crate::measure::Measurement;
+
+/// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
+const DRAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// The thread.
+pub(super) struct Measuring {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    failed: oneshot::Receiver<anyhow::Error>,
+}
+
+impl Measuring {
+    pub(super) fn start(
+        measurement: Box<dyn Measurement>,
+        view: View,
+        interval: Duration,
+        recording: Option<Recording>,
+        board: Arc<Board>,
+    ) -> anyhow::Result<Self> {
+        let (stop, stopped) = channel();
+        let (fail, failed) = oneshot::channel();
+        let mut work = Work {
+            measurement,
+            view,
+            state: State::default(),
+            begun: Merge::default(),
+            recording,
+            board,
+        };
+        let body = move || {
+            let measured = work.measure(interval, &stopped);
+            work.end();
+            if let Err(error) = measured {
+                // Nobody asks any more if it ends at this very moment.
+                drop(fail.send(error));
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("collect".to_owned())
+            // A record of a flow is five kilobytes, and a build without optimisation copies it often.
+            .stack_size(8 << 20)
+            .spawn(body)
+            .context(
+                "cannot start the thread that collects; raise the limit of threads (ulimit -u)",
+            )?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+            failed,
+        })
+    }
+
+    /// Waits until it cannot go on, and says why.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        let failed = (&mut self.failed).await;
+        failed.unwrap_or_else(|_| anyhow!("the thread that collects has ended"))
+    }
+
+    /// Ends the last window, and the thread.
+    pub(super) fn finish(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has already been reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+struct Work {
+    measurement: Box<dyn Measurement>,
+    view: View,
+    state: State,
+    /// Parts of the window that were read before its end.
+    begun: Merge,
+    recording: Option<Recording>,
+    board: Arc<Board>,
+}
+
+impl Work {
+    fn measure(&mut self, interval: Duration, stopped: &Receiver<()>) -> anyhow::Result<()> {
+        let mut due = Instant::now() + interval;
+        loop {
+            let now = Instant::now();
+            let wait = due.saturating_duration_since(now).min(DRAIN_EVERY);
+            match stopped.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= due => {
+                    let frame = self.measurement.window()?;
+                    self.window(frame);
+                    // A window that took too long does not make the next ones shorter.
+                    due = (due + interval).max(Instant::now() + interval / 2);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let frame = self.measurement.window()?;
+                    self.begun.add(frame);
+                }
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                    let frame = self.measurement.finish()?;
+                    self.window(frame);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn window(&mut self, mut frame: Frame) {
+        if self.begun.windows() > 0 {
+            self.begun.add(frame);
+            frame = std::mem::take(&mut self.begun).finish();
+        }
+        self.record(&frame);
+        let snapshot = fold(&mut self.state, &frame, &self.view);
+        self.board.add(snapshot, &lives);
+    }
+
+    /// A recording that cannot go on is no reason not to measure.
+    fn record(&mut self, frame: &Frame) {
+        let Some(recording) = &self.recording else {
+            return;
+        };
+        let failed = match recording.recorder.frame(frame) {
+            Err(error @ WriteError::Io { .. }) => Some(error.to_string()),
+            Err(error) => {
+                // One window is missing, and the next may fit again.
+                say(&format!("a window is not recorded: {error}"));
+                None
+            }
+            Ok(()) => None,
+        };
+        let (windows, kept) = (recording.recorder.windows(), recording.recorder.summary());
+        if let Some(reason) = &failed {
+            say(&format!("recording has ended, measuring goes on: {reason}"));
+            self.recording = None;
+        }
+        self.board.recorded(windows, kept.bytes, failed);
+    }
+
+    fn end(&mut self) {
+        if let Some(recording) = self.recording.take()
+            && let Err(error) = recording.recorder.finish()
+        {
+            say(&format!("the end of the recording is missing: {error}"));
+        }
+    }
+}
+
+/// Remarks that nobody can read are no reason to stop.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "courtside: {what}");
+}
+
+/// Whether any of these processes is still there.
+fn lives(tgids: &[u32]) -> bool {
+    let is_there = |tgid: u32| {
+        let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw)?;
+        // We may not be allowed to signal it; then it is there.
+        Some(test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+    };
+    tgids.iter().any(|&tgid| is_there(tgid).unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_lives_until_it_is_waited_for() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        assert!(lives(&[child.id()]) && lives(&[0, std::process::id()]));
+        child.wait().unwrap();
+        assert!(!lives(&[child.id()]));
+        assert!(!lives(&[]) && !lives(&[0, u32::MAX]));
+    }
+}

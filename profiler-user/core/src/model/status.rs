@@ -1,0 +1,91 @@
+//! Status: how an agent is. The JSON of schema `courtside.status/1`.
+//!
+//! In: nothing (plain data, filled by the agent). Out: what `/status` shows. Must not know: HTTP, how anything is measured.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{Host, Pmu, Probe, Window};
+
+/// Name and version of the schema.
+pub const STATUS_SCHEMA: &str = "courtside.status/1";
+
+/// How an agent is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Always `courtside.status/1`.
+    pub schema: String,
+    /// Version of Courtside.
+    pub tool_version: String,
+    /// Windows come in time.
+    pub healthy: bool,
+    /// Why not, in words; null if it is.
+    pub reason: Option<String>,
+    /// When the agent began to serve, since 1970.
+    pub started_unix_ns: u64,
+    /// Length of a window, as asked for.
+    pub interval_ns: u64,
+    /// Windows measured.
+    pub windows: u64,
+    /// Length of all of them.
+    pub measured_ns: u64,
+    /// Of them: windows in which some count may be too low.
+    pub lower_bound_windows: u64,
+    /// What was lost in all of them, by class.
+    pub lost: BTreeMap<String, u64>,
+    /// The last window; null before there is one.
+    pub window: Option<Window>,
+    /// The machine; null before there is a window.
+    pub host: Option<Host>,
+    /// Every kernel program, in the last window.
+    pub probes: Vec<Probe>,
+    /// Hardware counters, in the last window; null before there is one.
+    pub pmu: Option<Pmu>,
+    /// Series of `/metrics`.
+    pub series: SeriesStatus,
+    /// The recording beside; null if none is made.
+    pub recording: Option<RecordingStatus>,
+    /// Whoever asks.
+    pub http: HttpStatus,
+}
+
+/// Series of `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeriesStatus {
+    /// How many components may have series of their own (`--top`).
+    pub limit: u64,
+    /// Components that have, `other` among them.
+    pub components: u64,
+    /// Edges that have.
+    pub edges: u64,
+    /// Pairs of a component and the recipient of what it sent that have.
+    pub turnarounds: u64,
+    /// Components, edges and recipients of the last window that the limit put into `other`.
+    pub folded: u64,
+}
+
+/// A recording that is made beside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordingStatus {
+    /// Its file.
+    pub file: String,
+    /// Windows that went into it, also those given up since for newer ones.
+    pub windows: u64,
+    /// Size of what is kept.
+    pub size_bytes: u64,
+    /// Why no more windows go into it; null while they do.
+    pub failed: Option<String>,
+}
+
+/// Whoever asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HttpStatus {
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections that were refused because too many were open.
+    pub refused: u64,
+    /// Requests that were answered.
+    pub requests: u64,
+}

@@ -1,0 +1,304 @@
+//! Dashboards of the host, of findings and of the agent.
+//!
+//! In: nothing. Out: tables of panels. Must not know: how Grafana writes them down.
+
+use super::{FINDINGS as FOUND, panel};
+use crate::prometheus::boards::{
+    Look::{Lines, Stacked, Table},
+    Page,
+};
+
+pub(super) const CPU: Page = Page {
+    name: "cpu",
+    title: "CPU",
+    says: "Who uses the CPUs, who waits for them, and how fast they are.",
+    panels: &[
+        panel(
+            "On-CPU",
+            "short",
+            Stacked,
+            12,
+            "Cores that each component keeps busy.",
+            &[(
+                by!(
+                    "component",
+                    c!("courtside_cpu_seconds_total", "state=\"on_cpu\"")
+                ),
+                "{{component}}",
+            )],
+        ),
+        panel(
+            "Waiting for a CPU",
+            "short",
+            Lines,
+            12,
+            "Threads that were runnable without a CPU, on average.",
+            &[(
+                by!(
+                    "component",
+                    c!("courtside_cpu_seconds_total", "state=\"run_queue\"")
+                ),
+                "{{component}}",
+            )],
+        ),
+        panel(
+            "Share of the host's CPUs in use",
+            "percentunit",
+            Lines,
+            12,
+            "On-CPU time of all components over the CPUs that there are.",
+            &[(
+                "sum by (instance) (rate(courtside_cpu_seconds_total{instance=~\"$instance\",state=\"on_cpu\"}[$__rate_interval])) / on (instance) courtside_host_cpus{instance=~\"$instance\"}",
+                "{{instance}}",
+            )],
+        ),
+        panel(
+            "Context switches",
+            "cps",
+            Lines,
+            12,
+            "Voluntary: a thread waits. Involuntary: the CPU was taken from it.",
+            &[(
+                by!("component,kind", c!("courtside_context_switches_total")),
+                "{{component}} {{kind}}",
+            )],
+        ),
+        panel(
+            "Cycles for each instruction",
+            "short",
+            Lines,
+            12,
+            "Empty where the machine has no hardware counters.",
+            &[(
+                mean!(
+                    "component",
+                    c!("courtside_cycles_total"),
+                    c!("courtside_instructions_total")
+                ),
+                "{{component}}",
+            )],
+        ),
+        panel(
+            "Cache misses for each thousand instructions",
+            "short",
+            Lines,
+            12,
+            "Misses of the last cache. Empty where the machine has no hardware counters.",
+            &[(
+                "1000 * sum by (component) (rate(courtside_llc_misses_total{instance=~\"$instance\",component=~\"$component\"}[$__rate_interval])) / (sum by (component) (rate(courtside_instructions_total{instance=~\"$instance\",component=~\"$component\"}[$__rate_interval])) > 0)",
+                "{{component}}",
+            )],
+        ),
+    ],
+};
+
+pub(super) const DISK: Page = Page {
+    name: "disk",
+    title: "Disk",
+    says: "Who reads and writes, how much, and how long a request to the disk takes.",
+    panels: &[
+        panel(
+            "Bytes",
+            "Bps",
+            Lines,
+            12,
+            "At the block layer: what the page cache has is not here.",
+            &[(
+                by!("component,op", c!("courtside_disk_bytes_total")),
+                "{{component}} {{op}}",
+            )],
+        ),
+        panel(
+            "Requests",
+            "iops",
+            Lines,
+            12,
+            "Requests completed; flushes and discards are not counted.",
+            &[(
+                by!("component,op", c!("courtside_disk_requests_total")),
+                "{{component}} {{op}}",
+            )],
+        ),
+        panel(
+            "Latency",
+            "s",
+            Lines,
+            12,
+            "Start in the block layer to completion, the queue of the device included.",
+            &[
+                (
+                    quantile!("0.5", "component", c!("courtside_disk_seconds_bucket")),
+                    "p50 {{component}}",
+                ),
+                (
+                    quantile!("0.99", "component", c!("courtside_disk_seconds_bucket")),
+                    "p99 {{component}}",
+                ),
+            ],
+        ),
+        panel(
+            "Threads that wait for the disk",
+            "short",
+            Lines,
+            12,
+            "On average; threads side by side add up.",
+            &[(
+                by!(
+                    "component",
+                    c!("courtside_cpu_seconds_total", "state=\"block_io\"")
+                ),
+                "{{component}}",
+            )],
+        ),
+    ],
+};
+
+pub(super) const FINDINGS: Page = Page {
+    name: "findings",
+    title: "Findings",
+    says: "What the rules find, now and over time.",
+    panels: &[
+        FOUND,
+        panel(
+            "Findings over time",
+            "short",
+            Stacked,
+            12,
+            "By rule; each window is judged by itself.",
+            &[(
+                "sum by (rule,severity) (courtside_findings{instance=~\"$instance\",component=~\"$component\"})",
+                "{{rule}} ({{severity}})",
+            )],
+        ),
+        panel(
+            "Share of the last hour",
+            "percentunit",
+            Table,
+            24,
+            "In how much of the last hour a rule found something.",
+            &[(
+                "sum by (instance,component,rule,severity) (count_over_time(courtside_findings{instance=~\"$instance\",component=~\"$component\"}[1h])) / on (instance) group_left () count_over_time(courtside_windows_total{instance=~\"$instance\"}[1h])",
+                "",
+            )],
+        ),
+    ],
+};
+
+pub(super) const AGENT: Page = Page {
+    name: "agent",
+    title: "Agent",
+    says: "How the agent itself is, and what it costs.",
+    panels: &[
+        panel(
+            "Windows",
+            "cps",
+            Lines,
+            12,
+            "Windows measured a second.",
+            &[(
+                "rate(courtside_windows_total{instance=~\"$instance\"}[$__rate_interval])",
+                "{{instance}}",
+            )],
+        ),
+        panel(
+            "Lost",
+            "cps",
+            Lines,
+            12,
+            "What happened and is in no count, by class; docs/metrics.md has the classes.",
+            &[(
+                "rate(courtside_lost_total{instance=~\"$instance\"}[$__rate_interval]) > 0",
+                "{{instance}} {{class}}",
+            )],
+        ),
+        panel(
+            "Probes that are not attached in full",
+            "short",
+            Table,
+            12,
+            "Programs in the kernel that are degraded, failed or disabled; /status says why.",
+            &[(
+                "courtside_probe_state{instance=~\"$instance\",state!=\"attached\"} == 1",
+                "",
+            )],
+        ),
+        panel(
+            "CPU of the agent's process",
+            "percentunit",
+            Lines,
+            12,
+            "Share of one core. The time of its programs in the kernel is not in it.",
+            &[(
+                "rate(process_cpu_seconds_total{instance=~\"$instance\"}[$__rate_interval]) and on (instance) courtside_build_info",
+                "{{instance}}",
+            )],
+        ),
+        panel(
+            "CPU of the agent's programs in the kernel",
+            "percentunit",
+            Lines,
+            12,
+            "Share of one core; only with --program-cost.",
+            &[(
+                "sum by (instance) (rate(courtside_program_seconds_total{instance=~\"$instance\"}[$__rate_interval]))",
+                "{{instance}}",
+            )],
+        ),
+        panel(
+            "Memory",
+            "bytes",
+            Lines,
+            12,
+            "Resident memory of the process, and maps in the kernel.",
+            &[
+                (
+                    "process_resident_memory_bytes{instance=~\"$instance\"} and on (instance) courtside_build_info",
+                    "process {{instance}}",
+                ),
+                (
+                    "courtside_map_bytes{instance=~\"$instance\"}",
+                    "maps {{instance}}",
+                ),
+            ],
+        ),
+        panel(
+            "File descriptors",
+            "short",
+            Lines,
+            12,
+            "Those that are open, and the share of those that may be.",
+            &[(
+                "process_open_fds{instance=~\"$instance\"} and on (instance) courtside_build_info",
+                "{{instance}}",
+            )],
+        ),
+        panel(
+            "Who asks",
+            "reqps",
+            Lines,
+            12,
+            "Requests to the agent, and connections refused because too many were open.",
+            &[
+                (
+                    "sum by (path,code) (rate(courtside_http_requests_total{instance=~\"$instance\"}[$__rate_interval]))",
+                    "{{path}} {{code}}",
+                ),
+                (
+                    "sum(rate(courtside_http_connections_refused_total{instance=~\"$instance\"}[$__rate_interval]))",
+                    "refused",
+                ),
+            ],
+        ),
+        panel(
+            "Series",
+            "short",
+            Lines,
+            12,
+            "What --top put into the label other in the last window.",
+            &[(
+                "courtside_folded_series{instance=~\"$instance\"}",
+                "folded {{instance}}",
+            )],
+        ),
+    ],
+};

@@ -1,0 +1,283 @@
+//! Totals: what all windows since the agent began add up to.
+//!
+//! In: snapshots, one after the other. Out: a text in either form. Must not know: clocks, who reads it.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use courtside_core::frame::Transport;
+use courtside_core::model::snapshot::Snapshot;
+
+use super::{
+    family::{COMPONENTS, EDGES, PROGRAMS, TURNAROUNDS},
+    group::Sums,
+    shown::{Id, Shown},
+    whole::{Agent, Whole},
+    write::{Form, Writer, label},
+};
+
+/// Component and recipient.
+type Pair = (Id, Id);
+
+/// An edge; the port of those at `other` is not told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Between {
+    from: Id,
+    to: Id,
+    transport: Option<Transport>,
+    port: Option<u16>,
+}
+
+/// How many label sets of each kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// Components, `other` among them.
+    pub components: usize,
+    /// Edges.
+    pub edges: usize,
+    /// Components and recipients.
+    pub turnarounds: usize,
+    /// Of the last window: components, edges and recipients that the limit put into `other`.
+    pub folded: usize,
+}
+
+/// What all windows add up to.
+#[derive(Debug)]
+pub struct Totals {
+    shown: Shown,
+    most_pairs: usize,
+    components: BTreeMap<Id, Sums>,
+    pairs: BTreeMap<Pair, Sums>,
+    edges: BTreeMap<Between, Sums>,
+    programs: BTreeMap<String, Sums>,
+    whole: Whole,
+    folded: usize,
+}
+
+/// So many edges, and pairs of components and recipients, have series of their own for each component that has.
+const PAIRS: usize = 4;
+/// Kernel programs that are told apart; there are some thirty.
+const MOST_PROGRAMS: usize = 256;
+
+impl Totals {
+    /// Nothing so far. At most `most` components get series of their own; those of a component that is gone are kept for
+    /// `linger_ns` more.
+    #[must_use]
+    pub fn new(most: usize, linger_ns: u64) -> Self {
+        Self {
+            shown: Shown::new(most, linger_ns),
+            most_pairs: most.max(1).saturating_mul(PAIRS),
+            components: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            whole: Whole::default(),
+            folded: 0,
+        }
+    }
+
+    /// Adds a window. `lives` says of the processes that a component had whether any is still there.
+    pub fn add(&mut self, snapshot: &Snapshot, lives: &dyn Fn(&[u32]) -> bool) {
+        for id in self.shown.window(snapshot, lives) {
+            self.give_up(&id);
+        }
+        let mut folded = 0;
+        for component in &snapshot.components {
+            let id = self.shown.label(&component.id);
+            folded += usize::from(*id != *component.id);
+            let sums = self.components.entry(Arc::clone(&id)).or_default();
+            sums.add(&COMPONENTS, component);
+            for recipient in &component.turnaround.by_recipient {
+                let to = self.shown.label(&recipient.to);
+                let mut pair = (Arc::clone(&id), to);
+                if self.pairs.len() >= self.most_pairs && !self.pairs.contains_key(&pair) {
+                    pair = (self.shown.other(), self.shown.other());
+                }
+                let own = *pair.0 == *component.id && *pair.1 == *recipient.to;
+                folded += usize::from(!own);
+                self.pairs
+                    .entry(pair)
+                    .or_default()
+                    .add(&TURNAROUNDS, recipient);
+            }
+        }
+        for edge in &snapshot.edges {
+            let mut between = Between {
+                from: self.shown.label(&edge.from),
+                to: self.shown.label(&edge.to),
+                transport: Some(edge.transport),
+                port: Some(edge.port),
+            }
+            .told(&self.shown.other());
+            if self.edges.len() >= self.most_pairs && !self.edges.contains_key(&between) {
+                between = Between {
+                    from: self.shown.other(),
+                    to: self.shown.other(),
+                    transport: None,
+                    port: None,
+                };
+            }
+            let own = *between.from == *edge.from && *between.to == *edge.to;
+            folded += usize::from(!own);
+            self.edges.entry(between).or_default().add(&EDGES, edge);
+        }
+        for program in &snapshot.cost.programs {
+            let known = self.programs.contains_key(&program.name);
+            if program.runs.is_some() && (known || self.programs.len() < MOST_PROGRAMS) {
+                let sums = self.programs.entry(program.name.clone()).or_default();
+                sums.add(&PROGRAMS, program);
+            }
+        }
+        self.whole.add(snapshot);
+        self.folded = folded;
+    }
+
+    /// What a component had goes into `other`.
+    fn give_up(&mut self, id: &Id) {
+        let other = self.shown.other();
+        if let Some(sums) = self.components.remove(id) {
+            self.components
+                .entry(Arc::clone(&other))
+                .or_default()
+                .merge(&sums);
+        }
+        let new = |end: &Id| {
+            if end == id {
+                Arc::clone(&other)
+            } else {
+                Arc::clone(end)
+            }
+        };
+        let is_its = |pair: &Pair| pair.0 == *id || pair.1 == *id;
+        let moving: Vec<Pair> = self
+            .pairs
+            .keys()
+            .filter(|pair| is_its(pair))
+            .cloned()
+            .collect();
+        for pair in moving {
+            if let Some(sums) = self.pairs.remove(&pair) {
+                let pair = (new(&pair.0), new(&pair.1));
+                self.pairs.entry(pair).or_default().merge(&sums);
+            }
+        }
+        let is_its = |edge: &Between| edge.from == *id || edge.to == *id;
+        let moving: Vec<Between> = self
+            .edges
+            .keys()
+            .filter(|edge| is_its(edge))
+            .cloned()
+            .collect();
+        for edge in moving {
+            if let Some(sums) = self.edges.remove(&edge) {
+                let edge = Between {
+                    from: new(&edge.from),
+                    to: new(&edge.to),
+                    ..edge
+                }
+                .told(&other);
+                self.edges.entry(edge).or_default().merge(&sums);
+            }
+        }
+    }
+
+    /// How many label sets there are.
+    #[must_use]
+    pub fn series(&self) -> Series {
+        Series {
+            components: self.components.len(),
+            edges: self.edges.len(),
+            turnarounds: self.pairs.len(),
+            folded: self.folded,
+        }
+    }
+
+    /// Windows so far.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        self.whole.windows
+    }
+
+    /// Time of all windows.
+    #[must_use]
+    pub fn measured_ns(&self) -> u64 {
+        self.whole.measured_ns
+    }
+
+    /// What was lost in all windows, by class.
+    #[must_use]
+    pub fn lost(&self) -> &BTreeMap<String, u64> {
+        &self.whole.lost
+    }
+
+    /// Windows in which some count may be too low.
+    #[must_use]
+    pub fn lower_bound_windows(&self) -> u64 {
+        self.whole.lower_bound_windows
+    }
+
+    /// All of it as text. `last` is the last window.
+    #[must_use]
+    pub fn text(&self, form: Form, last: Option<&Snapshot>, agent: &Agent) -> String {
+        let mut to = Writer::new(form);
+        let components = self.components.iter();
+        let components: Vec<(String, &Sums)> = components
+            .map(|(id, sums)| (labels(&[("component", id)]), sums))
+            .collect();
+        to.group(&COMPONENTS, &components);
+        to.component_info(self.shown.all());
+        let pairs = self.pairs.iter();
+        let pairs: Vec<(String, &Sums)> = pairs
+            .map(|((id, recipient), sums)| (labels(&[("component", id), ("to", recipient)]), sums))
+            .collect();
+        to.group(&TURNAROUNDS, &pairs);
+        let edges: Vec<(String, &Sums)> = self
+            .edges
+            .iter()
+            .map(|(edge, sums)| (edge.labels(), sums))
+            .collect();
+        to.group(&EDGES, &edges);
+        let programs: Vec<(String, &Sums)> = self
+            .programs
+            .iter()
+            .map(|(name, sums)| (labels(&[("program", name)]), sums))
+            .collect();
+        to.group(&PROGRAMS, &programs);
+        let label = |id: &str| self.shown.label(id);
+        self.whole.write(&mut to, self.folded, last, &label, agent);
+        to.finish()
+    }
+}
+
+impl Between {
+    /// What leads to `other` has no port: there would be a series for each.
+    fn told(self, other: &Id) -> Self {
+        let port = self.port.filter(|_| self.to != *other);
+        Self { port, ..self }
+    }
+
+    fn labels(&self) -> String {
+        let port = self
+            .port
+            .map_or_else(|| super::OTHER.to_owned(), |port| port.to_string());
+        labels(&[
+            ("from", &self.from),
+            ("to", &self.to),
+            (
+                "transport",
+                self.transport.map_or(super::OTHER, Transport::name),
+            ),
+            ("port", &port),
+        ])
+    }
+}
+
+/// Labels as they are written, without the braces.
+fn labels(all: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (name, value) in all {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{}", label(name, value));
+    }
+    text
+}

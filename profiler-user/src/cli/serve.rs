@@ -1,0 +1,276 @@
+//! `serve`: an agent without a screen that answers over HTTP.
+//!
+//! In: what to measure, where to listen, who may ask. Out: answers until a signal; one line on stdout that says where.
+//! Must not know: what is answered, how anything is measured.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    thread,
+    time::SystemTime,
+};
+
+use anyhow::{Context, anyhow, ensure};
+use clap::{CommandFactory, error::ErrorKind};
+use courtside_agent::{
+    keeper::stamp,
+    measure::Kernel,
+    recorder::Shared,
+    serve::{self, Options, Recording, Token},
+};
+
+use super::{
+    args::{Cli, ServeArgs},
+    record::{self, Files},
+    report_probes, target,
+};
+use crate::{frame::ProbeStatus, sys::privileges};
+
+/// Longer files are no tokens, certificates or keys.
+const MOST_BYTES: u64 = 1 << 20;
+
+pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
+    let address = args.listen;
+    if !address.ip().to_canonical().is_loopback() && args.token_file.is_none() {
+        return wrong_usage(&format!(
+            "whoever reaches {address} could read what runs on this host: give a token with --token-file FILE, or listen \
+             on this host only with --listen 127.0.0.1:{}",
+            address.port()
+        ));
+    }
+    let view = args.select.view();
+    target::check(root, &view)?;
+    let token = args.token_file.as_deref().map(token).transpose()?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let read = serve::tls(&read(certificate)?, &read(key)?);
+            Some(read.with_context(|| format!("{} and {}", certificate.display(), key.display()))?)
+        }
+        _ => None,
+    };
+    // Known before anything is attached.
+    let (listener, address) = listen(address)?;
+    let mut files = args.record.as_deref().map(Recorded::open).transpose()?;
+    let attached = kernel
+        .attach(&args.measure.wishes())
+        .and_then(|measurement| {
+            report_probes(measurement.probes(), args.measure.verbose);
+            let recording = match &mut files {
+                Some(files) => Some(files.begin(args, measurement.probes(), root)?),
+                None => None,
+            };
+            Ok((measurement, recording))
+        });
+    if attached.is_err()
+        && let Some(files) = &mut files
+    {
+        files.files.discard();
+    }
+    let (measurement, recording) = attached?;
+    kernel.drop_privileges()?;
+    if tls.is_none() && token.is_some() && !address.ip().to_canonical().is_loopback() {
+        let _ = writeln!(
+            io::stderr(),
+            "courtside: without TLS the token can be read on its way; give --tls-cert and --tls-key"
+        );
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    // Whoever does not read this knows it already.
+    let _ = writeln!(io::stdout(), "serving {scheme}://{address}/metrics")
+        .and_then(|()| io::stdout().flush());
+    let options = Options {
+        interval: args.interval,
+        view,
+        top: args.top.get(),
+        linger: args.linger,
+        duration: args.duration,
+        token,
+        tls,
+        recording,
+    };
+    serve::run(listener, measurement, options)?;
+    Ok(0)
+}
+
+fn wrong_usage(what: &str) -> anyhow::Result<u8> {
+    let mut command = Cli::command();
+    command.build();
+    let serve = command.find_subcommand_mut("serve");
+    let error = serve
+        .context("there is no command serve")?
+        .error(ErrorKind::MissingRequiredArgument, what);
+    // Nothing can be done about a terminal that does not take the message.
+    let _ = error.print();
+    Ok(2)
+}
+
+/// The socket, and where it really listens: port 0 is any that is free.
+fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.with_context(|| {
+        format!(
+            "cannot listen on {address}; see who does with: ss -ltnp 'sport = :{}', or choose another port with: --listen",
+            address.port()
+        )
+    })
+}
+
+fn token(path: &Path) -> anyhow::Result<Token> {
+    let text = String::from_utf8(read(path)?)
+        .map_err(|_| anyhow!("the token in {} is no text", path.display()))?;
+    Token::parse(&text).map_err(|why| anyhow!("no token in {}: {why}", path.display()))
+}
+
+/// A file as its owner may read it, or else as whoever calls may: the privileges are for measuring.
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let body = || -> anyhow::Result<Vec<u8>> {
+        if rustix::process::getuid().is_root() {
+            privileges::act_as_owner_of(path);
+        }
+        privileges::give_up()?;
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        ensure!(bytes.len() as u64 <= MOST_BYTES, "it is too long");
+        Ok(bytes)
+    };
+    let read = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("read".to_owned());
+        let reading = thread
+            .spawn_scoped(scope, body)
+            .context("cannot start a thread; raise the limit of threads (ulimit -u)")?;
+        // A panic has already been reported by the panic hook.
+        let read = reading.join();
+        read.map_err(|_| anyhow!("the thread that reads it has ended"))?
+    });
+    read.with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The files of a recording beside.
+struct Recorded {
+    files: Files,
+    name: String,
+}
+
+impl Recorded {
+    /// New ones, named after the time: what an agent before this one recorded stays.
+    fn open(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(format!("courtside-{}.rec", stamp(SystemTime::now())));
+        Ok(Self {
+            files: Files::open(&path, false, true)?,
+            name: path.display().to_string(),
+        })
+    }
+
+    fn begin(
+        &mut self,
+        args: &ServeArgs,
+        probes: &[ProbeStatus],
+        root: &Path,
+    ) -> anyhow::Result<Recording> {
+        let header = record::header(&args.select, args.interval, &[], probes, root);
+        let recorder = Shared::default();
+        let begun = self.files.recorder(&header, args.bounds());
+        begun
+            .and_then(|begun| Ok(recorder.begin(begun)?))
+            .with_context(|| format!("recording {}", self.name))?;
+        Ok(Recording {
+            recorder,
+            file: self.name.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use courtside_agent::measure::Measurement;
+
+    use super::*;
+    use crate::collect::Wishes;
+
+    /// A kernel that must not be asked.
+    struct Untouched;
+
+    impl Kernel for Untouched {
+        fn attach(&self, _: &Wishes) -> anyhow::Result<Box<dyn Measurement>> {
+            anyhow::bail!("attached")
+        }
+
+        fn drop_privileges(&self) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(line: &str) -> anyhow::Result<u8> {
+        use clap::Parser as _;
+
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        match cli.command {
+            Some(super::super::args::Command::Serve(args)) => {
+                run(&args, &Untouched, Path::new("/"))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn others_are_not_let_in_without_a_token() {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            assert_eq!(
+                told(&format!("courtside serve --listen {address}")).unwrap(),
+                2
+            );
+        }
+        for address in ["127.0.0.1:0", "127.8.9.1:0", "[::ffff:127.0.0.1]:0"] {
+            let said = told(&format!("courtside serve --listen {address}"));
+            assert!(said.is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_before_anything_is_attached() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = told(&format!("courtside serve --listen 127.0.0.1:{port}")).unwrap_err();
+        let said = super::super::in_one_line(&error);
+        assert!(
+            said.contains("in use") && said.contains("ss -ltnp"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_or_no_certificate_is_told_and_its_text_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let shown = path.display();
+        let line = format!("courtside serve --listen 127.0.0.1:0 --token-file {shown}");
+        assert!(told(&line).unwrap_err().to_string().contains("cannot read"));
+        std::fs::write(&path, "abc").unwrap();
+        let said = told(&line).unwrap_err().to_string();
+        assert!(
+            said.contains("at least 8") && !said.contains("abc"),
+            "{said}"
+        );
+        let line =
+            format!("courtside serve --listen 127.0.0.1:0 --tls-cert {shown} --tls-key {shown}");
+        let said = format!("{:#}", told(&line).unwrap_err());
+        assert!(said.contains("certificate"), "{said}");
+    }
+
+    #[test]
+    fn what_was_created_for_a_recording_goes_again_if_nothing_is_attached() {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = folder.path().display();
+        let error = told(&format!(
+            "courtside serve --listen 127.0.0.1:0 --record {shown}"
+        ));
+        assert_eq!(error.unwrap_err().to_string(), "attached");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,179 @@
+//! A real Prometheus scrapes a live agent, and answers every expression of the dashboards and rules.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use courtside_tests::{
+    agent::{Agent, get},
+    harness::{Host, Running, eventually, finish, workload},
+};
+use serde_json::Value;
+
+fn dashboards() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
+}
+
+fn promtool(arguments: &[&str]) {
+    let mut command = Command::new("promtool");
+    command
+        .args(arguments)
+        .current_dir(dashboards().join("prometheus"));
+    let output = finish(command).unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+}
+
+#[test]
+fn the_rules_are_sound_and_do_what_they_say() {
+    promtool(&["check", "rules", "recording.yml", "alerts.yml"]);
+    promtool(&["test", "rules", "tests.yml"]);
+}
+
+/// Every expression of a dashboard, by panel.
+fn expressions() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for file in fs::read_dir(dashboards().join("grafana")).unwrap() {
+        let path = file.unwrap().path();
+        let page: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        for panel in page["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let place = format!("{} / {}", path.display(), panel["title"]);
+                all.push((place, target["expr"].as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    assert!(all.len() > 40, "{}", all.len());
+    all
+}
+
+/// What stays without an answer on a host where nothing is wrong: there is no PMU, nothing is lost, nothing is found.
+const MAY_BE_EMPTY: [&str; 7] = [
+    "courtside_cycles_total",
+    "courtside_llc_misses_total",
+    "courtside_findings",
+    "courtside_lost_total",
+    "courtside_probe_state",
+    "courtside_disk_seconds_bucket",
+    "courtside_http_connections_refused_total",
+];
+
+struct Prometheus {
+    address: String,
+    _running: Running,
+}
+
+impl Prometheus {
+    fn start(host: &Host, target: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
+        let rules = dashboards().join("prometheus");
+        let config = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}}\n\
+             rule_files: ['{0}/recording.yml', '{0}/alerts.yml']\n\
+             scrape_configs:\n  - job_name: courtside\n    static_configs: [{{targets: ['{target}']}}]\n",
+            rules.display()
+        );
+        let file = host.dir().join("prometheus.yml");
+        fs::write(&file, config).unwrap();
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                host.dir().join("data").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--log.level=error")
+            .stdin(Stdio::null());
+        let running = Running::start(&mut command).unwrap();
+        let ready = || get(&address, "/-/ready", "").is_ok_and(|answer| answer.code == 200);
+        eventually("Prometheus", ready).unwrap();
+        Self {
+            address,
+            _running: running,
+        }
+    }
+
+    fn api(&self, path: &str) -> Value {
+        let answer = get(&self.address, path, "").unwrap();
+        let value: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(value["status"], "success", "{path}: {value}");
+        value["data"].clone()
+    }
+
+    /// The answer to an expression: labels and number of each series.
+    fn ask(&self, expression: &str) -> Vec<Value> {
+        let mut query = String::new();
+        for byte in expression.bytes() {
+            if byte.is_ascii_alphanumeric() {
+                query.push(char::from(byte));
+            } else {
+                query += &format!("%{byte:02X}");
+            }
+        }
+        let data = self.api(&format!("/api/v1/query?query={query}"));
+        data["result"].as_array().unwrap().clone()
+    }
+}
+
+#[test]
+fn a_real_prometheus_answers_every_expression() {
+    let host = Host::take().unwrap();
+    let agent = Agent::start(&["-i", "250ms", "--program-cost"]).unwrap();
+    let prometheus = Prometheus::start(&host, &agent.address);
+    let mut command = Command::new(workload().unwrap());
+    command.args(["relay", "--rate", "100", "--requests", "1000"]);
+    let mut load = Running::start(&mut command).unwrap();
+    let served = || {
+        let rate = prometheus.ask("sum(rate(courtside_requests_total[5s]))");
+        rate.first()
+            .and_then(|one| one["value"][1].as_str()?.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    eventually("a rate of requests", || served() > 10.0).unwrap();
+    eventually("all rules to have been evaluated", || {
+        let groups = prometheus.api("/api/v1/rules")["groups"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let rules: Vec<Value> = groups
+            .iter()
+            .flat_map(|group| group["rules"].as_array().unwrap().clone())
+            .collect();
+        rules.len() == 17 && rules.iter().all(|rule| rule["health"] == "ok")
+    })
+    .unwrap();
+    let mut empty = Vec::new();
+    let all = expressions();
+    for (place, expression) in &all {
+        let asked = expression
+            .replace("$__rate_interval", "5s")
+            .replace("$instance", ".*")
+            .replace("$component", ".*");
+        let is_empty = || prometheus.ask(&asked).is_empty();
+        let may_be = MAY_BE_EMPTY.iter().any(|name| expression.contains(name));
+        if is_empty() && !may_be {
+            empty.push(format!("{place}: {asked}"));
+        }
+    }
+    assert!(
+        load.runs().unwrap(),
+        "the load has ended before all was asked"
+    );
+    assert_eq!(empty, [""; 0]);
+    // What Prometheus has is what the agent says.
+    let up = prometheus.ask("up{job=\"courtside\"}");
+    assert_eq!(up[0]["value"][1], "1");
+    let problems = prometheus.api("/api/v1/targets?state=active");
+    assert_eq!(problems["activeTargets"][0]["lastError"], "", "{problems}");
+    eprintln!("{} expressions answered", all.len() - empty.len());
+}
