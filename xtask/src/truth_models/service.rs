@@ -71,7 +71,7 @@ impl Service {
         services.start(
             "relay",
             sh::command(&tools.workload)
-                .args(["relay", "--await-load", "--suffix", SUFFIX])
+                .args(["relay", "--await-load", &format!("--suffix={SUFFIX}")])
                 .args(["--hops", "tcp4,tcp4,tcp4", "--cores", &cores])
                 .args([
                     "--web",
