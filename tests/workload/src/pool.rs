@@ -2,15 +2,19 @@
 //!
 //! In: connected lines. Out: one at a time for each thread, once it is free. Must not know: what is said on them.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, PoisonError},
+};
 
 use anyhow::Context as _;
 
 use super::line::Line;
 
-/// Lines that are free, for whoever comes first.
+/// Lines that are free, for whoever comes first, in turn: whoever looks on sees all of them early, and not one for the first time
+/// whenever more are needed than ever before.
 pub struct Pool {
-    free: Mutex<Vec<Line>>,
+    free: Mutex<VecDeque<Line>>,
     freed: Condvar,
 }
 
@@ -19,7 +23,7 @@ impl Pool {
     #[must_use]
     pub fn new(lines: Vec<Line>) -> Self {
         Self {
-            free: Mutex::new(lines),
+            free: Mutex::new(lines.into()),
             freed: Condvar::new(),
         }
     }
@@ -28,7 +32,7 @@ impl Pool {
     fn take(&self) -> Line {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(line) = free.pop() {
+            if let Some(line) = free.pop_front() {
                 return line;
             }
             free = self
@@ -40,7 +44,7 @@ impl Pool {
 
     fn give(&self, line: Line) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(line);
+        free.push_back(line);
         self.freed.notify_one();
     }
 }

@@ -9,13 +9,15 @@
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Seconds of a recording: with windows of a second, enough of them for an interval.
+    /// Seconds of a recording: with windows of a second, enough of them for an interval, and for the first one, in which turns on
+    /// connections between tiers that are older are not counted, to be few of them.
     pub record_seconds: f64,
     /// Rates to record at, as shares of the real saturation. Up to half of it, as the method asks for; shuffled once and for all,
     /// since CPUs and disks get slower and faster while we measure.
     pub record_shares: &'static [f64],
-    /// Seconds of a measurement of the three tiers, and of the other services.
+    /// Seconds of a measurement of the three tiers.
     pub measure_seconds: f64,
+    /// Seconds of a recording and of a measurement of the other services.
     pub short_seconds: f64,
     /// Rates to predict and to measure, as shares of the real saturation.
     pub measure_shares: &'static [f64],
@@ -41,10 +43,10 @@ pub const FULL: Plan = Plan {
 
 /// To see whether it works: numbers mean little.
 pub const QUICK: Plan = Plan {
-    record_seconds: 5.0,
+    record_seconds: 8.0,
     record_shares: &[0.3, 0.1, 0.5],
     measure_seconds: 5.0,
-    short_seconds: 4.0,
+    short_seconds: 7.0,
     measure_shares: &[0.8, 0.5],
     rounds: 2,
     saturation_seconds: 3.0,
