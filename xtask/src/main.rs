@@ -18,6 +18,7 @@ mod services;
 mod sh;
 mod test;
 mod truth;
+mod truth_models;
 mod vm;
 
 /// Build, demo, test and measure Courtside.
@@ -61,6 +62,12 @@ enum Command {
         #[command(subcommand)]
         of: Option<BenchOf>,
     },
+    /// Hold what Courtside says to what is then measured
+    Truth {
+        /// What to hold
+        #[command(subcommand)]
+        of: TruthOf,
+    },
     /// Check everything: formatting, lints, unit tests, documentation, and the truth tests against this kernel
     Test {
         /// Only the steps whose name holds this, such as `lints` or `unit`
@@ -78,6 +85,19 @@ enum Command {
         /// Boot nothing: judge what the machines said last, and write docs/kernels.md
         #[arg(long, conflicts_with_all = ["kernel", "only"])]
         last: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum TruthOf {
+    /// Predict services of ours at rates and placements, measure them there, and write docs/models-truth.md
+    Models {
+        /// A few minutes instead of twenty, to see that it works; printed, not written
+        #[arg(long)]
+        quick: bool,
+        /// Only these parts, printed but not written
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<truth_models::Part>,
     },
 }
 
@@ -108,6 +128,9 @@ fn run() -> anyhow::Result<()> {
             of: Some(BenchOf::Kernels),
             ..
         } => vm::cost::bench(),
+        Command::Truth {
+            of: TruthOf::Models { quick, only },
+        } => truth_models::models(quick, &only),
         Command::Test { only } => test::test(only.as_deref()),
         Command::Vm { last: true, .. } => vm::last(),
         Command::Vm { kernel, only, .. } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),

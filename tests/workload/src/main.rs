@@ -18,6 +18,8 @@ mod line;
 mod lock;
 mod overload;
 mod ping_pong;
+mod poisson;
+mod pool;
 mod process;
 mod relay;
 mod scramble;
@@ -48,7 +50,9 @@ enum Workload {
     /// A client sends, a server answers.
     PingPong(ping_pong::Game),
     /// A chain of processes: load, web, app, store.
-    Relay(relay::Relay),
+    Relay(Box<relay::Relay>),
+    /// Requests at random, whether the server keeps up or not: the load of a relay that waits for one.
+    Poisson(poisson::Poisson),
     /// A thread reads everything and hands requests to workers through a queue.
     ThreadPool(servers::Serving),
     /// One thread with one epoll serves all connections.
@@ -184,6 +188,7 @@ impl Cli {
         match self.workload {
             Workload::PingPong(game) => game.run(),
             Workload::Relay(relay) => relay.run(),
+            Workload::Poisson(poisson) => poisson.run(),
             Workload::ThreadPool(serving) => serving.run(servers::Shape::Pool),
             Workload::EpollLoop(serving) => serving.run(servers::Shape::Loop),
             Workload::ForkPerRequest(serving) => serving.run(servers::Shape::Fork),

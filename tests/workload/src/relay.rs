@@ -1,13 +1,19 @@
 //! Relay: load → web → app → store, a chain of processes that know where their time went.
 //!
-//! In: the work of each tier, how the tiers are joined, how many requests. Out: what each tier truly did.
+//! In: the work of each tier, how the tiers are joined, how many requests. Out: what each tier truly did; or, with a load of
+//! somebody else, where the first tier listens.
 //! Must not know: how work is done (that is `work`).
 
 use std::{
+    collections::BTreeMap,
     env,
     io::Read as _,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    process::exit,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -26,13 +32,16 @@ use super::{
     clock::{monotonic_ns, pin, sleep_until},
     line::{Line, Variant},
     ping_pong::joined,
+    pool::{Next, Pool},
     process::{Hears, Stage, say},
     socket::{Address, Transport},
     work::{Disk, Spent, Work, Worker},
 };
 
-const REQUEST_BYTES: usize = 200;
-const REPLY_BYTES: usize = 1000;
+/// Length of a request.
+pub const REQUEST_BYTES: usize = 200;
+/// Length of a reply.
+pub const REPLY_BYTES: usize = 1000;
 
 /// A chain of tiers.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +58,9 @@ pub struct Relay {
     /// Run until SIGTERM or SIGINT: prints `ready`, then 100 requests a second unless `--rate` says otherwise.
     #[arg(long, conflicts_with = "requests")]
     serve: bool,
+    /// No load of its own: prints where the first tier listens, and serves whoever connects until SIGTERM or SIGINT.
+    #[arg(long, conflicts_with_all = ["requests", "serve", "rate"])]
+    await_load: bool,
     /// Work of the first tier.
     #[arg(long, default_value = "spin=1ms,sleep=0.5ms,calls=2")]
     web: Work,
@@ -64,6 +76,9 @@ pub struct Relay {
     /// Bind the tiers (not the load) to this CPU.
     #[arg(long)]
     core: Option<usize>,
+    /// Bind web, app and store to these CPUs.
+    #[arg(long, value_delimiter = ',', conflicts_with = "core")]
+    cores: Vec<usize>,
     /// Keep that CPU busy with a process called `hog`.
     #[arg(long, requires = "core")]
     hog: bool,
@@ -82,10 +97,13 @@ pub struct Tier {
     work: Work,
     transport: Transport,
     callers: u64,
-    next: Option<(Transport, Address)>,
+    /// Where the next tier listens, and how many threads it has.
+    next: Option<(Transport, Address, u64)>,
     dir: PathBuf,
     disk_dir: PathBuf,
     core: Option<usize>,
+    /// Serves one caller after the other until it is killed.
+    standing: bool,
 }
 
 /// The load's part.
@@ -125,6 +143,12 @@ struct LoadDone {
     wall_ns: u64,
 }
 
+/// What a thread of a tier works with.
+struct Seat<'a> {
+    next: Next<'a>,
+    worker: Worker,
+}
+
 impl Relay {
     /// Runs the chain and says what each tier did.
     ///
@@ -139,6 +163,10 @@ impl Relay {
             "tiers are joined by transports that accept connections"
         );
         self.store.calls = 0;
+        ensure!(
+            matches!(self.cores.len(), 0 | 3),
+            "--cores takes three CPUs: of web, app and store"
+        );
         let (stage, stop) = if self.serve {
             (Stage::new()?, Some(Signals::new([SIGTERM, SIGINT])?))
         } else {
@@ -152,25 +180,46 @@ impl Relay {
             )?),
             None => None,
         };
+        let [web, app, store] = self.threads();
         let mut tiers = Vec::new();
         let mut next = None;
-        for (name, work, transport) in [
-            ("store", self.store, third),
-            ("app", self.app, second),
-            ("web", self.web, first),
+        for (number, name, work, transport, threads) in [
+            (2, "store", self.store, third, store),
+            (1, "app", self.app, second, app),
+            (0, "web", self.web, first, web),
         ] {
-            let tier = self.tier(name, work, transport, next.take(), &stage)?;
+            let tier = Tier {
+                next: next.take(),
+                core: self.cores.get(number).copied().or(self.core),
+                ..self.tier(name, work, transport, threads, &stage)?
+            };
             let mut player =
                 stage.start(&self.called(name), Role::RelayTier(tier), Hears::Nothing)?;
             let address: Address = player.hear()?;
             tiers.push((player, address.port()));
-            next = Some((transport, address));
+            next = Some((transport, address, threads));
         }
-        let (transport, server) = next.context("no tier was started")?;
+        let (transport, server, clients) = next.context("no tier was started")?;
+        if self.await_load {
+            let Address::Inet(address) = server else {
+                bail!("a load of somebody else needs tcp4 or tcp6 as the first hop");
+            };
+            let names = ["store", "app", "web"].into_iter().zip(&tiers);
+            let tgids: BTreeMap<_, _> = names
+                .map(|(name, (player, _))| (name, player.tgid()))
+                .collect();
+            say(
+                &serde_json::json!({ "address": address, "connections": clients, "tgids": tgids }),
+            )?;
+            for (player, _) in tiers.into_iter().rev() {
+                player.finish()?;
+            }
+            bail!("a tier ended by itself");
+        }
         let load = Load {
             transport,
             server,
-            clients: self.clients,
+            clients,
             requests: stop.is_none().then_some(self.requests),
             rate: self.rate.or(stop.is_some().then_some(100)),
         };
@@ -194,6 +243,18 @@ impl Relay {
         say(&serde_json::json!({ "workload": "relay", "load": load, "tiers": done }))
     }
 
+    /// Threads of web, app and store, which are the connections that each accepts: as many as there are clients, unless the work
+    /// says how many; never more than could call at once.
+    fn threads(&self) -> [u64; 3] {
+        let of = |work: &Work, most: u64| match work.pool {
+            0 => most,
+            pool => pool,
+        };
+        let web = of(&self.web, self.clients);
+        let app = of(&self.app, web).min(web);
+        [web, app, of(&self.store, app).min(app)]
+    }
+
     fn called(&self, name: &str) -> String {
         format!("{name}{}", self.suffix)
     }
@@ -203,7 +264,7 @@ impl Relay {
         name: &str,
         work: Work,
         transport: Transport,
-        next: Option<(Transport, Address)>,
+        threads: u64,
         stage: &Stage,
     ) -> anyhow::Result<Tier> {
         let disk_dir = match &self.disk_dir {
@@ -217,11 +278,12 @@ impl Relay {
             name: self.called(name),
             work,
             transport,
-            callers: self.clients,
-            next,
+            callers: threads,
+            next: None,
             dir: stage.dir().to_owned(),
             disk_dir,
             core: self.core,
+            standing: self.await_load,
         })
     }
 }
@@ -240,6 +302,10 @@ impl Tier {
             .map(|_| self.work.disk_in(&self.disk_dir))
             .collect::<anyhow::Result<Vec<_>>>()?;
         say(&address)?;
+        let pool = self.pool()?;
+        if self.standing {
+            return self.stand(&listener, disks, pool.as_ref());
+        }
         let mut all = TierDone {
             name: self.name.clone(),
             threads: self.callers,
@@ -250,7 +316,14 @@ impl Tier {
                 .zip(disks)
                 .map(|(number, disk)| {
                     let (tier, caller) = (&self, self.transport.accept(&listener)?);
-                    Ok(scope.spawn(move || tier.serve(caller, number, disk)))
+                    let pool = pool.as_ref();
+                    Ok(scope.spawn(move || {
+                        let mut seat = Seat {
+                            next: tier.next_for(number, pool)?,
+                            worker: Worker::new(&tier.work, disk)?,
+                        };
+                        tier.serve(caller, &mut seat)
+                    }))
                 })
                 .collect::<anyhow::Result<Vec<_>>>()?;
             serving
@@ -268,31 +341,87 @@ impl Tier {
         say(&all)
     }
 
-    /// Answers one caller until it closes.
-    fn serve(&self, caller: Socket, number: u64, disk: Option<Disk>) -> anyhow::Result<TierDone> {
-        let line = |socket, transport| Line::new(socket, transport, Variant::Plain);
-        let mut caller = line(caller, self.transport)?;
-        let mut next = match &self.next {
-            Some((transport, address)) => {
-                let socket = transport.connect(address, &format!("caller-{number}"))?;
-                Some(line(socket, *transport)?)
+    /// Serves callers that come and go, as many at a time as it has threads, until it is killed.
+    fn stand(
+        &self,
+        listener: &Socket,
+        disks: Vec<Option<Disk>>,
+        pool: Option<&Pool>,
+    ) -> anyhow::Result<()> {
+        let nobody = || anyhow::anyhow!("nobody waits for callers any more");
+        let (free, seats) = mpsc::channel();
+        for (number, disk) in (0..).zip(disks) {
+            let seat = (self.next_for(number, pool)?, disk);
+            free.send(seat).map_err(|_| nobody())?;
+        }
+        thread::scope(|scope| {
+            loop {
+                let caller = self.transport.accept(listener)?;
+                let (next, disk) = seats.recv()?;
+                let free = free.clone();
+                scope.spawn(move || {
+                    let served = || {
+                        // A worker has the clocks of its own thread.
+                        let worker = Worker::new(&self.work, disk)?;
+                        let mut seat = Seat { next, worker };
+                        self.serve(caller, &mut seat)?;
+                        let seat = (seat.next, seat.worker.into_disk());
+                        free.send(seat).map_err(|_| nobody())?;
+                        anyhow::Ok(())
+                    };
+                    if let Err(error) = served() {
+                        // Who waits for us has to see it.
+                        eprintln!("{}: {error:#}", self.name);
+                        exit(1);
+                    }
+                });
             }
-            None => None,
+        })
+    }
+
+    /// Lines to the next tier that threads share, if there are fewer than threads.
+    fn pool(&self) -> anyhow::Result<Option<Pool>> {
+        let Some((_, _, threads)) = self.next.as_ref().filter(|next| next.2 < self.callers) else {
+            return Ok(None);
         };
-        let mut worker = Worker::new(&self.work, disk)?;
+        let lines = (0..*threads).map(|number| self.connect(number));
+        let lines = lines.collect::<anyhow::Result<Option<Vec<_>>>>()?;
+        Ok(lines.map(Pool::new))
+    }
+
+    fn next_for<'a>(&self, number: u64, pool: Option<&'a Pool>) -> anyhow::Result<Next<'a>> {
+        Ok(match pool {
+            Some(pool) => Next::shared(pool),
+            None => Next::own(self.connect(number)?),
+        })
+    }
+
+    fn connect(&self, number: u64) -> anyhow::Result<Option<Line>> {
+        let Some((transport, address, _)) = &self.next else {
+            return Ok(None);
+        };
+        let socket = transport.connect(address, &format!("caller-{number}"))?;
+        Ok(Some(Line::new(socket, *transport, Variant::Plain)?))
+    }
+
+    /// Answers one caller until it closes.
+    fn serve(&self, caller: Socket, seat: &mut Seat<'_>) -> anyhow::Result<TierDone> {
+        let Seat { next, worker } = seat;
+        let mut caller = Line::new(caller, self.transport, Variant::Plain)?;
         let mut done = TierDone::default();
         let slices = self.work.calls + 1;
         while caller.receive(REQUEST_BYTES)? {
             let received_ns = monotonic_ns();
             let mut prompt_ns = caller.stamped_ns();
             for _ in 0..self.work.calls {
-                let next = next.as_mut().context("no tier to call")?;
                 worker.work(&self.work.slice(slices, false))?;
-                next.stamp();
-                let spent = worker.send(prompt_ns, || Ok(next.send(REQUEST_BYTES)?))?;
+                let mut line = next.take()?;
+                line.stamp();
+                let spent = worker.send(prompt_ns, || Ok(line.send(REQUEST_BYTES)?))?;
                 done.to_next.add(&spent);
-                ensure!(next.receive(REPLY_BYTES)?, "the next tier closed");
-                prompt_ns = next.stamped_ns();
+                ensure!(line.receive(REPLY_BYTES)?, "the next tier closed");
+                prompt_ns = line.stamped_ns();
+                next.give(line);
                 done.calls += 1;
             }
             worker.work(&self.work.slice(slices, true))?;

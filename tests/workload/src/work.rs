@@ -38,6 +38,9 @@ pub struct Work {
     pub block: u64,
     /// Calls to the next tier.
     pub calls: u64,
+    /// Threads that do this work; as many as there are callers if not given.
+    #[serde(default)]
+    pub pool: u64,
 }
 
 impl FromStr for Work {
@@ -56,8 +59,9 @@ impl FromStr for Work {
                 "disk" => work.disk = value.parse()?,
                 "block" => work.block = value.parse()?,
                 "calls" => work.calls = value.parse()?,
+                "pool" => work.pool = value.parse()?,
                 _ => bail!(
-                    "no work is called `{key}`; there are spin, sleep, lock, disk, block, calls"
+                    "no work is called `{key}`; there are spin, sleep, lock, disk, block, calls, pool"
                 ),
             }
         }
@@ -155,6 +159,12 @@ impl Worker {
             clocks,
             now: Spent::default(),
         })
+    }
+
+    /// The disk, for the next worker.
+    #[must_use]
+    pub fn into_disk(self) -> Option<Disk> {
+        self.disk
     }
 
     /// Does some work.

@@ -30,6 +30,7 @@ mod spread;
 
 use attached::{Attached, Variant};
 use load::Load;
+pub use report::Machine;
 use report::{Rates, Results};
 use rounds::{Rounds, in_turn};
 
@@ -133,7 +134,7 @@ fn measure(built: &Built, rounds: u32, only: &[Figure]) -> Result<Results> {
 }
 
 /// Fail if somebody else traces this host.
-fn alone() -> Result<()> {
+pub fn alone() -> Result<()> {
     // The kernel frees programs some time after their process has gone.
     let patience = Instant::now() + Duration::from_secs(10);
     let mut others = programs::tracing()?;
@@ -216,12 +217,12 @@ fn throughput(
     Ok(rates)
 }
 
-fn machine() -> Result<report::Machine> {
+pub fn machine() -> Result<Machine> {
     let info = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
     let model = info
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    Ok(report::Machine {
+    Ok(Machine {
         cpu: model
             .map_or(std::env::consts::ARCH, |(_, model)| model)
             .to_owned(),

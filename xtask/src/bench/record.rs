@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{machine, report::Machine};
+use super::{Machine, machine};
 use crate::sh;
 
 /// Measure, print, and write the page.

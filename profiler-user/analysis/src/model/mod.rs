@@ -28,6 +28,8 @@ mod respond;
 mod simulate;
 #[cfg(test)]
 mod simulate_tests;
+#[cfg(test)]
+mod solvers;
 mod system;
 #[cfg(test)]
 mod tests;
