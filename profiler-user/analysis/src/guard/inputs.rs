@@ -72,8 +72,7 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
         tasks: component.processes.len() as u64,
         cpu_ns: component.cpu.on_cpu_ns,
         run_queue_ns: component.cpu.run_queue_ns,
-        // `cpu.throttled_ns` goes here when the snapshot has it.
-        throttled_ns: None,
+        throttled_ns: component.cpu.throttled_ns,
         block_io_ns: component.cpu.block_io_ns,
         disk_ns: component.disk.latency_ns.sum_ns,
         disk_bytes: plus(component.disk.read_bytes, component.disk.write_bytes),
@@ -84,9 +83,12 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
         ),
         counters: sound(component).map(|counters| (counters.cycles, counters.instructions)),
         llc_misses: sound(component).and_then(|counters| counters.llc_misses),
-        // `cpu.run_queue_by` goes here when the snapshot has it.
-        run_queue_by: None,
-        // `disk.queued_behind` goes here when the snapshot has it.
+        run_queue_by: component.cpu.run_queue_by.as_ref().map(|by| {
+            by.iter()
+                .map(|blame| (blame.component.clone(), blame.ns))
+                .collect()
+        }),
+        // No snapshot tells it.
         queued_behind: None,
     };
     let here = snapshot.components.iter();

@@ -105,6 +105,7 @@ fn live(
         limit: Some(args.duration.unwrap_or(DURATION_DEFAULT)),
         command: &[],
         aside: false,
+        events: false,
     };
     let measured = measure(&wanted, kernel, root)?;
     let Some(recording) = measured.recording else {
