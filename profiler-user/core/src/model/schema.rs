@@ -26,12 +26,12 @@ pub const SCHEMA_NAMES: [&str; 11] = [
     "profile",
     "prediction",
     "placement",
-    "snapshot",
-    "findings",
-    "diff",
     "interference",
     "spec",
     "status",
+    "snapshot",
+    "findings",
+    "diff",
 ];
 
 /// The JSON Schema of an output, by name; None for a name that is not in [`SCHEMA_NAMES`].
