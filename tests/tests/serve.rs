@@ -59,6 +59,21 @@ fn fits(what: &Value, name: &str) {
     assert_eq!(faults, [""; 0], "{name}");
 }
 
+/// Over all who are blamed it is the time that was waited, of each component, wherever it was told.
+fn whoever_waits_is_told_because_of_whom(all: &Series) {
+    const BY: &str = "courtside_run_queue_by_seconds_total";
+    for name in ["load", "web", "app", "store"] {
+        let id = id(all, name);
+        let component = [("component", id.as_str())];
+        let told = sum(all, BY, &component);
+        let waited = [("component", id.as_str()), ("state", "run_queue")];
+        let waited = sum(all, "courtside_cpu_seconds_total", &waited);
+        assert!(told > 0.0, "{name} waited {waited} s, and nobody is blamed");
+        assert!((told - waited).abs() < 1e-6, "{name}: {told} of {waited} s");
+        assert!(sum(all, "courtside_sleep_seconds_total", &component) > 0.0);
+    }
+}
+
 #[test]
 fn the_counters_are_what_the_workload_counts() {
     let _host = Host::take().unwrap();
@@ -93,6 +108,7 @@ fn the_counters_are_what_the_workload_counts() {
         let parts = sum(&all, "courtside_turnaround_seconds_total", &served);
         assert!(parts > 0.0, "{to}");
     }
+    whoever_waits_is_told_because_of_whom(&all);
     // What is gone stays for its minute, and nothing was folded.
     assert_eq!(all["courtside_folded_series"], 0.0);
     let again = series(&agent.settle().unwrap());

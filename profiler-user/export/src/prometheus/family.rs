@@ -5,6 +5,7 @@
 use courtside_core::model::fields::{Field, Fields};
 use courtside_core::model::snapshot::{
     Component, Connects, Counters, Disk, Dist, Edge, ProgramCost, Recipient, Requests, Turnaround,
+    Waits,
 };
 use courtside_core::parts::Part;
 
@@ -146,7 +147,10 @@ use Unit::{Bytes, Ns, Number};
 use Words::{Are, Of};
 
 const CPU: Words = Are(
-    "time of its threads on a CPU, runnable without one, and waiting for the block layer; threads side by side add up",
+    "time of its threads on a CPU, runnable without one, held back by a CPU quota of their own where that is measured, and waiting for the block layer; threads side by side add up",
+);
+const SLEEP: Words = Are(
+    "time that its threads slept, by what for: a lock, a condition or work from another thread; a timer; a message; anything else; absent where that is not measured",
 );
 const SWITCHES: Words =
     Are("context switches that its threads asked for, and that were forced on them");
@@ -155,6 +159,33 @@ const DISK_REQUESTS: Words =
     Are("requests completed at the block layer; flushes and discards are not counted");
 const UNCERTAIN: &str = "windows in which the count is a lower bound: several requests were open at once on a connection, \
      a connection was older than the attach, or the two ends count differently";
+
+/// Adds a field of the sleep of a component.
+macro_rules! sleep {
+    ($get:expr, $value:literal) => {
+        counter("courtside_sleep_seconds", Ns, SLEEP, |c: &Component| {
+            c.waits.as_ref().map($get)
+        })
+        .label("for", $value)
+    };
+}
+
+/// Sleep for what has no name of its own: all names together have to add up.
+fn rest_of_sleep(waits: &Waits) -> u64 {
+    let more = [waits.pipe_ns, waits.page_fault_ns];
+    let more = more.into_iter().flatten();
+    more.fold(waits.other_ns, u64::saturating_add)
+}
+
+/// Because of whom: by component and who was blamed.
+pub(super) const RUN_QUEUE_BY: Family = family(
+    "courtside_run_queue_by_seconds",
+    Kind::Counter,
+    Ns,
+    Are(
+        "time its threads were runnable without a CPU, by whom the CPU was given to meanwhile: a component (also itself), idle for a CPU on which nobody ran, unknown for what could not be told, other for all who have no series here; adds up to the state run_queue of courtside_cpu_seconds, where it is measured",
+    ),
+);
 
 /// By component.
 pub(super) const COMPONENTS: Group<Component> = Group {
@@ -207,6 +238,14 @@ pub(super) const COMPONENTS: Group<Component> = Group {
             Some(c.cpu.block_io_ns)
         })
         .label("state", "block_io"),
+        counter("courtside_cpu_seconds", Ns, CPU, |c: &Component| {
+            c.cpu.throttled_ns
+        })
+        .label("state", "throttled"),
+        sleep!(|w| w.lock_ns, "lock"),
+        sleep!(|w| w.timer_ns, "timer"),
+        sleep!(|w| w.socket_ns, "message"),
+        sleep!(rest_of_sleep, "other"),
         counter(
             "courtside_context_switches",
             Number,
@@ -435,6 +474,7 @@ pub fn families() -> Vec<FamilyDoc> {
     for &(family, labels) in whole::COMPONENT_INFO {
         all.push(doc(family, labels.to_vec()));
     }
+    all.push(doc(RUN_QUEUE_BY, vec!["component", "by"]));
     add(&mut all, &TURNAROUNDS, &["component", "to"]);
     add(&mut all, &EDGES, &["from", "to", "transport", "port"]);
     add(&mut all, &PROGRAMS, &["program"]);

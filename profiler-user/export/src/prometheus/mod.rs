@@ -7,6 +7,7 @@
 //! by moving the point. At most so many components have series of their own as was asked for; all others are one, `other`. A
 //! series whose component is gone is kept for a while and then added to `other`: no sum over series ever falls.
 
+mod blamed;
 #[cfg(test)]
 mod boards;
 mod family;

@@ -18,7 +18,7 @@ pub(super) type Id = Arc<str>;
 /// In this time what a component did counts half.
 const HALF_LIFE_NS: f64 = 60e9;
 /// How much more another one has to do for it to get the series of the one that does least.
-const MORE: f64 = 2.0;
+pub(super) const MORE: f64 = 2.0;
 /// A remote end has no process that could be seen to end. It is gone if it did nothing for so many times as long.
 const REMOTE_PATIENCE: u64 = 5;
 
@@ -65,7 +65,7 @@ impl Shown {
     ) -> Vec<Id> {
         let duration_ns = snapshot.window.duration_ns;
         self.now_ns = self.now_ns.saturating_add(duration_ns);
-        let less = 0.5f64.powf(duration_ns as f64 / HALF_LIFE_NS);
+        let less = less(duration_ns);
         for known in self.known.values_mut() {
             known.score *= less;
         }
@@ -207,6 +207,11 @@ impl Shown {
             .filter(|(_, known)| known.shown)
             .map(|(id, known)| (id, known.name.as_str(), known.kind))
     }
+}
+
+/// How much of what was done before a window of this length still counts after it.
+pub(super) fn less(duration_ns: u64) -> f64 {
+    0.5f64.powf(duration_ns as f64 / HALF_LIFE_NS)
 }
 
 /// How much each component did: messages, turnarounds, and milliseconds on a CPU.

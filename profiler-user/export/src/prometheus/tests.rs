@@ -139,6 +139,44 @@ fn expected(windows: &[Snapshot]) -> Vec<(&'static str, &'static str, u128)> {
             components(|c| c.cpu.block_io_ns),
         ),
         (
+            "courtside_cpu_seconds_total",
+            "state=\"throttled\"",
+            components(|c| c.cpu.throttled_ns.unwrap_or(0)),
+        ),
+        (
+            "courtside_run_queue_by_seconds_total",
+            "",
+            components(|c| {
+                c.cpu
+                    .run_queue_by
+                    .as_ref()
+                    .map_or(0, |_| c.cpu.run_queue_ns)
+            }),
+        ),
+        (
+            "courtside_run_queue_by_seconds_total",
+            "by=\"unknown\"",
+            components(|c| {
+                let by = c.cpu.run_queue_by.iter().flatten();
+                by.filter(|one| one.component == "unknown")
+                    .map(|one| one.ns)
+                    .sum()
+            }),
+        ),
+        (
+            "courtside_sleep_seconds_total",
+            "for=\"message\"",
+            components(|c| c.waits.map_or(0, |waits| waits.socket_ns)),
+        ),
+        (
+            "courtside_sleep_seconds_total",
+            "",
+            components(|c| {
+                c.waits
+                    .map_or(0, |w| w.lock_ns + w.timer_ns + w.socket_ns + w.other_ns)
+            }),
+        ),
+        (
             "courtside_disk_bytes_total",
             "op=\"read\"",
             components(|c| c.disk.read_bytes),
@@ -239,6 +277,11 @@ fn no_sum_falls_and_no_series_that_stays_goes_back() {
             for recipient in &mut component.turnaround.by_recipient {
                 if recipient.to == "program:app" {
                     recipient.to.clone_from(&name);
+                }
+            }
+            for one in component.cpu.run_queue_by.iter_mut().flatten() {
+                if one.component == "program:app" {
+                    one.component.clone_from(&name);
                 }
             }
         }

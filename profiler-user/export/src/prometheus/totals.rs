@@ -5,14 +5,18 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use courtside_core::frame::Transport;
-use courtside_core::model::snapshot::Snapshot;
+use courtside_core::model::{
+    blame::{IDLE, UNKNOWN},
+    snapshot::{Component, Snapshot},
+};
 
 use super::{
-    family::{COMPONENTS, EDGES, PROGRAMS, TURNAROUNDS},
+    blamed::Blamed,
+    family::{COMPONENTS, EDGES, PROGRAMS, RUN_QUEUE_BY, TURNAROUNDS},
     group::Sums,
-    shown::{Id, Shown},
+    shown::{Id, Shown, less},
     whole::{Agent, Whole},
-    write::{Form, Writer, label},
+    write::{Form, Number, Writer, label},
 };
 
 /// Component and recipient.
@@ -46,6 +50,7 @@ pub struct Totals {
     shown: Shown,
     most_pairs: usize,
     components: BTreeMap<Id, Sums>,
+    blamed: BTreeMap<Id, Blamed>,
     pairs: BTreeMap<Pair, Sums>,
     edges: BTreeMap<Between, Sums>,
     programs: BTreeMap<String, Sums>,
@@ -67,6 +72,7 @@ impl Totals {
             shown: Shown::new(most, linger_ns),
             most_pairs: most.max(1).saturating_mul(PAIRS),
             components: BTreeMap::new(),
+            blamed: BTreeMap::new(),
             pairs: BTreeMap::new(),
             edges: BTreeMap::new(),
             programs: BTreeMap::new(),
@@ -80,12 +86,15 @@ impl Totals {
         for id in self.shown.window(snapshot, lives) {
             self.give_up(&id);
         }
+        let less = less(snapshot.window.duration_ns);
+        self.blamed.values_mut().for_each(|blamed| blamed.age(less));
         let mut folded = 0;
         for component in &snapshot.components {
             let id = self.shown.label(&component.id);
             folded += usize::from(*id != *component.id);
             let sums = self.components.entry(Arc::clone(&id)).or_default();
             sums.add(&COMPONENTS, component);
+            self.blame(&id, component);
             for recipient in &component.turnaround.by_recipient {
                 let to = self.shown.label(&recipient.to);
                 let mut pair = (Arc::clone(&id), to);
@@ -127,8 +136,28 @@ impl Totals {
                 sums.add(&PROGRAMS, program);
             }
         }
+        let other = self.shown.other();
+        for blamed in self.blamed.values_mut() {
+            blamed.exchange(&other);
+        }
         self.whole.add(snapshot);
         self.folded = folded;
+    }
+
+    /// Adds because of whom a component waited for a CPU. Those without series of their own are `other` here, too.
+    fn blame(&mut self, id: &Id, component: &Component) {
+        let Some(by) = &component.cpu.run_queue_by else {
+            return;
+        };
+        let other = self.shown.other();
+        let blamed = self.blamed.entry(Arc::clone(id)).or_default();
+        for one in by {
+            let who = match one.component.as_str() {
+                name @ (IDLE | UNKNOWN) => name.into(),
+                name => self.shown.label(name),
+            };
+            blamed.add(&who, &other, one.ns);
+        }
     }
 
     /// What a component had goes into `other`.
@@ -139,6 +168,13 @@ impl Totals {
                 .entry(Arc::clone(&other))
                 .or_default()
                 .merge(&sums);
+        }
+        if let Some(blamed) = self.blamed.remove(id) {
+            let sum = self.blamed.entry(Arc::clone(&other)).or_default();
+            sum.merge(&blamed, &other);
+        }
+        for blamed in self.blamed.values_mut() {
+            blamed.give_up(id, &other);
         }
         let new = |end: &Id| {
             if end == id {
@@ -225,6 +261,13 @@ impl Totals {
             .collect();
         to.group(&COMPONENTS, &components);
         to.component_info(self.shown.all());
+        to.head(&RUN_QUEUE_BY);
+        for (id, blamed) in &self.blamed {
+            for (by, ns) in blamed.all() {
+                let labels = labels(&[("component", id), ("by", by)]);
+                to.sample(&RUN_QUEUE_BY, "_total", &labels, Number::Ns(ns));
+            }
+        }
         let pairs = self.pairs.iter();
         let pairs: Vec<(String, &Sums)> = pairs
             .map(|((id, recipient), sums)| (labels(&[("component", id), ("to", recipient)]), sums))

@@ -42,6 +42,39 @@ pub(super) const CPU: Page = Page {
             )],
         ),
         panel(
+            "Because of whom they wait",
+            "short",
+            Stacked,
+            12,
+            "Threads that were runnable without a CPU, on average, by whom the CPU was given to meanwhile. Idle: nobody ran on it. Unknown: it could not be told. Other: all who have no series.",
+            &[(
+                by!("component,by", c!("courtside_run_queue_by_seconds_total")),
+                "{{component}} ← {{by}}",
+            )],
+        ),
+        panel(
+            "Held back by a CPU quota",
+            "short",
+            Lines,
+            12,
+            "Threads that were runnable and held back by a quota of their own control group, on average; nobody else is to blame for it. Empty where it is not measured.",
+            &[(
+                by!(
+                    "component",
+                    c!("courtside_cpu_seconds_total", "state=\"throttled\"")
+                ),
+                "{{component}}",
+            )],
+        ),
+        panel(
+            "Asleep, by what for",
+            "short",
+            Stacked,
+            12,
+            "Threads that slept, on average: for a lock or for work from another thread, a timer, a message, anything else. Idle threads sleep, too. Empty where it is not measured.",
+            &[(by!("for", c!("courtside_sleep_seconds_total")), "{{for}}")],
+        ),
+        panel(
             "Share of the host's CPUs in use",
             "percentunit",
             Lines,
