@@ -7,6 +7,7 @@
 
 pub mod diff;
 pub mod findings;
+pub mod infer;
 pub mod model;
 pub mod scale;
 pub mod tail;

@@ -12,6 +12,7 @@ use clap::{
 
 mod diff;
 mod exports;
+mod infer;
 mod measure;
 mod model;
 mod recordings;
@@ -20,6 +21,7 @@ mod tail;
 
 pub use diff::{DiffArgs, DiffFormat};
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
+pub use infer::{CalibrateArgs, InferArgs, InferCommand, InferCompareArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
@@ -80,6 +82,7 @@ Examples:
   courtside schema snapshot     what `courtside stat -F json` prints
   courtside schema diff         what `courtside diff A B -F json` prints
   courtside schema tail         what `courtside tail FILE -F json` prints
+  courtside schema inference    what `courtside infer FILE -F json` prints
   courtside schema scaling      what `courtside scale -F json` prints
   courtside schema profile      what `courtside model fit` writes
   courtside schema check        what `courtside check -F json` prints";
@@ -148,6 +151,9 @@ pub enum Command {
     /// Say why the slowest requests are slow: held against the median part by part, and by whom
     #[command(after_help = tail::TAIL_EXAMPLES)]
     Tail(TailArgs),
+    /// Say what a parallel application does, seen from outside: how fast, in what shape, who holds the others up, what if
+    #[command(after_help = infer::INFER_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Infer(Box<InferArgs>),
     /// Say how something scales with cores or workers, what is lost and why
     #[command(after_help = scale::SCALE_EXAMPLES, args_conflicts_with_subcommands = true)]
     Scale(ScaleArgs),

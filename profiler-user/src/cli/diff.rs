@@ -84,6 +84,7 @@ fn with_now(args: &DiffArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
         limit,
         command: &args.command,
         aside: to.format() != DiffFormat::Table && output.is_stdout(),
+        events: false,
     };
     let mut measured = measure(&wanted, kernel, root)?;
     let told = match measured.recording.take() {

@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod diff;
 mod export;
+mod infer;
 mod model;
 mod now;
 mod output;
@@ -90,6 +91,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Stat(args) => args.measure.verbose,
         Command::Record(args) => args.measure.verbose,
         Command::Diff(args) => args.measure.verbose,
+        Command::Infer(args) => args.measure.verbose,
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -107,6 +109,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args, &kernel, root),
         Command::Tail(args) => tail::run(&args),
+        Command::Infer(args) => infer::run(&args, &kernel, root),
         Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
@@ -127,6 +130,7 @@ impl Command {
         match self {
             Self::Top(_) | Self::Stat(_) | Self::Record(_) | Self::Check(_) => true,
             Self::Diff(args) => args.b.is_none(),
+            Self::Infer(args) => args.command.is_none() && args.file.is_none(),
             Self::Scale(args) => args.command.is_some(),
             Self::Replay(_)
             | Self::Export(_)

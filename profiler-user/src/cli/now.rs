@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context;
-use courtside_agent::measure::{Kernel, Measurement};
+use courtside_agent::{
+    measure::{Kernel, Measurement},
+    recorder::Shared,
+};
 use rustix::process::Signal;
 use tokio::process::Child;
 
@@ -25,7 +28,7 @@ use super::{
 };
 use crate::{
     frame::{Frame, Merge},
-    record::{Recording, WriteError, Writer},
+    record::{Bounds, Recorder, Recording, WriteError},
 };
 
 /// What can be done where what is measured finds no room.
@@ -46,6 +49,8 @@ pub(super) struct Wanted<'a> {
     pub command: &'a [OsString],
     /// What the command prints goes to stderr: a program reads our stdout.
     pub aside: bool,
+    /// Single events as well.
+    pub events: bool,
 }
 
 /// What was measured.
@@ -83,7 +88,13 @@ pub(super) fn measure(
     let mut waiter = Waiter::new().context("cannot receive signals")?;
     // Of any length, and gone with us; the memory that windows take stays small.
     let file = tempfile::tempfile().context(FULL)?;
-    let measurement = kernel.attach(&wanted.measure.wishes())?;
+    let wishes = wanted.measure.wishes();
+    let recorder = Shared::default();
+    let measurement = if wanted.events {
+        kernel.attach_with_events(&wishes, recorder.sink())
+    } else {
+        kernel.attach(&wishes)
+    }?;
     report_probes(measurement.probes(), wanted.measure.verbose);
     let header = header(
         wanted.select,
@@ -92,11 +103,18 @@ pub(super) fn measure(
         measurement.probes(),
         root,
     );
+    let begun = Recorder::new(file.try_clone()?, None, &header, Bounds::default())?;
+    recorder.begin(begun).context(FULL)?;
     let windows = Windows {
         measurement,
-        writer: Writer::new(file.try_clone()?, &header)?,
+        recorder,
         begun: Merge::default(),
-        least_ns: nanoseconds(wanted.interval / 2),
+        // What happened in the last moment counts where it is told event by event.
+        least_ns: if wanted.events {
+            0
+        } else {
+            nanoseconds(wanted.interval / 2)
+        },
     };
     let mut child = match wanted.command.first() {
         Some(name) => Some(
@@ -133,7 +151,7 @@ fn read(file: File) -> anyhow::Result<Recording> {
 /// A measurement under way.
 struct Windows {
     measurement: Box<dyn Measurement>,
-    writer: Writer,
+    recorder: Shared,
     /// Parts of the window that were read before its end.
     begun: Merge,
     /// A last window that is shorter was cut short: its values would scatter more than the others'.
@@ -156,7 +174,7 @@ impl Windows {
                 if last.duration_ns >= self.least_ns {
                     self.write(&last)?;
                 }
-                return Ok((end, self.writer.finish()?.windows));
+                return Ok((end, self.recorder.finish()?.windows));
             }
             if clock.interval_is_over() {
                 let frame = self.measurement.window()?;
@@ -183,7 +201,14 @@ impl Windows {
     }
 
     fn write(&mut self, frame: &Frame) -> anyhow::Result<()> {
-        match self.writer.frame(frame) {
+        let early = self.recorder.take_lost();
+        let with_lost = (early > 0).then(|| {
+            let mut frame = frame.clone();
+            let events = frame.lost.entry("events".to_owned()).or_default();
+            *events = events.saturating_add(early);
+            frame
+        });
+        match self.recorder.frame(with_lost.as_ref().unwrap_or(frame)) {
             Err(error @ WriteError::Io { .. }) => Err(error).context(FULL),
             Err(error) => {
                 // One window is missing, and the next may fit again.

@@ -14,6 +14,7 @@ pub mod fields;
 pub mod finding;
 pub mod fold;
 pub mod idle;
+pub mod inference;
 mod ledger;
 mod names;
 pub mod nodes;
