@@ -304,6 +304,14 @@ fn scenarios(inference: &Inference, style: Style) -> Vec<Line> {
         );
         lines.push(Line::new(if off > OFF { WARN } else { PLAIN }, text));
     }
+    let mut unknown = inference.latency_tolerance.iter();
+    if let Some(why) = unknown.find_map(|tolerance| tolerance.unknown.as_ref()) {
+        lines.push(Line::new(
+            DIM,
+            format!("how much longer messages may take: {}", visible(why)),
+        ));
+        return lines;
+    }
     let tolerance: Vec<String> = inference
         .latency_tolerance
         .iter()
@@ -488,7 +496,7 @@ pub fn calibrated(calibration: &Calibration, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use courtside_core::model::inference::{ByTurn, Iterations, SelfCheck, Topology};
+    use courtside_core::model::inference::{ByTurn, Iterations, SelfCheck, Tolerance, Topology};
 
     use super::*;
 
@@ -519,6 +527,11 @@ mod tests {
                 says: "cannot tell, because it polls".to_owned(),
                 ..Scenario::default()
             }],
+            latency_tolerance: vec![Tolerance {
+                slower: 0.01,
+                added_ns: None,
+                unknown: Some("cannot tell: it comes out wrong".to_owned()),
+            }],
             self_check: Some(SelfCheck {
                 replay_error: -0.004,
                 ..SelfCheck::default()
@@ -530,6 +543,7 @@ mod tests {
             "199",
             "ring   match 100%   also: torus",
             "no_disk_wait: cannot tell, because it polls",
+            "how much longer messages may take: cannot tell: it comes out wrong",
             "-0.4%",
         ] {
             assert!(text.contains(words), "{words} in:\n{text}");

@@ -8,7 +8,7 @@ use super::{
     answer::{Team, courts, spread_of},
     court::{ranges, spread},
     program::Program,
-    scenarios::Simulated,
+    scenarios::{Method, Simulated},
 };
 
 /// What it is told from.
@@ -120,5 +120,7 @@ fn efficiencies(told: &Told<'_>, imbalance: &mut Imbalance) {
         let transfer = (ideal_ns as f64 / length_ns).min(1.0);
         imbalance.transfer_efficiency = Some(transfer);
         imbalance.serialisation_efficiency = Some(communication / transfer);
+    } else if let Some(why) = told.simulated.withheld(Method::Recorded) {
+        imbalance.unknown = Some(format!("transfer and serialisation are not known: {why}"));
     }
 }

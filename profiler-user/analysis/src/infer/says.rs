@@ -15,7 +15,7 @@ use courtside_core::{
 use super::{
     answer::Team,
     members::Members,
-    scenarios::{Simulated, exactness},
+    scenarios::{Method, Simulated, exactness, withheld},
     shape::MOST_NODES,
 };
 
@@ -83,6 +83,32 @@ fn scenario(inference: &Inference, is: impl Fn(&Scenario) -> bool) -> Option<(&S
     Some((scenario, scenario.predicted_ns?))
 }
 
+/// What the run would take without load from outside, if that is worth to be said and can be told.
+fn without_load(inference: &Inference) -> String {
+    let is = |s: &&Scenario| s.scenario == "no_outside_load";
+    let (Some(alone), Some(check)) = (
+        inference.what_if.iter().find(is),
+        inference.self_check.as_ref(),
+    ) else {
+        return String::new();
+    };
+    match alone.predicted_ns {
+        Some(ns) if alone.measured_ns as f64 > (1.0 + NOTABLE) * ns as f64 => format!(
+            "; without load from outside the run would take {} and not {} ({})",
+            duration(ns),
+            duration(alone.measured_ns),
+            exactness(check)
+        ),
+        None if !inference.outsiders.is_empty() => {
+            format!(
+                "; what it would take without load from outside: {}",
+                alone.says
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// One process that the others wait for.
 fn holds_up(inference: &Inference) -> Option<Finding> {
     let length_ns = inference.source.application_ns;
@@ -119,20 +145,7 @@ fn holds_up(inference: &Inference) -> Option<Finding> {
     if share < HOLDS_UP || (most_ns as f64) < ABOVE_OTHERS * mean {
         return None;
     }
-    let without = scenario(inference, |s| s.scenario == "no_outside_load");
-    let better = match (without, &inference.self_check) {
-        (Some((scenario, ns)), Some(check))
-            if (scenario.measured_ns as f64) > (1.0 + NOTABLE) * ns as f64 =>
-        {
-            format!(
-                "; without load from outside the run would take {} and not {} ({})",
-                duration(ns),
-                duration(scenario.measured_ns),
-                exactness(check)
-            )
-        }
-        _ => String::new(),
-    };
+    let better = without_load(inference);
     let why = if worst.time.run_queue_ns > worst.time.on_cpu_ns {
         "it mostly waits for a CPU itself"
     } else {
@@ -330,14 +343,19 @@ pub(super) fn remarks(
             "shapes of more than {MOST_NODES} processes are not looked for"
         ));
     }
-    if let Some(check) = &simulated.self_check
-        && check.replay_error.abs().max(check.rescheduled_error.abs()) > 0.05
-    {
-        remarks.push(format!(
-            "the self-check is off by {} (waits as recorded) and {} (put on CPUs anew): do not trust what_if beyond that",
-            percent(check.replay_error.abs()),
-            percent(check.rescheduled_error.abs())
-        ));
+    if let Some(check) = &simulated.self_check {
+        if withheld(check, Method::Recorded).is_some() {
+            remarks.push(format!(
+                "the self-check with waits as recorded is off by {}: slack, the critical path and what is predicted from them are not told",
+                percent(check.replay_error.abs())
+            ));
+        }
+        if withheld(check, Method::Anew).is_some() {
+            remarks.push(format!(
+                "the self-check put on CPUs anew is off by {}: what the run would take without others is not told",
+                percent(check.rescheduled_error.abs())
+            ));
+        }
     }
     let long_ns = super::watch::UPDATE_NS * super::matrix::WINDOW as u64;
     if team.length_ns < long_ns {

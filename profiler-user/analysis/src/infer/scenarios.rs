@@ -12,7 +12,7 @@ use courtside_core::{
 
 use super::{
     program::Program,
-    replay::{Changed, Latency, Run, replay},
+    replay::{Changed, Latency, Run, Stuck, replay},
     schedule::schedule,
     segments::Op,
     wishes::{Factor, What, Wish},
@@ -24,6 +24,8 @@ const SLOWER: [f64; 3] = [0.01, 0.02, 0.05];
 const MOST_DELAY_NS: u64 = 1_000_000_000;
 /// Steps that make a delay exact.
 const STEPS: u32 = 7;
+/// A prediction is withheld if the run with nothing changed comes out wrong by more.
+pub(super) const MOST_OFF: f64 = 0.05;
 /// Outsiders that are named.
 const MOST_NAMED: usize = 5;
 
@@ -35,6 +37,31 @@ pub(super) struct Names<'a> {
     pub(super) outside: &'a dyn Fn(u32) -> (String, String),
 }
 
+/// How a run is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Waits for a CPU as recorded.
+    Recorded,
+    /// Put on the CPUs anew.
+    Anew,
+}
+
+/// Why what is simulated in this way is not told, if the run with nothing changed comes out wrong.
+pub(super) fn withheld(check: &SelfCheck, method: Method) -> Option<String> {
+    let (how, error) = match method {
+        Method::Recorded => ("with waits as recorded", check.replay_error),
+        Method::Anew => ("put on the CPUs anew", check.rescheduled_error),
+    };
+    let longer = if error < 0.0 { "shorter" } else { "longer" };
+    (error.abs() > MOST_OFF).then(|| {
+        format!(
+            "cannot tell: the run with nothing changed, {how}, comes out {} {longer} than it was; more than {} is too much",
+            percent(error.abs()),
+            percent(MOST_OFF)
+        )
+    })
+}
+
 /// All that is simulated.
 #[derive(Debug, Default)]
 pub(super) struct Simulated {
@@ -42,12 +69,20 @@ pub(super) struct Simulated {
     pub(super) self_check: Option<SelfCheck>,
     pub(super) tolerance: Vec<Tolerance>,
     pub(super) outsiders: Vec<Outsider>,
-    /// The run as it was.
+    /// The run as it was; none where it comes out wrong.
     pub(super) base: Option<Run>,
-    /// How long it takes if messages take no time.
+    /// How long it takes if messages take no time; none where the run as it was comes out wrong.
     pub(super) ideal_ns: Option<u64>,
     /// Why nothing could be simulated.
     pub(super) unknown: Option<String>,
+}
+
+impl Simulated {
+    /// Why what is simulated in this way is not told.
+    pub(super) fn withheld(&self, method: Method) -> Option<String> {
+        let check = || withheld(self.self_check.as_ref()?, method);
+        self.unknown.clone().or_else(check)
+    }
 }
 
 /// Time that each one outside had a CPU while the application waited for it.
@@ -96,13 +131,26 @@ pub(super) fn simulate(
         };
         let measured_ns = program.measured_ns;
         let error = |ns: u64| ns as f64 / measured_ns.max(1) as f64 - 1.0;
-        simulated.self_check = Some(SelfCheck {
+        let check = SelfCheck {
             measured_ns,
             replay_ns: base.length_ns,
             replay_error: error(base.length_ns),
             rescheduled_ns: rescheduled.length_ns,
             rescheduled_error: error(rescheduled.length_ns),
-        });
+        };
+        let why = withheld(&check, Method::Recorded);
+        simulated.self_check = Some(check);
+        if why.is_some() {
+            simulated.tolerance = SLOWER
+                .into_iter()
+                .map(|slower| Tolerance {
+                    slower,
+                    added_ns: None,
+                    unknown: why.clone(),
+                })
+                .collect();
+            return None;
+        }
         simulated.tolerance = tolerance(program, base.length_ns);
         let ideal = Changed {
             all: Some(Latency::Of(0)),
@@ -194,10 +242,17 @@ impl Asked<'_> {
         }
     }
 
-    fn told(&self, scenario: String, places: &[usize], run: Option<Run>, says: &str) -> Scenario {
-        if let Some(why) = &self.simulated.unknown {
-            return self.none(scenario, places, why.clone());
+    fn told(
+        &self,
+        (scenario, method): (String, Method),
+        places: &[usize],
+        run: impl FnOnce() -> Result<Run, Stuck>,
+        says: &str,
+    ) -> Scenario {
+        if let Some(why) = self.simulated.withheld(method) {
+            return self.none(scenario, places, why);
         }
+        let run = run().ok();
         let Some(run) = run else {
             let why = "the order of sends and receives cannot be kept".to_owned();
             return self.none(scenario, places, why);
@@ -213,19 +268,13 @@ impl Asked<'_> {
     }
 
     fn replayed(&self, name: String, places: &[usize], changed: &Changed, says: &str) -> Scenario {
-        let run = match self.simulated.unknown {
-            None => replay(self.program, changed).ok(),
-            Some(_) => None,
-        };
-        self.told(name, places, run, says)
+        let run = || replay(self.program, changed);
+        self.told((name, Method::Recorded), places, run, says)
     }
 
     fn scheduled(&self, name: String, stays: impl Fn(u32) -> bool, says: &str) -> Scenario {
-        let run = match self.simulated.unknown {
-            None => schedule(self.program, &Changed::default(), stays).ok(),
-            Some(_) => None,
-        };
-        self.told(name, &self.all(), run, says)
+        let run = || schedule(self.program, &Changed::default(), stays);
+        self.told((name, Method::Anew), &self.all(), run, says)
     }
 
     fn no_outside_load(&self) -> Scenario {
@@ -377,7 +426,11 @@ fn tolerance(program: &Program, base_ns: u64) -> Vec<Tolerance> {
             }
             low
         });
-        Tolerance { slower, added_ns }
+        Tolerance {
+            slower,
+            added_ns,
+            unknown: None,
+        }
     };
     SLOWER.into_iter().map(of).collect()
 }
@@ -386,3 +439,6 @@ fn tolerance(program: &Program, base_ns: u64) -> Vec<Tolerance> {
 pub(super) fn exactness(check: &SelfCheck) -> String {
     format!("self-check {}", percent(check.rescheduled_error.abs()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,6 +210,28 @@ fn what_would_have_been_without_the_hog_is_what_it_is_without() {
 }
 
 #[test]
+fn a_finding_quotes_no_prediction_that_is_withheld() {
+    let mut found = inferred(hogged());
+    let imbalance = |found: &Inference| {
+        let findings = says::findings(found);
+        let says = findings
+            .into_iter()
+            .find(|finding| finding.rule == "imbalance");
+        says.unwrap().says
+    };
+    assert!(imbalance(&found).contains("the run would take"));
+    for scenario in &mut found.what_if {
+        scenario.predicted_ns = None;
+        scenario.says = "cannot tell: it comes out wrong".to_owned();
+    }
+    let said = imbalance(&found);
+    assert!(!said.contains("the run would take"), "{said}");
+    assert!(said.contains("cannot tell: it comes out wrong"), "{said}");
+    let findings = says::findings(&found);
+    assert!(findings.iter().all(|finding| finding.rule == "imbalance"));
+}
+
+#[test]
 fn wishes_are_answered_or_the_reason_is_given() {
     let wishes = [
         "rank2: run_queue=0",

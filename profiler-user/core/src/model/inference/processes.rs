@@ -31,10 +31,9 @@ pub struct Process {
     /// It receives without ever going to sleep: what it does while it waits is CPU time, and cannot be told from work.
     pub polls: bool,
     /// Time by which its messages were there before they were needed: of each burst of sends the least, all bursts together.
-    /// So much later it could have sent all of them. Null where nothing could be simulated.
+    /// So much later it could have sent all of them. Null where nothing could be simulated, or the self-check is off by more than 5 %.
     pub slack_ns: Option<u64>,
-    /// Its share of the critical path, the chain of segments and messages that decides how long the run takes. Null where
-    /// nothing could be simulated.
+    /// Its share of the critical path, the chain of segments and messages that decides how long the run takes. Null as slack_ns.
     pub critical_share: Option<f64>,
 }
 

@@ -65,7 +65,8 @@ pub struct Scenario {
     pub scenario: String,
     /// Ids of the processes that are changed; all of them where the scenario is about the host.
     pub processes: Vec<String>,
-    /// How long the run would have taken; null where it cannot be told.
+    /// How long the run would have taken; null where it cannot be told: always where the self-check of the method that this
+    /// scenario uses is off by more than 5 %.
     pub predicted_ns: Option<u64>,
     /// How long it took.
     pub measured_ns: u64,
@@ -84,7 +85,7 @@ pub struct SelfCheck {
     pub measured_ns: u64,
     /// Simulated with all waits for a CPU as recorded.
     pub replay_ns: u64,
-    /// replay_ns over measured_ns, less 1.
+    /// replay_ns over measured_ns, less 1: the bias of all other scenarios, of latency_tolerance, slack_ns and critical_share.
     pub replay_error: f64,
     /// Simulated with the segments put on their CPUs anew, and the load from outside as a rate.
     pub rescheduled_ns: u64,
@@ -97,8 +98,10 @@ pub struct SelfCheck {
 pub struct Tolerance {
     /// Share by which the run takes longer.
     pub slower: f64,
-    /// Delay of each message that costs so much; null where even a second more does not.
+    /// Delay of each message that costs so much; null where even a second more does not, or where it cannot be told.
     pub added_ns: Option<u64>,
+    /// Why it cannot be told: the self-check with waits as recorded is off by more than 5 %.
+    pub unknown: Option<String>,
 }
 
 /// Someone outside the application who had its CPU.
