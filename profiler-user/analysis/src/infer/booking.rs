@@ -176,7 +176,20 @@ impl<'a> Booking<'a> {
                 self.thread.sums.run_queue_ns += ns;
                 self.thread.queue_ns += ns;
             }
-            Kind::Outside { who, cpu, ns } => self.push(to_ns, Op::Outside { who, cpu, ns }),
+            Kind::Outside {
+                who,
+                beside,
+                cpu,
+                ns,
+            } => self.push(
+                to_ns,
+                Op::Outside {
+                    who,
+                    beside,
+                    cpu,
+                    ns,
+                },
+            ),
             Kind::Disk => {
                 self.thread.sums.block_io_ns += ns;
                 self.push(to_ns, Op::Wait { ns, disk: true });

@@ -6,6 +6,9 @@ use foldhash::HashMap;
 
 use super::segments::{Op, Segments};
 
+/// In place of a process outside: a process of the application.
+pub(super) const OWN: u32 = u32::MAX - 1;
+
 /// One thread of the application.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Part {
@@ -142,9 +145,24 @@ impl Program {
                 }),
                 None => wait(waited_ns),
             },
-            // The application's own threads are put on their CPUs anew.
-            Op::Outside { who, .. } if place(who).is_some() => None,
-            Op::Run { .. } | Op::Outside { .. } | Op::Wait { .. } => Some(op),
+            Op::Outside {
+                who,
+                beside,
+                cpu,
+                ns,
+            } => {
+                let known = |who| if place(who).is_some() { OWN } else { who };
+                let (who, beside) = (known(who), known(beside));
+                let op = Op::Outside {
+                    who,
+                    beside,
+                    cpu,
+                    ns,
+                };
+                // The application's own threads are put on their CPUs anew.
+                ((who, beside) != (OWN, OWN)).then_some(op)
+            }
+            Op::Run { .. } | Op::Wait { .. } => Some(op),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     replay::{Changed, Latency, Run, Stuck, replay},
     schedule::schedule,
     segments::Op,
+    threads::NOBODY,
     wishes::{Factor, What, Wish},
 };
 
@@ -90,7 +91,12 @@ pub(super) fn outsiders(program: &Program, names: &Names<'_>) -> Vec<Outsider> {
     let mut by_name: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut by_process: BTreeMap<u32, u64> = BTreeMap::new();
     for op in program.parts.iter().flat_map(|part| &part.ops) {
-        if let Op::Outside { who, ns, .. } = op {
+        if let Op::Outside {
+            who, beside, ns, ..
+        } = op
+            && who == beside
+            && *who != NOBODY
+        {
             let sum = by_process.entry(*who).or_default();
             *sum = sum.saturating_add(*ns);
         }

@@ -11,9 +11,10 @@ use std::{
 use foldhash::HashMap;
 
 use super::{
-    program::Program,
+    program::{OWN, Program},
     replay::{Changed, Joins, Run, Stuck, There, Wires, done, scaled},
     segments::Op,
+    threads::NOBODY,
 };
 
 /// A thread has a CPU for so long while another one waits for it; it hardly matters.
@@ -177,12 +178,24 @@ impl<F: Fn(u32) -> bool> Machine<'_, F> {
                     self.wants(number, (cpu, ns), now_ns, has);
                     return;
                 }
-                Op::Outside { who, cpu, ns } if (self.stays)(who) => {
+                Op::Outside {
+                    who,
+                    beside,
+                    cpu,
+                    ns,
+                } => {
                     let ns = scaled(ns, &self.changed.queue, part.process);
-                    self.wants(number, (cpu, ns), now_ns, has);
-                    return;
+                    if self.is_gone(who) && self.is_gone(beside) {
+                        // Who is left waits for its CPU anew.
+                    } else if who == beside && who != NOBODY {
+                        self.wants(number, (cpu, ns), now_ns, has);
+                        return;
+                    } else if ns > 0 {
+                        // Nobody knows for which of them: no CPU is taken for it.
+                        self.sleeps(number, now_ns.saturating_add(ns));
+                        break;
+                    }
                 }
-                Op::Outside { .. } => {}
                 Op::Wait { ns, disk } => {
                     let ns = if disk {
                         scaled(ns, &self.changed.disk, part.process)
@@ -190,8 +203,7 @@ impl<F: Fn(u32) -> bool> Machine<'_, F> {
                         ns
                     };
                     if ns > 0 {
-                        state.next += 1;
-                        self.at(now_ns.saturating_add(ns), Event::Goes(number));
+                        self.sleeps(number, now_ns.saturating_add(ns));
                         break;
                     }
                 }
@@ -225,6 +237,19 @@ impl<F: Fn(u32) -> bool> Machine<'_, F> {
         if let Some((cpu, _)) = has.take() {
             self.next(cpu, now_ns);
         }
+    }
+
+    /// Whether somebody who had a CPU has none now, or waits for it anew.
+    fn is_gone(&self, who: u32) -> bool {
+        who == OWN || who != NOBODY && !(self.stays)(who)
+    }
+
+    /// A thread does nothing more until then.
+    fn sleeps(&mut self, number: usize, until_ns: u64) {
+        if let Some(state) = self.parts.get_mut(number) {
+            state.next += 1;
+        }
+        self.at(until_ns, Event::Goes(number));
     }
 
     /// Whether a thread has to wait for something that is not there yet.

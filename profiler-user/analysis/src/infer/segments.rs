@@ -15,8 +15,14 @@ const MOST_TRACKS: usize = 1 << 14;
 pub(super) enum Op {
     /// On a CPU, after it had been runnable without one for so long.
     Run { cpu: u16, ns: u64, queue_ns: u64 },
-    /// Of that wait: another process had the CPU, and no other thread that waited has this time.
-    Outside { who: u32, cpu: u16, ns: u64 },
+    /// Of the wait of the run after it: another process had the CPU, and no other thread that waited has this time; `beside` had
+    /// the CPU that the thread was put off. Where these are not the same, or nobody, the time is this thread's own.
+    Outside {
+        who: u32,
+        beside: u32,
+        cpu: u16,
+        ns: u64,
+    },
     /// It began to send: bytes up to here are there for the other end.
     Send { link: u32, end: u64 },
     /// It needed bytes up to here, and slept for so long until they came.

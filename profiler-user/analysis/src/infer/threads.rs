@@ -3,22 +3,19 @@
 //! In: switches, wake-ups, arrivals, forks and ends, in the order of time. Out: pieces of a thread's time since its last send
 //! or receive, without gaps. Must not know: what a message is, names.
 
-use std::collections::VecDeque;
+mod cpus;
 
 use courtside_core::event::Off;
 use foldhash::HashMap;
 
+use cpus::{Cpus, Held};
+
 /// Nobody, or not known.
 pub(super) const NOBODY: u32 = u32::MAX;
-/// Runs of a CPU that are remembered.
-const RUNS: usize = 64;
-/// Threads and CPUs that are looked at, at most.
+/// Threads that are looked at, at most.
 const MOST_THREADS: usize = 1 << 16;
-const MOST_CPUS: usize = 1 << 13;
 /// Pieces of a thread that wait until it is known what they were for; then the older half goes as it is.
 pub(super) const MOST_PIECES: usize = 128;
-/// Processes that are told apart in one wait for a CPU.
-const MOST_WHO: usize = 4;
 /// A wake-up on a CPU so soon after data arrived there is because of the data.
 const SOON_NS: u64 = 50_000;
 
@@ -49,9 +46,11 @@ pub(super) enum Cause {
 pub(super) enum Kind {
     Run(u16),
     Queue,
-    /// No time of its own: of the queue before it, another process had the CPU for so long.
+    /// No time of its own: of the queue before it, another process had the CPU for so long; `beside` had the CPU that the
+    /// thread was put off, if that was another one. Nobody: it was idle, or it is not known.
     Outside {
         who: u32,
+        beside: u32,
         cpu: u16,
         ns: u64,
     },
@@ -86,6 +85,8 @@ pub(super) struct Thread {
     pub(super) born_ns: u64,
     since_ns: u64,
     now: Now,
+    /// It was put off this CPU, and waits for one.
+    put_off: Option<u16>,
     /// A wake-up came while it was on its CPU.
     early: bool,
     gone: bool,
@@ -110,6 +111,7 @@ impl Thread {
             born_ns: at_ns,
             since_ns: at_ns,
             now: Now::Unknown,
+            put_off: None,
             early: false,
             gone: false,
             sleeps: 0,
@@ -147,28 +149,11 @@ impl Thread {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    from_ns: u64,
-    to_ns: u64,
-    process: u32,
-    /// From here to its end it has been booked as time that somebody waited.
-    booked_from_ns: u64,
-}
-
-#[derive(Debug, Default)]
-struct Cpu {
-    since_ns: u64,
-    runs: VecDeque<Run>,
-    /// Data arrived here last, and on which connection.
-    arrival: Option<(u64, u64)>,
-}
-
 /// All threads and CPUs.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     threads: HashMap<u32, Thread>,
-    cpus: HashMap<u16, Cpu>,
+    cpus: Cpus,
     /// Threads for which there was no room.
     pub(super) unknown: u64,
 }
@@ -254,6 +239,7 @@ impl Threads {
                 if off == Off::Sleep {
                     thread.sleeps += 1;
                 }
+                thread.put_off = (off == Off::RunQueue).then_some(cpu);
                 thread.now = match off {
                     Off::RunQueue => Now::Queue,
                     Off::BlockIo => Now::Disk,
@@ -261,29 +247,11 @@ impl Threads {
                 };
             }
         }
-        self.ran(cpu, at_ns, if from == 0 { NOBODY } else { process });
+        let known = self.threads.get(&to).map(|thread| thread.process);
+        let comes = (to, known.unwrap_or(NOBODY));
+        self.cpus.switch(cpu, at_ns, (from, process), comes);
         self.comes(to, cpu, at_ns);
         gone
-    }
-
-    /// What ran on a CPU until now.
-    fn ran(&mut self, cpu: u16, at_ns: u64, process: u32) {
-        if self.cpus.len() >= MOST_CPUS && !self.cpus.contains_key(&cpu) {
-            return;
-        }
-        let cpu = self.cpus.entry(cpu).or_default();
-        if cpu.since_ns != 0 && at_ns > cpu.since_ns {
-            if cpu.runs.len() >= RUNS {
-                cpu.runs.pop_front();
-            }
-            cpu.runs.push_back(Run {
-                from_ns: cpu.since_ns,
-                to_ns: at_ns,
-                process,
-                booked_from_ns: at_ns,
-            });
-        }
-        cpu.since_ns = at_ns;
     }
 
     /// A thread comes to a CPU.
@@ -304,52 +272,40 @@ impl Threads {
         thread.end(at_ns, kind);
         thread.now = Now::On(cpu);
         thread.early = false;
+        let put_off = thread.put_off.take();
         if kind != Kind::Queue || thread.track.is_none() {
             return;
         }
         let own = thread.process;
-        let mut whose = [(NOBODY, 0u64); MOST_WHO];
-        let runs = self.cpus.get_mut(&cpu).map(|cpu| &mut cpu.runs);
-        for run in runs.into_iter().flatten().rev() {
-            if run.to_ns <= from_ns {
-                break;
-            }
-            let begin_ns = run.from_ns.max(from_ns);
-            let ns = run.booked_from_ns.saturating_sub(begin_ns);
-            run.booked_from_ns = run.booked_from_ns.min(begin_ns);
-            if ns == 0 || run.process == NOBODY || run.process == own {
-                continue;
-            }
-            let free = |(who, _): &&mut (u32, u64)| *who == run.process || *who == NOBODY;
-            if let Some((who, sum)) = whose.iter_mut().find(free) {
-                *who = run.process;
-                *sum += ns;
-            } else if let Some((_, sum)) = whose.iter_mut().max_by_key(|(_, sum)| *sum) {
-                *sum += ns;
-            }
-        }
+        let held = self.cpus.held(cpu, put_off, (from_ns, at_ns));
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
-        for (who, ns) in whose.into_iter().filter(|(who, _)| *who != NOBODY) {
+        for Held { who, beside, ns } in held {
+            if (who, beside) == (own, own) {
+                continue;
+            }
             thread.pieces.push(Piece {
                 from_ns: at_ns,
                 to_ns: at_ns,
-                kind: Kind::Outside { who, cpu, ns },
+                kind: Kind::Outside {
+                    who,
+                    beside,
+                    cpu,
+                    ns,
+                },
             });
         }
     }
 
     /// Data arrived while this CPU was at it.
     pub(super) fn arrival(&mut self, cpu: u16, at_ns: u64, connection: u64) {
-        if let Some(cpu) = self.cpus.get_mut(&cpu) {
-            cpu.arrival = Some((at_ns, connection));
-        }
+        self.cpus.arrival(cpu, at_ns, connection);
     }
 
     /// A thread was woken, by a thread of this process.
     pub(super) fn wake(&mut self, tid: u32, by: u32, cpu: u16, at_ns: u64) {
-        let arrival = self.cpus.get(&cpu).and_then(|cpu| cpu.arrival);
+        let arrival = self.cpus.arrived(cpu);
         let Some(thread) = self.thread(tid, at_ns) else {
             return;
         };
@@ -452,6 +408,7 @@ mod tests {
                     450,
                     Kind::Outside {
                         who: HOG,
+                        beside: HOG,
                         cpu: 0,
                         ns: 150
                     }
@@ -478,6 +435,30 @@ mod tests {
             ns.sum::<u64>()
         };
         assert_eq!((of(HOG), of(OWN)), (50, 150));
+    }
+
+    #[test]
+    fn one_that_is_moved_waited_for_both_cpus() {
+        let mut threads = waited();
+        threads.told(4, 9, None, 90);
+        threads.switch(1, 100, (0, NOBODY), Off::RunQueue, 4);
+        // Put off CPU 0 for the hog at 500; CPU 1 takes it at 700, when thread 4 leaves, and the hog is still there.
+        threads.switch(0, 500, (1, OWN), Off::RunQueue, 2);
+        threads.switch(1, 700, (4, 9), Off::Sleep, 1);
+        let found = pieces(&mut threads, 1);
+        let outside = Kind::Outside {
+            who: 9,
+            beside: HOG,
+            cpu: 1,
+            ns: 200,
+        };
+        let [.., queue, last] = &found[..] else {
+            panic!();
+        };
+        assert_eq!(
+            (queue, last),
+            (&(500, 700, Kind::Queue), &(700, 700, outside))
+        );
     }
 
     #[test]
@@ -510,6 +491,6 @@ mod tests {
             threads.switch((n % 9000) as u16, n.into(), (n, OWN), Off::Sleep, n + 1);
         }
         assert!(threads.threads.len() <= MOST_THREADS && threads.unknown > 0);
-        assert!(threads.cpus.len() <= MOST_CPUS);
+        assert!(threads.cpus.count() <= cpus::MOST_CPUS);
     }
 }

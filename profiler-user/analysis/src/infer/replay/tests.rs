@@ -84,6 +84,7 @@ impl Steps {
                 if queue_ns > 0 {
                     ops.push(Op::Outside {
                         who: 99,
+                        beside: 99,
                         cpu,
                         ns: queue_ns,
                     });

@@ -49,8 +49,8 @@ fn threads_that_share_a_cpu_take_turns() {
 fn the_load_of_one_goes_and_that_of_others_stays() {
     let mut program = loaded(false, &[1, 2]).program();
     for op in &mut program.parts[1].ops {
-        if let Op::Outside { who, .. } = op {
-            *who = 7;
+        if let Op::Outside { who, beside, .. } = op {
+            (*who, *beside) = (7, 7);
         }
     }
     let length = |stays: &dyn Fn(u32) -> bool| {
@@ -68,4 +68,40 @@ fn the_load_of_one_goes_and_that_of_others_stays() {
         none < without_99 && without_99 < all,
         "{none} {without_99} {all}"
     );
+}
+
+#[test]
+fn what_nobody_or_one_of_two_had_stays_as_it_was() {
+    let base = {
+        let program = loaded(false, &[2]).program();
+        replay(&program, &Changed::default()).unwrap().length_ns
+    };
+    let free = {
+        let program = loaded(false, &[]).program();
+        replay(&program, &Changed::default()).unwrap().length_ns
+    };
+    for (pair, without_99) in [
+        ((NOBODY, NOBODY), base),
+        ((99, NOBODY), base),
+        ((NOBODY, 99), base),
+        // Without one of them the other one is still there.
+        ((99, 7), base),
+        // The application's own thread goes on to have one of the CPUs, and the thread waits for it there.
+        ((OWN, 99), free),
+        ((99, 99), free),
+    ] {
+        let mut program = loaded(false, &[2]).program();
+        for op in program.parts.iter_mut().flat_map(|part| &mut part.ops) {
+            if let Op::Outside { who, beside, .. } = op {
+                (*who, *beside) = pair;
+            }
+        }
+        let length = |stays: &dyn Fn(u32) -> bool| {
+            schedule(&program, &Changed::default(), stays)
+                .unwrap()
+                .length_ns
+        };
+        assert_eq!(length(&|_| true), base, "{pair:?}");
+        assert_eq!(length(&|who| who != 99), without_99, "{pair:?}");
+    }
 }
