@@ -77,6 +77,7 @@ pub(super) fn answer(inferring: Inferring) -> Result<Inference, CannotTell> {
         wishes,
         start_unix_ns,
         offset_ns,
+        images: _,
     } = inferring;
     if watch.events == 0 {
         return Err(CannotTell::NoEvents { file: source.file });

@@ -109,6 +109,8 @@ pub struct Inferring {
     names: HashMap<u32, String>,
     selection: Selection,
     selected: BTreeSet<u32>,
+    /// Images all of whose processes are meant.
+    images: BTreeSet<u32>,
     wishes: Vec<Wish>,
     start_unix_ns: Option<u64>,
     /// What makes wall-clock time of the events' time.
@@ -176,6 +178,9 @@ impl Consumer for Inferring {
         .names_no_component();
         for image in &window.frame.images {
             let all = wider && selects(image);
+            if all && self.images.len() < MOST_NAMES {
+                self.images.insert(image.id);
+            }
             for process in &image.processes {
                 if self.names.len() < MOST_NAMES || self.names.contains_key(&process.tgid) {
                     self.names.insert(process.tgid, process.comm.clone());
@@ -198,6 +203,14 @@ impl Consumer for Inferring {
             && !self.selection.shows_port(flow.port)
         {
             return Ok(());
+        }
+        // Windows name only those processes that are there at their end.
+        if let What::Send { flow, .. } | What::Receive { flow, .. } = &event.what
+            && self.images.contains(&flow.image)
+            && let Some(tgid) = resolved.tgid
+            && self.selected.len() < MOST_NAMES
+        {
+            self.selected.insert(tgid);
         }
         self.offset_ns = resolved.time_unix_ns.wrapping_sub(event.time_ns);
         self.watch.event(event, resolved);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use courtside_core::{
     event::{Event, What},
     fixture::ring::{BYTES, LATENCY_NS, RTT_NS, Ring},
+    frame::Frame,
     model::{
         Selection, State, View, fold,
         inference::Inference,
@@ -33,7 +34,11 @@ fn component_names(ring: Ring) -> ComponentNames {
 
 fn pass(inferring: &mut Inferring, ring: Ring, events: &[Event]) {
     let last_ns = events.last().map_or(START_NS, |event| event.time_ns);
-    let mut frame = ring.window(0, last_ns - START_NS + 1);
+    let frame = ring.window(0, last_ns - START_NS + 1);
+    pass_in(inferring, ring, events, frame);
+}
+
+fn pass_in(inferring: &mut Inferring, ring: Ring, events: &[Event], mut frame: Frame) {
     frame.lost.insert("events".to_owned(), 0);
     let snapshot = fold(&mut State::default(), &frame, &View::default());
     inferring
@@ -332,6 +337,24 @@ fn only_those_that_are_selected_are_looked_at() {
     };
     let found = with(Ring::default(), Inferring::new("x.rec").of(&selection));
     assert_eq!(found.topology.shape, "pipeline");
+}
+
+#[test]
+fn those_that_have_ended_before_the_window_did_are_selected_as_well() {
+    let ring = Ring::default();
+    let selection = Selection {
+        comms: vec!["rank[01]".to_owned()],
+        ..Selection::default()
+    };
+    let mut frame = ring.window(0, 1_000_000_000);
+    for image in &mut frame.images {
+        image.processes.clear();
+    }
+    let mut inferring = Inferring::new("x.rec").of(&selection);
+    pass_in(&mut inferring, ring, &ring.events(START_NS), frame);
+    let found = inferring.finish().unwrap();
+    let names: Vec<&str> = found.processes.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["rank0", "rank1"]);
 }
 
 #[test]
