@@ -8,6 +8,7 @@
 pub mod diff;
 pub mod findings;
 pub mod guard;
+pub mod infer;
 pub mod model;
 pub mod scale;
 pub mod tail;

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod diff;
 pub mod form;
 pub mod guard;
+pub mod infer;
 pub mod json;
 mod map;
 pub mod model;

@@ -13,6 +13,7 @@ use clap::{
 mod diff;
 mod exports;
 mod guard;
+mod infer;
 mod measure;
 mod model;
 mod recordings;
@@ -26,6 +27,7 @@ pub use guard::{
     GuardArgs, GuardCommand, GuardReplayArgs, HelperArgs, HoldArgs, JudgeArgs, LearnArgs,
     RestoreArgs, StateArgs,
 };
+pub use infer::{CalibrateArgs, InferArgs, InferCommand, InferCompareArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
@@ -88,6 +90,7 @@ Examples:
   courtside schema snapshot     what `courtside stat -F json` prints
   courtside schema diff         what `courtside diff A B -F json` prints
   courtside schema tail         what `courtside tail FILE -F json` prints
+  courtside schema inference    what `courtside infer FILE -F json` prints
   courtside schema scaling      what `courtside scale -F json` prints
   courtside schema profile      what `courtside model fit` writes
   courtside schema interference what `courtside guard -F json` prints, a line each
@@ -159,6 +162,9 @@ pub enum Command {
     /// Say why the slowest requests are slow: held against the median part by part, and by whom
     #[command(after_help = tail::TAIL_EXAMPLES)]
     Tail(TailArgs),
+    /// Say what a parallel application does, seen from outside: how fast, in what shape, who holds the others up, what if
+    #[command(after_help = infer::INFER_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Infer(Box<InferArgs>),
     /// Say how something scales with cores or workers, what is lost and why
     #[command(after_help = scale::SCALE_EXAMPLES, args_conflicts_with_subcommands = true)]
     Scale(ScaleArgs),

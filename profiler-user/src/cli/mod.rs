@@ -9,6 +9,7 @@ mod clock;
 mod diff;
 mod export;
 mod guard;
+mod infer;
 mod model;
 mod now;
 mod output;
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             _ => args.measure.verbose,
         },
         Command::Serve(args) => args.measure.verbose,
+        Command::Infer(args) => args.measure.verbose,
         Command::Scale(args) => {
             matches!(&args.command, Some(ScaleCommand::Run(run)) if run.measure.verbose)
         }
@@ -115,6 +117,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report::run(&args),
         Command::Diff(args) => diff::run(&args, &kernel, root),
         Command::Tail(args) => tail::run(&args, &kernel, root),
+        Command::Infer(args) => infer::run(&args, &kernel, root),
         Command::Scale(args) => scale::run(&args, &kernel, root),
         Command::Guard(args) => guard::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
@@ -140,6 +143,7 @@ impl Command {
             }
             Self::Diff(args) => args.b.is_none(),
             Self::Tail(args) => args.files.is_empty(),
+            Self::Infer(args) => args.command.is_none() && args.file.is_none(),
             Self::Scale(args) => args.command.is_some(),
             Self::Guard(args) => match &args.command {
                 Some(GuardCommand::Replay(_)) => false,

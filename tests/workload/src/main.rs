@@ -17,6 +17,7 @@ mod interrupted;
 mod line;
 mod lock;
 mod overload;
+mod patterns;
 mod ping_pong;
 mod poisson;
 mod pool;
@@ -103,6 +104,8 @@ enum Workload {
     Churn(churn::Churn),
     /// Processes forked from one program.
     Workers(workers::Workers),
+    /// Ranks of a parallel application in a known shape.
+    Patterns(patterns::Patterns),
     /// More remote ends than anybody can list.
     Crowd(crowd::Crowd),
     /// Random conversations of threads and processes.
@@ -169,6 +172,8 @@ pub enum Role {
     ChurnSameAgain(churn::SameAgain),
     /// One of them.
     ChurnLife(churn::Life),
+    /// A rank of a parallel application.
+    PatternsRank(patterns::Rank),
     /// The process that forks workers.
     WorkersParent(workers::Parent),
     /// The process of this host that speaks with a crowd.
@@ -215,6 +220,7 @@ impl Cli {
             Workload::Churn(churn) => churn.run(),
             Workload::Crowd(crowd) => crowd.run(),
             Workload::Workers(workers) => workers.run(),
+            Workload::Patterns(patterns) => patterns.run(),
             Workload::Scramble(scramble) => scramble.run(),
             Workload::HttpLoad(load) => load.run(),
             Workload::HttpUpstream(upstream) => upstream.run(),
@@ -251,6 +257,7 @@ impl Role {
             Self::ChurnLife(life) => life.play(),
             Self::Crowd(local) => local.play(),
             Self::WorkersParent(parent) => parent.play(),
+            Self::PatternsRank(rank) => rank.play(),
             Self::Speaker(speaker) => speaker.play(),
             Self::Hog(hog) => hog.run(),
         }

@@ -178,6 +178,18 @@ impl Player {
         serde_json::from_str(&line).with_context(|| format!("{} said `{}`", self.name, line.trim()))
     }
 
+    /// Says one line to the child, which has to hear us.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn tell<T: Serialize>(&mut self, what: &T) -> anyhow::Result<()> {
+        let stdin = self.child.stdin.as_mut();
+        let stdin = stdin.with_context(|| format!("{} does not hear us", self.name))?;
+        serde_json::to_writer(&mut *stdin, what)?;
+        writeln!(stdin)?;
+        Ok(())
+    }
+
     /// Ends the child's stdin.
     pub fn stop_talking(&mut self) {
         self.child.stdin = None;

@@ -15,6 +15,7 @@ pub mod fields;
 pub mod finding;
 pub mod fold;
 pub mod idle;
+pub mod inference;
 pub mod interference;
 mod ledger;
 mod names;

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::{
     difference::{DIFF_SCHEMA, Diff},
     finding::Finding,
+    inference::{
+        CALIBRATION_SCHEMA, COMPARED_SCHEMA, Calibration, Compared, INFERENCE_SCHEMA, Inference,
+    },
     interference::{INTERFERENCE_SCHEMA, Interference},
     placement::{PLACEMENT_SCHEMA, Placement},
     prediction::{PREDICTION_SCHEMA, Prediction},
@@ -20,8 +23,11 @@ use super::{
 };
 
 /// Names that [`schema_json`] knows.
-pub const SCHEMA_NAMES: [&str; 11] = [
+pub const SCHEMA_NAMES: [&str; 14] = [
     "tail",
+    "inference",
+    "inference-compare",
+    "inference-calibration",
     "scaling",
     "profile",
     "prediction",
@@ -61,6 +67,29 @@ pub fn schema_json(name: &str) -> Option<Value> {
                  part. Durations are in nanoseconds (_ns).",
             );
             Some(of_version(schema, TAIL_SCHEMA))
+        }
+        "inference" => {
+            let schema = described::<Inference>(
+                "Courtside inference",
+                "What `courtside infer FILE -F json` prints: what a parallel application does, seen from outside. Durations are in \
+                 nanoseconds (_ns), sizes in bytes (_bytes).",
+            );
+            Some(of_version(schema, INFERENCE_SCHEMA))
+        }
+        "inference-compare" => {
+            let schema = described::<Compared>(
+                "Courtside inference, compared",
+                "What `courtside infer compare A B -F json` prints: how two runs of an application differ.",
+            );
+            Some(of_version(schema, COMPARED_SCHEMA))
+        }
+        "inference-calibration" => {
+            let schema = described::<Calibration>(
+                "Courtside inference, calibrated",
+                "What `courtside infer calibrate -F json` prints: how much of its speed an application keeps under a load, by its \
+                 rate of iterations.",
+            );
+            Some(of_version(schema, CALIBRATION_SCHEMA))
         }
         "scaling" => {
             let schema = described::<Scaling>(

@@ -1,0 +1,265 @@
+//! Where the pieces of a thread's time belong: sums, waits for others' messages, segments.
+//!
+//! In: pieces since the last send or receive, and the one that ends them. Out: sums of the thread, sleeps on links, segments. Must
+//! not know: events, processes.
+
+use super::{
+    links::{Links, Slept},
+    segments::{Op, Segments},
+    threads::{Cause, Kind, Piece, Thread},
+};
+
+/// What a settled piece was for.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    Nothing,
+    /// A receive from this link, of these bytes, of which the first arrived then.
+    Receive {
+        link: u32,
+        first: u64,
+        end: u64,
+        arrived_ns: u64,
+    },
+    /// A send to this link up to here, which began then.
+    Send {
+        link: u32,
+        end: u64,
+        began_ns: u64,
+    },
+}
+
+/// Pieces on their way to where they belong.
+pub(super) struct Booking<'a> {
+    links: &'a mut Links,
+    segments: &'a mut Segments,
+    thread: &'a mut Thread,
+    what: For,
+    /// The send has taken its place.
+    sent: bool,
+    /// Sleep within the send.
+    drained_ns: u64,
+    slept: bool,
+    /// Place of the sleep that the receive ended.
+    last: Option<usize>,
+}
+
+impl<'a> Booking<'a> {
+    pub(super) fn new(
+        links: &'a mut Links,
+        segments: &'a mut Segments,
+        thread: &'a mut Thread,
+        what: For,
+    ) -> Self {
+        Self {
+            links,
+            segments,
+            thread,
+            what,
+            sent: false,
+            drained_ns: 0,
+            slept: false,
+            last: None,
+        }
+    }
+
+    /// Books all of a thread's pieces; whether it slept for the message that is read now.
+    pub(super) fn all(mut self, pieces: &[Piece]) -> bool {
+        let sleeps = pieces.iter().enumerate().rev();
+        self.last = sleeps
+            .filter(|(_, piece)| self.is_for_this(piece))
+            .map(|(place, _)| place)
+            .next();
+        let mut rest = false;
+        for (place, piece) in pieces.iter().enumerate() {
+            let mut piece = *piece;
+            self.thread.lived_ns += piece.to_ns - piece.from_ns;
+            if let For::Send { began_ns, .. } = self.what
+                && !self.sent
+                && piece.to_ns > began_ns
+            {
+                if piece.from_ns < began_ns {
+                    let before = Piece {
+                        to_ns: began_ns,
+                        ..piece
+                    };
+                    self.one(before, false, false);
+                    piece.from_ns = began_ns;
+                }
+                self.place_send(began_ns);
+            }
+            let last = self.last == Some(place);
+            rest |= self.one(piece, last, rest);
+        }
+        let at_ns = pieces
+            .last()
+            .map_or(self.thread.born_ns, |piece| piece.to_ns);
+        match self.what {
+            For::Nothing => {}
+            For::Send {
+                link,
+                end,
+                began_ns,
+            } => {
+                self.place_send(began_ns);
+                if self.drained_ns > 0 {
+                    let received = self.links.link(link).map_or(end, |link| link.received);
+                    self.segments.room(link, end.saturating_sub(received));
+                    let waited_ns = self.drained_ns;
+                    self.push(
+                        at_ns,
+                        Op::Drain {
+                            link,
+                            end,
+                            waited_ns,
+                        },
+                    );
+                }
+            }
+            For::Receive { link, end, .. } => {
+                if self.last.is_none() {
+                    self.push(
+                        at_ns,
+                        Op::Receive {
+                            link,
+                            end,
+                            waited_ns: 0,
+                        },
+                    );
+                }
+            }
+        }
+        self.slept
+    }
+
+    fn push(&mut self, at_ns: u64, op: Op) {
+        self.segments.push(self.thread.track, at_ns, op);
+    }
+
+    fn place_send(&mut self, at_ns: u64) {
+        if let For::Send { link, end, .. } = self.what
+            && !std::mem::replace(&mut self.sent, true)
+        {
+            self.push(at_ns, Op::Send { link, end });
+        }
+    }
+
+    /// Whether the message that is read now ended this sleep.
+    fn is_for_this(&self, piece: &Piece) -> bool {
+        let For::Receive {
+            link, arrived_ns, ..
+        } = self.what
+        else {
+            return false;
+        };
+        match piece.kind {
+            Kind::Sleep(Cause::Data(connection)) => self.links.inwards(connection) == Some(link),
+            Kind::Sleep(_) => (piece.from_ns..=piece.to_ns).contains(&arrived_ns),
+            _ => false,
+        }
+    }
+
+    /// Books one piece; whether it was a sleep for the message that is read now.
+    fn one(&mut self, piece: Piece, last: bool, rest: bool) -> bool {
+        let Piece {
+            from_ns,
+            to_ns,
+            kind,
+        } = piece;
+        let ns = to_ns - from_ns;
+        match kind {
+            Kind::Run(cpu) => {
+                self.thread.sums.on_cpu_ns += ns;
+                let queue_ns = std::mem::take(&mut self.thread.queue_ns);
+                self.push(to_ns, Op::Run { cpu, ns, queue_ns });
+            }
+            Kind::Queue => {
+                self.thread.sums.run_queue_ns += ns;
+                self.thread.queue_ns += ns;
+            }
+            Kind::Outside {
+                who,
+                beside,
+                cpu,
+                ns,
+            } => self.push(
+                to_ns,
+                Op::Outside {
+                    who,
+                    beside,
+                    cpu,
+                    ns,
+                },
+            ),
+            Kind::Disk => {
+                self.thread.sums.block_io_ns += ns;
+                self.push(to_ns, Op::Wait { ns, disk: true });
+            }
+            Kind::Unknown => {
+                self.thread.sums.other_ns += ns;
+                self.push(to_ns, Op::Wait { ns, disk: false });
+            }
+            Kind::Sleep(_) if self.sent => {
+                self.thread.sums.send_wait_ns += ns;
+                self.drained_ns += ns;
+            }
+            Kind::Sleep(cause) => return self.sleep(piece, cause, last, rest),
+        }
+        false
+    }
+
+    fn sleep(&mut self, piece: Piece, cause: Cause, last: bool, rest: bool) -> bool {
+        let Piece { from_ns, to_ns, .. } = piece;
+        let ns = to_ns - from_ns;
+        let this = self.is_for_this(&piece);
+        let slept = |rest| Slept {
+            process: self.thread.process,
+            from_ns,
+            to_ns,
+            rest,
+        };
+        if let For::Receive {
+            link, first, end, ..
+        } = self.what
+            && this
+        {
+            self.slept = true;
+            // Of several sleeps in one call, the first was for the first byte.
+            let byte = if rest { end.saturating_sub(1) } else { first };
+            self.links.slept(link, byte, slept(rest));
+            let end = if last { end } else { first + 1 };
+            self.push(
+                to_ns,
+                Op::Receive {
+                    link,
+                    end,
+                    waited_ns: ns,
+                },
+            );
+            return true;
+        }
+        let other = match cause {
+            Cause::Data(connection) => self.links.inwards(connection),
+            _ => None,
+        };
+        if let Some(link) = other {
+            let byte = self.links.link(link).map_or(0, |link| link.received);
+            self.links.slept(link, byte, slept(false));
+            self.push(
+                to_ns,
+                Op::Receive {
+                    link,
+                    end: byte + 1,
+                    waited_ns: ns,
+                },
+            );
+            return false;
+        }
+        if cause == Cause::Own {
+            self.thread.sums.lock_ns += ns;
+        } else {
+            self.thread.sums.other_ns += ns;
+        }
+        self.push(to_ns, Op::Wait { ns, disk: false });
+        false
+    }
+}

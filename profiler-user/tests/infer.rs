@@ -1,0 +1,195 @@
+//! `courtside infer` as its users call it, over recordings of ranks whose run is known, and over some that nothing can be told
+//! from.
+//!
+//! In: windows and single events made here. Out: exit status, stdout, stderr.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
+
+use std::{
+    fs::File,
+    path::Path,
+    process::{Command, Output},
+};
+
+use courtside::{
+    event::{Event, What},
+    record::{Header, Kind, Writer, encode_events},
+};
+use courtside_core::fixture::ring::Ring;
+use serde_json::Value;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn courtside(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_courtside"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A recording of these ranks, without the events that are not wanted.
+fn record(path: &Path, ring: Ring, wanted: impl Fn(&Event) -> bool) {
+    let header = Header {
+        interval_ns: SECOND,
+        ..Header::default()
+    };
+    let begin_ns = 1000 * SECOND;
+    let start_unix_ns = ring.window(0, SECOND).start_unix_ns;
+    let offset_ns = i64::try_from(start_unix_ns - begin_ns).unwrap();
+    let mut all = ring.events(begin_ns + 1);
+    all.retain(wanted);
+    let last_ns = all.last().map_or(begin_ns, |event| event.time_ns);
+    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
+    for number in 0..=(last_ns - begin_ns) / SECOND {
+        writer.frame(&ring.window(number, SECOND)).unwrap();
+    }
+    for batch in all.chunks(1000) {
+        let (from, to) = (batch[0].time_ns, batch[batch.len() - 1].time_ns);
+        let payload = encode_events(batch, offset_ns);
+        let from_unix_ns = from.wrapping_add_signed(offset_ns);
+        writer
+            .record(Kind::EVENTS, from_unix_ns, to - from, &payload)
+            .unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn recorded(&self, name: &str, ring: Ring) -> String {
+        let path = self.path(name);
+        record(path.as_ref(), ring, |_| true);
+        path
+    }
+}
+
+/// Rank 1's CPU is a hog's for 3 ms in each iteration of 2 ms.
+fn hogged() -> Ring {
+    Ring {
+        hog: Some((1, 3_000_000)),
+        ..Ring::default()
+    }
+}
+
+/// JSON that is valid by its schema.
+fn json(schema: &str, arguments: &[&str]) -> Value {
+    let output = courtside(&[arguments, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = courtside(&["schema", schema]);
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    jsonschema::validate(&schema, &value).unwrap();
+    value
+}
+
+#[test]
+fn a_ring_with_a_hog_is_told_and_what_it_would_take_without() {
+    let folder = Folder::new();
+    let free = folder.recorded("free.rec", Ring::default());
+    let file = folder.recorded("x.rec", hogged());
+    let truth = json("inference", &["infer", &free]);
+    let wish = "rank0->rank1: latency=+1ms";
+    let found = json("inference", &["infer", &file, "--what-if", wish]);
+    assert_eq!(found["schema"], "courtside.inference/1");
+    let processes = found["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 4);
+    for process in processes {
+        assert_eq!(process["iterations"]["by_turn"]["count"], 200);
+    }
+    assert_eq!(found["topology"]["shape"], "ring");
+    assert_eq!(found["topology"]["match"], 1.0);
+    assert_eq!(found["outsiders"][0]["name"], "hog");
+    let scenario = |name: &str| {
+        let all = found["what_if"].as_array().unwrap().iter();
+        all.clone()
+            .find(|scenario| scenario["scenario"] == name)
+            .unwrap()
+    };
+    let predicted = scenario("no_outside_load")["predicted_ns"]
+        .as_f64()
+        .unwrap();
+    let took = truth["self_check"]["measured_ns"].as_f64().unwrap();
+    assert!((predicted / took - 1.0).abs() < 0.01, "{predicted} {took}");
+    assert!(scenario(wish)["predicted_ns"].is_u64());
+    assert!(found["processes"][0]["time"]["spin_ns"].is_null());
+    // For people the same.
+    let output = courtside(&["infer", &file]);
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("ring") && said.contains("no_outside_load") && said.contains("self-check"),
+        "{said}"
+    );
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn two_runs_are_compared_and_a_load_is_calibrated() {
+    let folder = Folder::new();
+    let free = folder.recorded("free.rec", Ring::default());
+    let loaded = folder.recorded("loaded.rec", hogged());
+    let found = json("inference-compare", &["infer", "compare", &free, &loaded]);
+    let ratio = found["time_ratio"].as_f64().unwrap();
+    assert!((ratio - 5.0 / 2.0).abs() < 0.05, "{ratio}");
+    assert!(found["fingerprint_distance"].is_null());
+    assert!(found["fingerprint_unknown"].is_string());
+    let arguments = ["infer", "calibrate", "--pair", &free, &loaded, &free];
+    let found = json("inference-calibration", &arguments);
+    let slower = found["slowdown"]["work_conserving"].as_f64().unwrap();
+    assert!((slower - 5.0 / 2.0).abs() < 0.05, "{slower}");
+    let wrong = courtside(&["infer", "calibrate", "--pair", &loaded, &free]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("is not slower"));
+}
+
+#[test]
+fn what_cannot_be_told_is_status_1_and_says_which_command_helps() {
+    let folder = Folder::new();
+    let [plain, silent] = ["plain.rec", "silent.rec"].map(|name| folder.path(name));
+    let mut writer = Writer::new(File::create(&plain).unwrap(), &Header::default()).unwrap();
+    writer.frame(&Ring::default().window(0, SECOND)).unwrap();
+    writer.finish().unwrap();
+    record(silent.as_ref(), Ring::default(), |event| {
+        !matches!(event.what, What::Send { .. } | What::Receive { .. })
+    });
+    for (file, words) in [
+        (&plain, "has no single events"),
+        (&silent, "Shared memory is invisible"),
+    ] {
+        let output = courtside(&["infer", file]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains(words) && said.contains("courtside record --events -o FILE"),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(output.stdout.is_empty());
+        // What is read is not written over.
+        let output = courtside(&["infer", &silent, "-o", &silent]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("is the recording that is read"), "{said}");
+    }
+    for wrong in [
+        &["infer", &silent, "--what-if", "rank3"][..],
+        &["infer", &silent, "-d", "5s"],
+        &["infer", "compare", &silent],
+    ] {
+        assert_eq!(courtside(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
