@@ -230,10 +230,13 @@ fn its_own_quota_is_nobody_elses_doing() {
     let by_kernel = after.1 - before.1;
     let delayed = after.0.1 - before.0.1;
     let what = format!("{cpu}, kernel: throttled {by_kernel}, delayed {delayed}");
-    assert!(
-        throttled.abs_diff(by_kernel) <= by_kernel * 3 / 100,
-        "{what}"
-    );
+    // A wait that went on when clocks were read is told as unknown, and by whom it was is not told again when it has ended.
+    let by = blame(component(&snapshot, &held));
+    let unknown = by.get("unknown").copied().unwrap_or(0);
+    let slack = by_kernel * 3 / 100;
+    assert!(throttled <= by_kernel + slack, "{what}");
+    assert!(throttled + unknown + slack >= by_kernel, "{what}");
+    assert!(throttled > by_kernel / 2, "{what}");
     assert!(
         (throttled + waited).abs_diff(delayed) <= delayed / 100,
         "{what}"

@@ -131,7 +131,7 @@ fn a_real_prometheus_answers_every_expression() {
     let agent = Agent::start(&["-i", "250ms", "--program-cost"]).unwrap();
     let prometheus = Prometheus::start(&host, &agent.address);
     let mut command = Command::new(workload().unwrap());
-    command.args(["relay", "--rate", "100", "--requests", "1000"]);
+    command.args(["relay", "--rate", "100", "--requests", "6000"]);
     let mut load = Running::start(&mut command).unwrap();
     let served = || {
         let rate = prometheus.ask("sum(rate(courtside_requests_total[5s]))");
@@ -152,28 +152,36 @@ fn a_real_prometheus_answers_every_expression() {
         rules.len() == 17 && rules.iter().all(|rule| rule["health"] == "ok")
     })
     .unwrap();
-    let mut empty = Vec::new();
     let all = expressions();
-    for (place, expression) in &all {
-        let asked = expression
-            .replace("$__rate_interval", "5s")
-            .replace("$instance", ".*")
-            .replace("$component", ".*");
-        let is_empty = || prometheus.ask(&asked).is_empty();
-        let may_be = MAY_BE_EMPTY.iter().any(|name| expression.contains(name));
-        if is_empty() && !may_be {
-            empty.push(format!("{place}: {asked}"));
-        }
-    }
+    let unanswered = || {
+        let asked = all.iter().map(|(place, expression)| {
+            let asked = expression
+                .replace("$__rate_interval", "5s")
+                .replace("$instance", ".*")
+                .replace("$component", ".*");
+            (place, expression, asked)
+        });
+        asked
+            .filter(|(_, expression, _)| !MAY_BE_EMPTY.iter().any(|name| expression.contains(name)))
+            .filter(|(_, _, asked)| prometheus.ask(asked).is_empty())
+            .map(|(place, _, asked)| format!("{place}: {asked}"))
+            .collect::<Vec<String>>()
+    };
+    // Some need two scrapes of what began with the first one.
+    let mut empty = unanswered();
+    let is_answered = eventually("an answer to every expression", || {
+        empty = unanswered();
+        empty.is_empty()
+    });
+    assert!(is_answered.is_ok(), "{empty:#?}");
     assert!(
         load.runs().unwrap(),
         "the load has ended before all was asked"
     );
-    assert_eq!(empty, [""; 0]);
     // What Prometheus has is what the agent says.
     let up = prometheus.ask("up{job=\"courtside\"}");
     assert_eq!(up[0]["value"][1], "1");
     let problems = prometheus.api("/api/v1/targets?state=active");
     assert_eq!(problems["activeTargets"][0]["lastError"], "", "{problems}");
-    eprintln!("{} expressions answered", all.len() - empty.len());
+    eprintln!("{} expressions asked", all.len());
 }
