@@ -85,7 +85,7 @@ fields! {
         = sum.throttled_ns;
         /// Whom the CPUs were given to while its threads were runnable; adds up to `run_queue_ns`. Null where it was not
         /// recorded: in older recordings, and in windows that are made of single events.
-        run_queue_by: Option<Vec<Blame>> [OBJECT, BELOW; note "`idle`: the CPU was idle, on the way to it. `unknown`: the wait had not ended with the window, or lay further back than the last 16 runs of a CPU"]
+        run_queue_by: Option<Vec<Blame>> [OBJECT, BELOW; note "`idle`: the CPU was idle, on the way to it. `unknown`: the wait had not ended with the window, lay further back than the last 16 runs of a CPU, or found no room in the map of pairs"]
         = (sum.run_queue_ns == 0 || !sum.run_queue_by.is_empty())
             .then(|| blame::by_component(sum.run_queue_ns, &sum.run_queue_by, names));
     }
