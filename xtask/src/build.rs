@@ -43,5 +43,27 @@ pub fn demo() -> Result<[PathBuf; 2]> {
 /// Build the workloads, optimised, and say where they are.
 pub fn workload() -> Result<PathBuf> {
     sh::run(sh::cargo().args(["build", "--release", "--package", "courtside-workload"]))?;
-    Ok(sh::target_dir().join("release/courtside-workload"))
+    Ok(release().join("courtside-workload"))
+}
+
+/// Build whatever tests start, optimised, and say in which folder it is. In one go: built one after the other, the packages
+/// would want other features of what they share, and have it compiled again.
+pub fn tested() -> Result<PathBuf> {
+    ebpf::build()?;
+    sh::run(sh::cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "profiler-user",
+        "--package",
+        "courtside-workload",
+        "--package",
+        "courtside-tests",
+        "--bins",
+    ]))?;
+    Ok(release())
+}
+
+fn release() -> PathBuf {
+    sh::target_dir().join("release")
 }

@@ -16,6 +16,7 @@ mod packages;
 mod python;
 mod services;
 mod sh;
+mod targets;
 mod test;
 mod truth;
 mod truth_models;

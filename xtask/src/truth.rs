@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use crate::{build, sh};
+use crate::{build, sh, targets};
 
 /// How often tests that failed are run again on a machine that hides switches.
 const AGAIN: usize = 2;
@@ -25,7 +25,7 @@ const LOOK: &str = "3";
 
 /// Runs all of them, one at a time since each measures the whole host; says which held only when they were run again.
 pub fn tests() -> Result<Option<String>> {
-    build::workload()?;
+    build::tested()?;
     let Outcome { is_ok, failed } = run(&[])?;
     if is_ok {
         return Ok(None);
@@ -88,8 +88,11 @@ impl Told {
 /// Runs the tests of these names, or all; what they print is passed on.
 fn run(names: &[String]) -> Result<Outcome> {
     let mut cargo = sh::cargo();
-    cargo.args(["test", "--package", "courtside-tests", "--test", "*"]);
-    cargo.args(["--no-fail-fast", "--", "--test-threads=1"]);
+    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    for target in targets::truth_tests()? {
+        cargo.args(["--test", &target]);
+    }
+    cargo.args(["--", "--test-threads=1"]);
     if !names.is_empty() {
         cargo.arg("--exact").args(names);
     }

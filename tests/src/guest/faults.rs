@@ -97,7 +97,10 @@ fn succeeds(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// A recording as snapshots.
-fn exported(file: &Path, options: &[&str]) -> anyhow::Result<Vec<Snapshot>> {
+///
+/// # Errors
+/// When it cannot be exported, or something is said of it.
+pub fn exported(file: &Path, options: &[&str]) -> anyhow::Result<Vec<Snapshot>> {
     let mut command = Command::new(courtside()?);
     command.arg("export").arg(file).args(options);
     let output = finish(command)?;

@@ -2,12 +2,11 @@
 //!
 //! In: an architecture, Debian's packages. Out: a command, set up. Must not know: what is built.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::apt::Apt;
 use super::kernels::{Arch, dir};
@@ -26,14 +25,15 @@ const LIBRARY: &str = "libstd-rust-web-dev";
 /// Links, and compiles the C that crates bring along.
 const CC: &str = "aarch64-linux-gnu-gcc";
 
-/// Cargo, which links statically: there is no C library in a machine.
+/// Cargo, which links statically: of another architecture there is no C library here.
 pub fn cargo(arch: Arch) -> Result<Command> {
+    ensure!(
+        arch == Arch::Aarch64,
+        "programs for {} are built on such a machine only",
+        arch.rust()
+    );
     let mut cargo = sh::cargo();
     cargo.env_remove("RUSTFLAGS");
-    if arch == Arch::X86_64 || arch.rust() == env::consts::ARCH {
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", STATIC);
-        return Ok(cargo);
-    }
     packages::need("Building for another architecture", &PACKAGES)?;
     let sysroot = sysroot(arch)?;
     cargo
