@@ -93,6 +93,24 @@ fn every_shell_gets_its_completions() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("new");
+    let output = courtside(&["man", at.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for page in ["courtside", "courtside-serve", "courtside-guard-learn"] {
+        let page = std::fs::read_to_string(at.join(format!("{page}.1"))).unwrap();
+        assert!(
+            page.contains(".SH OPTIONS") && page.contains("Examples:"),
+            "{page}"
+        );
+    }
+    let output = courtside(&["man", "/proc/none/such"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot write into /proc/none/such"));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

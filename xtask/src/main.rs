@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod build;
 mod demo;
+mod dist;
 mod ebpf;
 mod fences;
 mod packages;
@@ -75,6 +76,12 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Build what people install: tars of static programs, Debian packages, bills of materials, checksums, in target/dist
+    Dist {
+        /// Only for this architecture
+        #[arg(long, value_enum)]
+        arch: Vec<vm::Arch>,
+    },
     /// Boot other kernels in emulated machines, and check there that Courtside counts right
     Vm {
         /// Only these kernels, by name, e.g. 6.12
@@ -114,6 +121,7 @@ fn run() -> anyhow::Result<()> {
     sh::catch_signals()?;
     match Cli::parse().command {
         Command::BuildEbpf => ebpf::build().map(drop),
+        Command::Dist { arch } => dist::dist(&arch),
         Command::Build { release } => build::courtside(release).map(drop),
         Command::Demo { real } => demo::demo(real),
         Command::Bench {

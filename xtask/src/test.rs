@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{build, ebpf, fences, packages, python, sh, targets, truth, vm};
+use crate::{build, dist, ebpf, fences, packages, python, sh, targets, truth, vm};
 
 /// Real services, load generators and independent readers that the truth tests hold Courtside against.
 const PACKAGES: [&str; 18] = [
@@ -43,7 +43,7 @@ const fn holds(_: ()) -> Option<String> {
     None
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "packages",
         root: true,
@@ -88,6 +88,11 @@ const STEPS: [Step; 11] = [
         name: "release build",
         root: false,
         run: || build::tested().map(|_| None),
+    },
+    Step {
+        name: "package",
+        root: true,
+        run: || dist::check::package().map(holds),
     },
     Step {
         name: "truth tests",

@@ -6,10 +6,12 @@
 pub mod args;
 mod check;
 mod clock;
+mod config;
 mod diff;
 mod export;
 mod guard;
 mod infer;
+mod man;
 mod model;
 mod now;
 mod output;
@@ -35,6 +37,7 @@ use courtside_agent::{
     measure::{Kernel, Snapshots},
 };
 use std::{
+    env,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -56,8 +59,15 @@ use crate::{
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    let (words, file) = match config::with_file(env::args_os().collect()) {
+        Ok(words) => words,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "courtside: {}", in_one_line(&error));
+            return ExitCode::from(2);
+        }
+    };
     let parsed = Cli::parser()
-        .try_get_matches()
+        .try_get_matches_from(words)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -68,6 +78,10 @@ pub fn main() -> ExitCode {
             );
             // Nothing can be done about a terminal that does not take the message.
             let _ = error.print();
+            if let (false, Some(file)) = (asked_for, file) {
+                let file = file.display();
+                let _ = writeln!(io::stderr(), "\nSome of these options are from {file}.");
+            }
             return ExitCode::from(if asked_for { 0 } else { 2 });
         }
     };
@@ -131,6 +145,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             written.context("cannot write to stdout")?;
             Ok(0)
         }
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -155,7 +170,8 @@ impl Command {
             | Self::Report(_)
             | Self::Model(_)
             | Self::Schema(_)
-            | Self::Completions(_) => false,
+            | Self::Completions(_)
+            | Self::Man(_) => false,
         }
     }
 }

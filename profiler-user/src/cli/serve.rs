@@ -127,7 +127,7 @@ fn token(path: &Path) -> anyhow::Result<Token> {
 }
 
 /// A file as its owner may read it, or else as whoever calls may: the privileges are for measuring.
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let body = || -> anyhow::Result<Vec<u8>> {
         if rustix::process::getuid().is_root() {
             privileges::act_as_owner_of(path);

@@ -2,6 +2,7 @@
 //!
 //! In: an architecture, Debian's packages. Out: a command, set up. Must not know: what is built.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,15 +26,19 @@ const LIBRARY: &str = "libstd-rust-web-dev";
 /// Links, and compiles the C that crates bring along.
 const CC: &str = "aarch64-linux-gnu-gcc";
 
-/// Cargo, which links statically: of another architecture there is no C library here.
+/// Cargo, which links statically: where its programs run there may be another C library, or none.
 pub fn cargo(arch: Arch) -> Result<Command> {
+    let mut cargo = sh::cargo();
+    cargo.env_remove("RUSTFLAGS");
+    if arch.rust() == env::consts::ARCH {
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", STATIC);
+        return Ok(cargo);
+    }
     ensure!(
         arch == Arch::Aarch64,
         "programs for {} are built on such a machine only",
         arch.rust()
     );
-    let mut cargo = sh::cargo();
-    cargo.env_remove("RUSTFLAGS");
     packages::need("Building for another architecture", &PACKAGES)?;
     let sysroot = sysroot(arch)?;
     cargo

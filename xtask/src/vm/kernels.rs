@@ -2,22 +2,35 @@
 //!
 //! In: the machine's own package source. Out: a file to boot from. Must not know: what is run on it.
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use super::apt::Apt;
 use crate::sh;
 
 /// What a kernel runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Arch {
+    #[value(name = "x86_64")]
     X86_64,
+    #[value(name = "aarch64")]
     Aarch64,
 }
 
 impl Arch {
+    /// That of this machine.
+    pub fn of_this_machine() -> Result<Self> {
+        match env::consts::ARCH {
+            "x86_64" => Ok(Self::X86_64),
+            "aarch64" => Ok(Self::Aarch64),
+            other => bail!("nothing is built for {other}"),
+        }
+    }
+
     /// As Debian calls it.
     pub fn debian(self) -> &'static str {
         match self {

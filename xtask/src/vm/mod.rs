@@ -14,6 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::{packages, sh};
+pub use kernels::Arch;
 use kernels::{KERNELS, Kernel};
 use ledger::Ledger;
 use machine::{Asked, Told};
@@ -21,7 +22,7 @@ use matrix::KernelColumn;
 
 mod apt;
 pub mod cost;
-mod cross;
+pub mod cross;
 mod image;
 mod kernels;
 mod ledger;

@@ -22,6 +22,8 @@ Examples:
                                                    for others, who have to know the token
   sudo courtside serve --record /var/lib/courtside --retain 2h --size-limit 1GB
                                                    and a flight recorder beside
+  sudo courtside serve --config /etc/courtside/courtside.toml
+                                                   with options from a file
   curl -s http://127.0.0.1:9464/findings           what is wrong now
 
   /metrics   counters since the agent began: Prometheus' text format, or OpenMetrics by Accept
@@ -41,6 +43,9 @@ requests have to be small, and readers may not be slow. The metrics are in docs/
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Take options from this file, too: the long names of options, as TOML. What is typed is stronger
+    #[arg(long, value_name = "FILE", help_heading = "Serving")]
+    pub config: Option<PathBuf>,
     /// Listen on this address and port; other addresses than those of this host itself need --token-file
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen, default_value = "127.0.0.1:9464", help_heading = "Serving")]
     pub listen: SocketAddr,
