@@ -168,6 +168,29 @@ fn on_an_idle_cpu_nobody_is_to_blame() {
     assert!(whole > 0 && known as f64 >= 0.9 * whole as f64, "{by:?}");
 }
 
+/// A child waits for its first CPU as the program that forked it, whatever it becomes then.
+#[test]
+fn what_a_child_waits_before_it_runs_another_program_is_known() {
+    let host = Host::take().unwrap();
+    let hog = hog("0", "0");
+    let mother = host.dir().join("mother");
+    fs::copy("/bin/sh", &mother).unwrap();
+    let play =
+        "kill -CONT $1; i=0; while [ $i -lt 50 ]; do /bin/true; i=$((i+1)); done; kill -STOP $1";
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(&mother);
+    command.args(["-c", play, "mother"]);
+    command.arg(hog.tgid().to_string());
+    let Measured { snapshot, .. } = host.stat(&["--group-by", "comm"], &mut command).unwrap();
+    let all = list(&snapshot.0, "components")
+        .find(|c| c["name"] == "mother")
+        .unwrap();
+    let by = blame(all);
+    let whole: u64 = by.values().sum();
+    let unknown = by.get("unknown").copied().unwrap_or(0);
+    assert!(whole > 0 && unknown <= whole / 5, "{by:?}");
+}
+
 /// A control group with a quota, of whichever version is there; removed with its processes.
 struct Quota(PathBuf);
 
