@@ -87,7 +87,7 @@ impl Facts {
         let tells_interrupts = tells_interrupts(&offsets);
         // There are two ways; a kernel has one of them.
         missing.retain(|missing| !tells_interrupts || !OF_INTERRUPTS.contains(&missing.field));
-        // Older kernels do without: there a throttle is told when it ends.
+        // Older kernels do without: there all of a throttle counts that ends within a wait.
         missing.retain(|missing| missing.field != SINCE || offsets.cfs_rq_throttled_ns == ABSENT);
         let tracepoints: BTreeMap<String, usize> = super::specs::SPECS
             .iter()
