@@ -263,10 +263,11 @@ pub fn came_on_cpu_after(task: &TaskState, at: u64) -> bool {
 }
 
 /// Adds what a task's clocks gained since the last flush to its image's totals. `on` is since when it has been on a
-/// CPU, 0 if it is not. Only totals are written: the task may run meanwhile. A task that ends at the very moment of a
-/// flush may be counted twice for one window; no hook can exclude that.
+/// CPU, 0 if it is not; `held_ns` what quotas have held it back of a wait that is not booked yet. Only totals are written: the
+/// task may run meanwhile. A task that ends at the very moment of a flush may be counted twice for one window; no hook can
+/// exclude that.
 #[inline(never)]
-pub fn flush(task: &mut TaskState, now: u64, on: u64) {
+pub fn flush(task: &mut TaskState, now: u64, on: u64, held_ns: u64) {
     if task.image == 0 || task.born_ns == 0 {
         return;
     }
@@ -344,7 +345,7 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64) {
         );
         add(
             &raw mut (*stats).throttled_ns,
-            gain(task.throttled_ns, &mut task.flushed_throttled_ns),
+            gain(task.throttled_ns + held_ns, &mut task.flushed_throttled_ns),
         );
         add(
             &raw mut (*stats).lock_ns,

@@ -11,7 +11,7 @@ use crate::{
     kernel::{finds_task_state, now_ns, probe},
     loss::lost,
     maps::{SELF_CHECK, settings},
-    offset, peer, ring, sched, spare,
+    offset, peer, ring, runs, sched, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
     storage::{socket_state, task_state},
     tcp,
@@ -65,6 +65,7 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
         state.born_ns = now;
         state.prompted = 1;
         if field!(task, task_on_cpu, u8) == 0 {
+            runs::note_throttled(state, task);
             let run_state = field!(task, task_state, u32);
             state.off_ns = now;
             state.off_kind = if run_state == 0 {
@@ -83,7 +84,8 @@ extern "C" fn iter_tasks(ctx: *const TaskIter) -> i32 {
     } else {
         0
     };
-    clock::flush(state, now, on);
+    let held_ns = runs::held_back_so_far(state, task, on, now);
+    clock::flush(state, now, on, held_ns);
     if ring::wanted() {
         ring::task_event(task, state, now);
     }

@@ -72,10 +72,21 @@ offsets! {
     rq_to_preempt_count = "pcpu_hot.preempt_count#from:runqueues" | "__preempt_count#from:runqueues", 0;
     /// The part of its CPU's run queue that a task is in.
     task_cfs_rq = "task_struct.se.cfs_rq", 8;
-    /// For how long quotas have held back the tasks in that part (5.10, then renamed, then by the clock of the CPU).
+    /// For how long quotas have held back the tasks in that part (before 6.6 by the clock of tasks, which was renamed in 5.19; then
+    /// by the clock of the CPU).
     cfs_rq_throttled_ns = "cfs_rq.throttled_clock_self_time" | "cfs_rq.throttled_clock_pelt_time" | "cfs_rq.throttled_clock_task_time", 8;
+    /// Since when they do, by the clock of the CPU; 0 while they do not (from 6.6 on).
+    cfs_rq_throttled_since = "cfs_rq.throttled_clock_self", 8;
+    /// How many quotas hold it back now.
+    cfs_rq_throttle_count = "cfs_rq.throttle_count", 4;
     /// The run queue that is part of.
     cfs_rq_rq = "cfs_rq.rq", 8;
+    /// The clock of that run queue, as of when its CPU was at work last.
+    rq_clock = "rq.clock", 8;
+    /// The control group of a task, as the scheduler has it.
+    task_group = "task_struct.sched_task_group", 8;
+    /// Its parts of run queues, by CPU.
+    task_group_cfs_rqs = "task_group.cfs_rq", 8;
     /// Start time since boot.
     task_start_boottime = "task_struct.start_boottime" | "task_struct.real_start_time", 8;
     /// Protocol numbers and addresses of any socket.

@@ -18,7 +18,7 @@ use crate::{
     kernel::{can_read_other_cpus, probe},
     maps::{NO_PREALLOC, PROCESSES},
     offset,
-    state::TaskState,
+    state::{OFF_RUN_QUEUE, TaskState},
 };
 
 /// Shorter waits are no throttling: a quota is given anew every few milliseconds, as a rule every 100.
@@ -129,17 +129,13 @@ impl Runs {
             return;
         }
         task.queue_to_ns = 0;
-        self.blame_between(task, of, from, to);
-    }
-
-    /// Books that the task `of` waited from `from` to `to` for this CPU, within runs that have ended.
-    #[inline(always)]
-    fn blame_between(&self, task: &mut TaskState, of: *const u8, from: u64, to: u64) {
-        let from = if to - from >= SHORTEST_THROTTLE_NS {
-            from + throttled(task, of, to - from)
-        } else {
-            from
+        let after_sleep = task.queue_after_sleep != 0;
+        let Some(from) = after_quota(task, of, after_sleep, from, to) else {
+            return;
         };
+        if to <= from {
+            return;
+        }
         let last = self.back(0);
         if last.image == IMAGE_IDLE && last.start_ns <= from {
             task.idle_ns += to - from;
@@ -149,14 +145,37 @@ impl Runs {
     }
 }
 
-/// For how long quotas have held back the part of a run queue that a task is in; its address, too.
+/// Whether the kernel shows for how long quotas hold back the part of a run queue that a task is in.
+#[inline(always)]
+fn tells_throttled() -> bool {
+    offset!(cfs_rq_throttled_ns) != ABSENT && offset!(task_cfs_rq) != ABSENT
+}
+
+/// Whether it shows since when, while it goes on (from 6.6 on).
+#[inline(always)]
+fn tells_since() -> bool {
+    offset!(cfs_rq_throttled_since) != ABSENT
+        && offset!(cfs_rq_rq) != ABSENT
+        && offset!(rq_clock) != ABSENT
+}
+
+/// For how long quotas have held back the part of a run queue that a task is in; its address, too. The kernel adds a throttle
+/// when it ends; of one that goes on counts what the clock of the CPU shows, which is as old as that CPU's last work.
 #[inline(always)]
 fn throttled_clock(of: *const u8) -> (u64, u64) {
-    if offset!(cfs_rq_throttled_ns) == ABSENT || offset!(task_cfs_rq) == ABSENT {
+    if !tells_throttled() {
         return (0, 0);
     }
     let part = field!(of, task_cfs_rq, *const u8);
-    (part as u64, field!(part, cfs_rq_throttled_ns, u64))
+    let mut held = field!(part, cfs_rq_throttled_ns, u64);
+    if tells_since() {
+        let since = field!(part, cfs_rq_throttled_since, u64);
+        if since != 0 {
+            let queue = field!(part, cfs_rq_rq, *const u8);
+            held += field!(queue, rq_clock, u64).saturating_sub(since);
+        }
+    }
+    (part as u64, held)
 }
 
 /// Notes that clock where a task leaves its CPU.
@@ -173,24 +192,122 @@ pub fn note_throttled_at_wake(task: &mut TaskState, of: *const u8) {
     }
 }
 
-/// How much of a wait of `waited` that ends now quotas held the task back, noted as such. It is held back first, and waits for
-/// others then.
+/// Whether quotas ever held back the part of a run queue that a task is in.
 #[inline(always)]
-fn throttled(task: &mut TaskState, of: *const u8, waited: u64) -> u64 {
+pub fn was_held_back(of: *const u8) -> bool {
+    throttled_clock(of).1 != 0
+}
+
+/// Notes the clock of the part to which a task is moved, on another CPU: what it waits there begins now.
+#[inline(always)]
+pub fn note_throttled_on(task: &mut TaskState, of: *const u8, cpu: u32) {
+    task.quota_of = 0;
+    if !tells_throttled() || offset!(task_group) == ABSENT || offset!(task_group_cfs_rqs) == ABSENT
+    {
+        return;
+    }
+    let group: u64 = probe(of as u64, offset!(task_group));
+    let parts: u64 = probe(group, offset!(task_group_cfs_rqs));
+    let part: u64 = probe(parts, cpu.wrapping_mul(size_of::<u64>() as u32));
+    if part == 0 {
+        return;
+    }
+    let mut held: u64 = probe(part, offset!(cfs_rq_throttled_ns));
+    if tells_since() {
+        let since: u64 = probe(part, offset!(cfs_rq_throttled_since));
+        if since != 0 {
+            let queue: u64 = probe(part, offset!(cfs_rq_rq));
+            let clock: u64 = probe(queue, offset!(rq_clock));
+            held += clock.saturating_sub(since);
+        }
+    }
+    // 0 would say that it was not looked at when the wait began.
+    let held = if held == 0 { 1 } else { held };
+    task.quota_of = part;
+    task.quota_off_ns = held;
+    task.quota_wake_ns = held;
+}
+
+/// How much of a wait of `waited`, until now, quotas held the task back. `None`: some of it, and nobody can tell how much.
+#[inline(always)]
+fn held_back(task: &TaskState, of: *const u8, after_sleep: bool, waited: u64) -> Option<u64> {
     let (part, now) = throttled_clock(of);
-    let before = if task.queue_after_sleep != 0 && task.quota_off_ns != 0 {
-        task.quota_wake_ns
-    } else {
-        task.quota_off_ns
-    };
-    // Of another CPU's part, to which it was moved, it is not known what it said before.
-    if part != task.quota_of || now <= before {
-        return 0;
+    // Of another part, to which it was moved, it is not known what it said before.
+    if part != task.quota_of {
+        return Some(0);
+    }
+    let mut before = task.quota_off_ns;
+    if after_sleep {
+        if before != 0 {
+            before = task.quota_wake_ns;
+        } else if now != 0 {
+            // Held back for the first time since it went to sleep, before it was woken or after that.
+            return None;
+        }
+    }
+    if now <= before {
+        return Some(0);
     }
     let held = now - before;
-    let held = if held < waited { held } else { waited };
+    Some(if held < waited { held } else { waited })
+}
+
+/// From when on a task that waited from `from` to `to` waited for others: it is held back by quotas first, which is noted.
+/// `None`: nobody can tell.
+#[inline(always)]
+fn after_quota(
+    task: &mut TaskState,
+    of: *const u8,
+    after_sleep: bool,
+    from: u64,
+    to: u64,
+) -> Option<u64> {
+    if to - from < SHORTEST_THROTTLE_NS {
+        return Some(from);
+    }
+    let held = held_back(task, of, after_sleep, to - from)?;
     task.throttled_ns += held;
-    held
+    Some(from + held)
+}
+
+/// Whether quotas hold back the part of a run queue that a task is in now.
+#[inline(always)]
+fn is_held_back(of: *const u8) -> bool {
+    if !tells_throttled() || offset!(cfs_rq_throttle_count) == ABSENT {
+        return false;
+    }
+    let part = field!(of, task_cfs_rq, *const u8);
+    field!(part, cfs_rq_throttle_count, u32) != 0
+}
+
+/// How much quotas have held a task back of a wait that is not booked yet. `on`: since when it is on a CPU, 0 if it is not.
+/// While its part is held back, all of its wait so far counts. When the wait ends, the clock tells how much it really was, and
+/// no more is told in all: totals only grow once they are above what was told.
+#[inline(never)]
+pub fn held_back_so_far(task: &TaskState, of: *const u8, on: u64, now: u64) -> u64 {
+    let off = task.off_ns;
+    let mut from = task.queue_from_ns;
+    let mut to = task.queue_to_ns;
+    let mut after_sleep = task.queue_after_sleep != 0;
+    if off != 0 {
+        after_sleep = task.off_kind != OFF_RUN_QUEUE;
+        from = if after_sleep { task.wake_ns } else { off };
+        if from < off {
+            // It sleeps.
+            return 0;
+        }
+        if task.queued_ns > from {
+            from = task.queued_ns;
+        }
+        to = if on != 0 { on } else { now };
+    }
+    if to <= from || to - from < SHORTEST_THROTTLE_NS {
+        return 0;
+    }
+    if off != 0 && on == 0 && is_held_back(of) {
+        return to - from;
+    }
+    held_back(task, of, after_sleep, to - from).unwrap_or(0)
 }
 
 /// Walks back over the runs until `from`. What was before the oldest of them is booked on nobody.
@@ -240,17 +357,18 @@ fn book(task: &mut TaskState, by: u32, ns: u64) {
 /// Books what a task that moves now has waited for the CPU that it leaves. The kernel holds that CPU's run queue meanwhile.
 #[inline(always)]
 pub fn leaves(task: &mut TaskState, of: *const u8, cpu: u32, from: u64, now: u64) {
+    // The clocks of two CPUs may differ by a little.
+    if now <= from {
+        return;
+    }
+    let after_sleep = task.off_kind != OFF_RUN_QUEUE;
+    let Some(from) = after_quota(task, of, after_sleep, from, now) else {
+        return;
+    };
     let Some(runs) = of_cpu(cpu) else {
         return;
     };
     let switched = runs.since(now);
-    let from = if now - from >= SHORTEST_THROTTLE_NS {
-        from + throttled(task, of, now - from)
-    } else {
-        from
-    };
-    // It has left the part whose clock was noted.
-    task.quota_of = 0;
     let mut to = now;
     if switched < now {
         let begin = if switched > from { switched } else { from };

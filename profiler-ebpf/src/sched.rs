@@ -23,6 +23,8 @@ use crate::{
 const UNINTERRUPTIBLE: u32 = 2;
 /// `TASK_DEAD`
 pub const DEAD: u32 = 0x80;
+/// `TASK_WAKING`
+const WAKING: u32 = 0x200;
 
 /// match-proto: sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
 ///
@@ -85,7 +87,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         task.voluntary += 1;
         if state & DEAD != 0 {
             // The last switch of this task: nothing after it will be counted.
-            clock::flush(task, now, 0);
+            clock::flush(task, now, 0, 0);
             if task.spare != 0 {
                 spare::leave(prev as u64);
             }
@@ -182,11 +184,20 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
 
 /// match-proto: sched_migrate_task(struct task_struct *p, int dest_cpu)
 ///
-/// A task that could have run on one CPU will run on another one. One that is being woken has waited for none yet.
+/// A task that could have run on one CPU will run on another one. One that is being woken has waited for none yet: of that only
+/// the clock of quotas is noted.
 #[btf_tracepoint(function = "sched_migrate_task")]
 fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     let moved: *const u8 = ctx.arg(0);
-    if field!(moved, task_state, u32) != 0 || field!(moved, task_on_cpu, u8) != 0 {
+    let to_cpu = ctx.arg::<u64>(1) as u32;
+    let state = field!(moved, task_state, u32);
+    if state == WAKING
+        && runs::was_held_back(moved)
+        && let Some(task) = task_state(moved)
+    {
+        runs::note_throttled_on(task, moved, to_cpu);
+    }
+    if state != 0 || field!(moved, task_on_cpu, u8) != 0 {
         return 0;
     }
     let now = now_ns();
@@ -209,6 +220,11 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     }
     task.queued_ns = now;
     runs::leaves(task, moved, field!(moved, task_cpu, u32), from, now);
+    // It has left the part whose clock was noted.
+    task.quota_of = 0;
+    if runs::was_held_back(moved) {
+        runs::note_throttled_on(task, moved, to_cpu);
+    }
     0
 }
 
@@ -246,6 +262,7 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
     task.born_ns = now;
     task.off_ns = now;
     task.off_kind = OFF_RUN_QUEUE;
+    runs::note_throttled(task, child);
     task.image = image;
     task.prompted = prompted;
     task.tgid = tgid;
@@ -272,7 +289,11 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     if pmu_wanted() {
         pmu::charge(Some(state));
     }
-    clock::flush(state, now, 0);
+    // What it waited before belongs to the program that it was.
+    if let Some(runs) = runs::here() {
+        runs.blame(state, task);
+    }
+    clock::flush(state, now, 0, 0);
     // Whatever its parent had received, this program has not.
     state.prompted = 0;
     let tgid = field!(task, task_tgid, u32);

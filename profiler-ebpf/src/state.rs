@@ -117,7 +117,8 @@ pub struct TaskState {
     /// The last wait for a CPU that nobody was blamed for yet; none if it ends before it begins.
     pub queue_from_ns: u64,
     pub queue_to_ns: u64,
-    /// Where it left its CPU: address of its part of the run queue, and for how long quotas had held that back.
+    /// Where it left its CPU, or was put on another one: address of its part of the run queue, and for how long quotas had held
+    /// that back.
     pub quota_of: u64,
     pub quota_off_ns: u64,
     /// Of the sleep: for locks, for timers, for messages.

@@ -168,24 +168,49 @@ fn on_an_idle_cpu_nobody_is_to_blame() {
     assert!(whole > 0 && known as f64 >= 0.9 * whole as f64, "{by:?}");
 }
 
-/// A control group with a tenth of a CPU, of whichever version is there; removed with its processes.
+/// A child waits for its first CPU as the program that forked it, whatever it becomes then.
+#[test]
+fn what_a_child_waits_before_it_runs_another_program_is_known() {
+    let host = Host::take().unwrap();
+    let hog = hog("0", "0");
+    let mother = host.dir().join("mother");
+    fs::copy("/bin/sh", &mother).unwrap();
+    let play =
+        "kill -CONT $1; i=0; while [ $i -lt 50 ]; do /bin/true; i=$((i+1)); done; kill -STOP $1";
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(&mother);
+    command.args(["-c", play, "mother"]);
+    command.arg(hog.tgid().to_string());
+    let Measured { snapshot, .. } = host.stat(&["--group-by", "comm"], &mut command).unwrap();
+    let all = list(&snapshot.0, "components")
+        .find(|c| c["name"] == "mother")
+        .unwrap();
+    let by = blame(all);
+    let whole: u64 = by.values().sum();
+    let unknown = by.get("unknown").copied().unwrap_or(0);
+    assert!(whole > 0 && unknown <= whole / 5, "{by:?}");
+}
+
+/// A control group with a quota, of whichever version is there; removed with its processes.
 struct Quota(PathBuf);
 
 impl Quota {
-    fn new(name: &str) -> Self {
+    /// Ten milliseconds of a CPU in each of these periods.
+    fn new(name: &str, period_ms: u32) -> Self {
+        let period_us = (period_ms * 1000).to_string();
         let one = Path::new("/sys/fs/cgroup/cpu");
         let two = Path::new("/sys/fs/cgroup");
         let group = if one.join("cpu.cfs_quota_us").exists() || one.join("tasks").exists() {
             let group = one.join(name);
             fs::create_dir(&group).unwrap();
-            fs::write(group.join("cpu.cfs_period_us"), "100000").unwrap();
+            fs::write(group.join("cpu.cfs_period_us"), &period_us).unwrap();
             fs::write(group.join("cpu.cfs_quota_us"), "10000").unwrap();
             group
         } else {
             fs::write(two.join("cgroup.subtree_control"), "+cpu").unwrap();
             let group = two.join(name);
             fs::create_dir(&group).unwrap();
-            fs::write(group.join("cpu.max"), "10000 100000").unwrap();
+            fs::write(group.join("cpu.max"), format!("10000 {period_us}")).unwrap();
             group
         };
         Self(group)
@@ -218,7 +243,7 @@ impl Drop for Quota {
 #[test]
 fn its_own_quota_is_nobody_elses_doing() {
     let host = Host::take().unwrap();
-    let quota = Quota::new(&host.tag());
+    let quota = Quota::new(&host.tag(), 100);
     let (held, other) = (hog("0", "0"), hog("0", "0"));
     quota.take(&held);
     let before = (charged(held.tgid()), quota.throttled_ns());
@@ -246,4 +271,27 @@ fn its_own_quota_is_nobody_elses_doing() {
     let free = &component(&snapshot, &other)["cpu"];
     assert_eq!(number(free, "throttled_ns").unwrap(), 0);
     drop((held, other));
+}
+
+/// A quota that holds a hog back while the window ends does so in this window. It runs for a hundredth of each second, so a
+/// window hardly ever ends while it does not wait.
+#[test]
+fn a_quota_that_still_holds_back_when_the_window_ends_is_told() {
+    let host = Host::take().unwrap();
+    let quota = Quota::new(&host.tag(), 1000);
+    let held = hog("0", "0");
+    quota.take(&held);
+    let mut command = Command::new("sh");
+    command.args(["-c", "kill -CONT $1; sleep 1", "sh"]);
+    command.arg(held.tgid().to_string());
+    let Measured { snapshot, .. } = host.stat(&["--group-by", "process"], &mut command).unwrap();
+    let held_back = component(&snapshot, &held);
+    let throttled = number(&held_back["cpu"], "throttled_ns").unwrap();
+    let waited = number(&held_back["cpu"], "run_queue_ns").unwrap();
+    let by = blame(held_back);
+    assert_eq!(by.values().sum::<u64>(), waited, "{held_back}");
+    let unknown = by.get("unknown").copied().unwrap_or(0);
+    assert!(throttled >= (throttled + waited) / 2, "{held_back}");
+    assert!(unknown <= (throttled + waited) / 20, "{held_back}");
+    drop(held);
 }

@@ -75,6 +75,24 @@ fn every_view_in_every_state_at_three_sizes() {
 }
 
 #[test]
+fn a_quota_of_its_own_is_told_beneath_the_cpus() {
+    fn capped(window: u64) -> Snapshot {
+        let mut snapshot = snapshots::normal(window);
+        let app = snapshot.components.iter_mut().find(|c| c.name == "app");
+        let cpu = &mut app.unwrap().cpu;
+        cpu.throttled_ns = Some(300_000_000);
+        cpu.run_queue_ns = 0;
+        cpu.run_queue_by = Some(Vec::new());
+        snapshot
+    }
+    let mut state = seen(capped, 1, FULL);
+    press(&mut state, "5");
+    let shown = screen(&state, 120, 40);
+    let says = "app is held back by a CPU quota of its own for 30%.";
+    assert!(shown.contains(says), "{shown}");
+}
+
+#[test]
 fn an_open_edge_in_every_state() {
     for (name, snapshot, windows) in STATES {
         let mut state = seen(snapshot, windows, FULL);

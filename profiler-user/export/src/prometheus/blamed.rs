@@ -54,6 +54,8 @@ impl Blamed {
     /// Adds what a window says of one.
     pub(super) fn add(&mut self, by: &Id, other: &Id, ns: u64) {
         let to = if self.has_place(by) {
+            // It may have waited for a place that another one has given up.
+            self.waiting.remove(by);
             by
         } else {
             *self.waiting.entry(Arc::clone(by)).or_default() += ns as f64;
@@ -104,7 +106,12 @@ impl Blamed {
     /// Adds all that another component blamed.
     pub(super) fn merge(&mut self, more: &Self, other: &Id) {
         for (by, one) in &more.series {
-            let to = if self.has_place(by) { by } else { other };
+            let to = if self.has_place(by) {
+                self.waiting.remove(by);
+                by
+            } else {
+                other
+            };
             let sum = self.series.entry(Arc::clone(to)).or_default();
             sum.ns = sum.ns.saturating_add(one.ns);
             sum.lately += one.lately;
@@ -185,6 +192,23 @@ mod tests {
         assert_eq!(of(&blamed, "program:hog"), Some(90));
         assert_eq!(of(&blamed, OTHER), Some(3 * 90 + 100));
         assert_eq!(blamed.all().count(), MOST_BLAMED + 1);
+    }
+
+    #[test]
+    fn who_gets_a_place_that_was_given_up_waits_no_more() {
+        let other: Id = OTHER.into();
+        let mut blamed = Blamed::default();
+        let few = ids(MOST_BLAMED);
+        for by in &few {
+            blamed.add(by, &other, 100);
+        }
+        let hog: Id = "program:hog".into();
+        blamed.add(&hog, &other, 1000);
+        blamed.give_up(&few[0], &other);
+        blamed.add(&hog, &other, 300);
+        blamed.exchange(&other);
+        assert_eq!(of(&blamed, &hog), Some(300));
+        assert_eq!(sum(&blamed), 100 * MOST_BLAMED as u64 + 1300);
     }
 
     #[test]

@@ -243,3 +243,69 @@ pub(super) fn disk(
     };
     (disk.reads + disk.writes + disk.read_bytes + disk.write_bytes != 0).then_some(disk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A window in which so much was added, of which one other ran for 30.
+    fn window(added: (u64, u64), left_ns: &mut u64) -> Cpu {
+        let before = CpuStats {
+            on_cpu_ns: 1,
+            run_queue_ns: 1000,
+            throttled_ns: 500,
+            ..CpuStats::default()
+        };
+        let now = CpuStats {
+            on_cpu_ns: before.on_cpu_ns + 7,
+            run_queue_ns: before.run_queue_ns + added.0,
+            throttled_ns: before.throttled_ns + added.1,
+            ..before
+        };
+        let waits = Waits {
+            by: vec![(9, 30)],
+            throttled_left_ns: Some(left_ns),
+            ..Waits::default()
+        };
+        let cpu = cpu(7, &now, Some(&before), None, waits).unwrap();
+        let told: u64 = cpu.run_queue_by.iter().map(|(_, ns)| ns).sum();
+        assert_eq!(told, cpu.run_queue_ns);
+        cpu
+    }
+
+    #[test]
+    fn what_a_quota_held_back_is_no_run_queue_and_none_of_it_is_lost() {
+        let mut left_ns = 0;
+        let first = window((100, 40), &mut left_ns);
+        assert_eq!((first.run_queue_ns, first.throttled_ns), (60, Some(40)));
+        assert_eq!(first.run_queue_by, [(0, 30), (9, 30)]);
+        // More than was waited in this window: some of it belongs to waits that an earlier one told as unknown.
+        let second = window((50, 120), &mut left_ns);
+        assert_eq!((second.run_queue_ns, second.throttled_ns), (0, Some(50)));
+        assert!(second.run_queue_by.is_empty());
+        let third = window((90, 0), &mut left_ns);
+        assert_eq!((third.run_queue_ns, third.throttled_ns), (20, Some(70)));
+        assert_eq!(third.run_queue_by, [(9, 20)]);
+        assert_eq!(left_ns, 0);
+    }
+
+    #[test]
+    fn where_quotas_are_not_measured_nothing_is_told_of_them() {
+        let now = CpuStats {
+            run_queue_ns: 5,
+            throttled_ns: 5,
+            ..CpuStats::default()
+        };
+        let cpu = cpu(7, &now, None, None, Waits::default()).unwrap();
+        assert_eq!((cpu.run_queue_ns, cpu.throttled_ns), (5, None));
+        assert!(cpu.waits.is_none());
+    }
+
+    #[test]
+    fn sleep_adds_up_whatever_its_parts_say() {
+        let told = sleeps(100, 70, 60, 50);
+        assert_eq!((told.lock_ns, told.timer_ns), (70, 30));
+        assert_eq!((told.socket_ns, told.other_ns), (0, 0));
+        assert_eq!(sleeps(100, 1, 2, 3).other_ns, 94);
+    }
+}

@@ -27,6 +27,9 @@ const OF_INTERRUPTS: [&str; 4] = [
     "cfs_rq_rq",
 ];
 
+/// Since when a quota holds tasks back: kernels show it from 6.6 on.
+const SINCE: &str = "cfs_rq_throttled_since";
+
 /// For tests: kprobes are used as where there is no fentry.
 pub const NO_FENTRY: &str = "COURTSIDE_NO_FENTRY";
 
@@ -84,6 +87,8 @@ impl Facts {
         let tells_interrupts = tells_interrupts(&offsets);
         // There are two ways; a kernel has one of them.
         missing.retain(|missing| !tells_interrupts || !OF_INTERRUPTS.contains(&missing.field));
+        // Older kernels do without: there all of a throttle counts that ends within a wait.
+        missing.retain(|missing| missing.field != SINCE || offsets.cfs_rq_throttled_ns == ABSENT);
         let tracepoints: BTreeMap<String, usize> = super::specs::SPECS
             .iter()
             .filter_map(|spec| {

@@ -58,8 +58,10 @@ pub(crate) fn draw(
         .iter()
         .find(|&&row| Some(&component(cx, row).id) == id)
         .or_else(|| {
-            rows.iter()
-                .max_by_key(|&&row| component(cx, row).cpu.run_queue_ns)
+            rows.iter().max_by_key(|&&row| {
+                let cpu = &component(cx, row).cpu;
+                cpu.run_queue_ns.saturating_add(held_back_ns(cpu))
+            })
         });
     let below = selected.map_or_else(Vec::new, |&row| waits_for(cx, row, usize::from(area.width)));
     // The table comes first: what stands beneath it only takes room that is left over.
@@ -75,20 +77,39 @@ pub(crate) fn draw(
     frame.render_widget(Paragraph::new(below), lower);
 }
 
+/// From this share of the time in which it could have run on, a quota of its own is worth a word.
+const OWN_QUOTA: f64 = 0.1;
+
+/// For how long a quota of its own held a component back, if that is worth a word.
+fn held_back_ns(cpu: &Cpu) -> u64 {
+    let held_ns = cpu.throttled_ns.unwrap_or(0);
+    let all_ns = held_ns.saturating_add(cpu.run_queue_ns);
+    if held_ns as f64 >= all_ns as f64 * OWN_QUOTA {
+        held_ns
+    } else {
+        0
+    }
+}
+
 /// Who had the CPU while a component was ready to run, each with its share of that time.
 fn waits_for(cx: &Context, row: usize, width: usize) -> Vec<Line<'static>> {
     let cpu = &component(cx, row).cpu;
-    let Some(by) = cpu.run_queue_by.as_ref().filter(|by| !by.is_empty()) else {
+    let by = cpu.run_queue_by.as_deref().unwrap_or_default();
+    let held_ns = held_back_ns(cpu);
+    let mut words = vec![Span::styled(component_name(cx, row).to_owned(), STRONG)];
+    if held_ns > 0 {
+        let held = units::percent(cx.shown.share(held_ns));
+        let says = format!(" is held back by a CPU quota of its own for {held}.");
+        words.push(Span::styled(says, DIM));
+    } else if by.is_empty() {
         return Vec::new();
-    };
-    let waited = units::percent(cx.shown.share(cpu.run_queue_ns));
-    let mut words = vec![
-        Span::styled(component_name(cx, row).to_owned(), STRONG),
-        Span::styled(
-            format!(" is ready to run and waits for {waited}. On the CPU meanwhile:"),
-            DIM,
-        ),
-    ];
+    }
+    if !by.is_empty() {
+        let it = if held_ns > 0 { " It" } else { "" };
+        let waited = units::percent(cx.shown.share(cpu.run_queue_ns));
+        let says = format!("{it} is ready to run and waits for {waited}. On the CPU meanwhile:");
+        words.push(Span::styled(says, DIM));
+    }
     for blame in by {
         let share = blame.ns as f64 / cpu.run_queue_ns.max(1) as f64;
         let name = cx.shown.name(&blame.component).to_owned();
