@@ -26,7 +26,7 @@ use super::{
     record::{self, Files},
     report_probes, target,
 };
-use crate::{frame::ProbeStatus, sys::privileges};
+use crate::{frame::ProbeStatus, model::GroupBy, sys::privileges};
 
 /// Longer files are no tokens, certificates or keys.
 const MOST_BYTES: u64 = 1 << 20;
@@ -34,13 +34,19 @@ const MOST_BYTES: u64 = 1 << 20;
 pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     let address = args.listen;
     if !address.ip().to_canonical().is_loopback() && args.token_file.is_none() {
-        return wrong_usage(&format!(
+        let why = format!(
             "whoever reaches {address} could read what runs on this host: give a token with --token-file FILE, or listen \
              on this host only with --listen 127.0.0.1:{}",
             address.port()
-        ));
+        );
+        return wrong_usage(ErrorKind::MissingRequiredArgument, &why);
     }
     let view = args.select.view();
+    if view.group_by == GroupBy::Process {
+        let why = "with --group-by process there would be new series for each process that begins, and process ids for labels: \
+                   leave it out, or choose another, such as --group-by comm";
+        return wrong_usage(ErrorKind::InvalidValue, why);
+    }
     target::check(root, &view)?;
     let token = args.token_file.as_deref().map(token).transpose()?;
     let tls = match (&args.tls_cert, &args.tls_key) {
@@ -94,13 +100,13 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     Ok(0)
 }
 
-fn wrong_usage(what: &str) -> anyhow::Result<u8> {
+fn wrong_usage(kind: ErrorKind, what: &str) -> anyhow::Result<u8> {
     let mut command = Cli::command();
     command.build();
     let serve = command.find_subcommand_mut("serve");
     let error = serve
         .context("there is no command serve")?
-        .error(ErrorKind::MissingRequiredArgument, what);
+        .error(kind, what);
     // Nothing can be done about a terminal that does not take the message.
     let _ = error.print();
     Ok(2)
@@ -230,6 +236,14 @@ mod tests {
             let said = told(&format!("courtside serve --listen {address}"));
             assert!(said.is_err(), "{address}");
         }
+    }
+
+    #[test]
+    fn process_ids_are_no_labels() {
+        let line = "courtside serve --listen 127.0.0.1:0 --group-by";
+        assert_eq!(told(&format!("{line} process")).unwrap(), 2);
+        let said = told(&format!("{line} comm")).unwrap_err();
+        assert_eq!(said.to_string(), "attached");
     }
 
     #[test]

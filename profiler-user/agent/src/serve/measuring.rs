@@ -26,6 +26,8 @@ use crate::measure::Measurement;
 
 /// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
+/// A window that is to be longer ends with the agent: the clock has no such time.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The thread.
 pub(super) struct Measuring {
@@ -81,19 +83,20 @@ impl Measuring {
         failed.unwrap_or_else(|_| anyhow!("the thread that collects has ended"))
     }
 
-    /// Ends the last window, and the thread.
-    pub(super) fn finish(&mut self) {
+    /// Ends the last window, and the thread. Says why that has failed, if it has and [`Self::failed`] has not said it.
+    pub(super) fn finish(&mut self) -> Option<anyhow::Error> {
         self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has already been reported by the panic hook.
-            drop(thread.join());
+        let ended = self.thread.take()?.join();
+        if ended.is_err() {
+            return Some(anyhow!("the thread that collects has panicked"));
         }
+        self.failed.try_recv().ok()
     }
 }
 
 impl Drop for Measuring {
     fn drop(&mut self) {
-        self.finish();
+        drop(self.finish());
     }
 }
 
@@ -109,6 +112,7 @@ struct Work {
 
 impl Work {
     fn measure(&mut self, interval: Duration, stopped: &Receiver<()>) -> anyhow::Result<()> {
+        let interval = interval.min(FOREVER);
         let mut due = Instant::now() + interval;
         loop {
             let now = Instant::now();

@@ -123,10 +123,8 @@ async fn serve(
     let measured = tokio::task::spawn_blocking(move || measuring.finish());
     // What was begun is answered; what takes longer is cut off.
     let _ = timeout(GRACE, serving).await;
-    measured
-        .await
-        .context("the thread that collects has panicked")?;
-    failed.map_or(Ok(()), Err)
+    let last = measured.await.context("cannot end the last window")?;
+    failed.or(last).map_or(Ok(()), Err)
 }
 
 async fn until(end: Option<Instant>) {

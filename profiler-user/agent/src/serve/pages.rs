@@ -10,8 +10,8 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     header::{
-        ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-        WWW_AUTHENTICATE,
+        ACCEPT, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue,
+        RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
 
@@ -70,6 +70,10 @@ impl Site {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if answer.code == StatusCode::UNAUTHORIZED {
+            // There are few places for connections, and they are for those who know the token.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (name, value) = match answer.code {
             StatusCode::UNAUTHORIZED => (WWW_AUTHENTICATE, "Bearer realm=\"courtside\""),
             StatusCode::METHOD_NOT_ALLOWED => (ALLOW, "GET, HEAD"),

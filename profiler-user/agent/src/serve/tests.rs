@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -32,6 +32,26 @@ impl Measurement for MadeUp {
 
     fn finish(&mut self) -> anyhow::Result<Frame> {
         Ok(frames::chain(1))
+    }
+
+    fn probes(&self) -> &[ProbeStatus] {
+        &[]
+    }
+}
+
+/// A measurement that always has a window, and maybe no last one.
+struct Endless {
+    last: Option<Frame>,
+}
+
+impl Measurement for Endless {
+    fn window(&mut self) -> anyhow::Result<Frame> {
+        Ok(frames::chain(1))
+    }
+
+    fn finish(&mut self) -> anyhow::Result<Frame> {
+        let last = self.last.take();
+        last.ok_or_else(|| anyhow::anyhow!("there is no last window"))
     }
 
     fn probes(&self) -> &[ProbeStatus] {
@@ -121,6 +141,17 @@ impl Served {
         let mut stream = self.connect();
         // A request that is refused may be cut off while it is sent.
         let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// All that is said to this, by somebody who says no more.
+    fn say_last(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        // It may have been refused already.
+        let _ = stream.write_all(request);
+        let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
@@ -230,6 +261,9 @@ fn without_the_token_nothing_is_told_but_that_it_lives() {
         }
     }
     assert_eq!(code(&served.get("/healthz", "")), "200");
+    // Who would ask again and again keeps no connection for it.
+    let answer = served.say(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     let right = "authorization: Bearer a-secret-of-many-letters\r\n";
     assert_eq!(code(&served.get("/metrics", right)), "200");
     assert_eq!(code(&served.get("/nothing", right)), "404");
@@ -263,6 +297,153 @@ fn garbage_and_oversize_requests_are_refused_and_others_are_served_meanwhile() {
     }
 }
 
+/// Bytes in no order, the same ones each time.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(byte).collect()
+}
+
+/// Noise, a request that breaks off at each of its bytes, and one with each of its bytes damaged.
+#[test]
+fn whatever_is_said_nothing_of_it_stays_and_nobody_else_notices() {
+    let served = start(options());
+    served.window(frames::chain(10));
+    let whole = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let noises = (1..150).map(|n| noise(n, 1 + 7 * n as usize));
+    let cut = (0..whole.len()).map(|end| whole[..end].to_vec());
+    let damaged = (0..whole.len()).map(|at| {
+        let mut request = whole.to_vec();
+        request[at] ^= 0x80;
+        request
+    });
+    for request in noises.chain(cut).chain(damaged) {
+        let answer = served.say_last(&request);
+        let shown = String::from_utf8_lossy(&request);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1."),
+            "{shown:?}: {answer}"
+        );
+        assert!(!code(&answer).starts_with('5'), "{shown:?}: {answer}");
+    }
+    while served.board.status().http.connections > 0 {
+        thread::yield_now();
+    }
+    assert_eq!(served.board.status().http.refused, 0);
+    served.window(frames::chain(10));
+    let metrics = served.get("/metrics", "");
+    assert_eq!(number(&metrics, "courtside_windows_total"), 2);
+    // What somebody asks for is no label.
+    let paths = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix("courtside_http_requests_total{path=\"")?;
+        rest.split('"').next()
+    });
+    for path in paths {
+        assert!(["/metrics", "/", "unknown"].contains(&path), "{path}");
+    }
+}
+
+#[test]
+fn in_a_storm_of_scrapes_each_is_whole_and_nothing_goes_back() {
+    const SCRAPERS: u64 = 16;
+    const SCRAPES: u64 = 40;
+    const WINDOWS: u64 = 20;
+    let served = start(options());
+    served.window(frames::chain(10));
+    thread::scope(|scope| {
+        for n in 0..SCRAPERS {
+            let served = &served;
+            scope.spawn(move || {
+                let open = "accept: application/openmetrics-text\r\n";
+                let headers = if n % 2 == 0 { open } else { "" };
+                let mut before = 0;
+                for _ in 0..SCRAPES {
+                    let answer = served.get("/metrics", headers);
+                    assert_eq!(code(&answer), "200");
+                    let text = body(&answer);
+                    assert_eq!(text.ends_with("# EOF\n"), n % 2 == 0);
+                    let windows = number(text, "courtside_windows_total");
+                    assert!(windows >= before, "{windows} after {before}");
+                    // Every number is of the same windows.
+                    let store = "courtside_requests_total{component=\"program:store\"}";
+                    assert_eq!(number(text, store), 60 * windows);
+                    before = windows;
+                }
+            });
+        }
+        for _ in 0..WINDOWS {
+            served.window(frames::chain(10));
+        }
+    });
+    let status = served.board.status();
+    assert_eq!(status.windows, WINDOWS + 1);
+    assert_eq!(status.http.requests, SCRAPERS * SCRAPES);
+    assert_eq!(status.http.refused, 0);
+}
+
+/// They ask for more than fits into the buffers on the way. The agent ends although they have not read.
+#[test]
+fn readers_that_do_not_read_hold_up_nobody_else() {
+    let served = start(options());
+    served.window(frames::chain(10));
+    let size = body(&served.get("/snapshot", "")).len();
+    let times = (32 << 20) / size;
+    let asked = "GET /snapshot HTTP/1.1\r\nhost: x\r\n\r\n".repeat(times);
+    let asking: Vec<thread::JoinHandle<TcpStream>> = (0..4)
+        .map(|_| {
+            let (mut stream, asked) = (served.connect(), asked.clone());
+            thread::spawn(move || {
+                // It takes them only as long as its answers find room.
+                let _ = stream.write_all(asked.as_bytes());
+                stream
+            })
+        })
+        .collect();
+    while served.board.status().http.requests < 5 {
+        thread::yield_now();
+    }
+    for windows in 2..=5 {
+        served.window(frames::chain(10));
+        let metrics = served.get("/metrics", "");
+        assert_eq!(number(&metrics, "courtside_windows_total"), windows);
+    }
+    drop(served);
+    for asking in asking {
+        drop(asking.join().unwrap());
+    }
+}
+
+#[test]
+fn a_window_may_be_longer_than_any_clock_and_ends_with_the_agent() {
+    let board = Arc::new(Board::new(&options()));
+    let measurement = Box::new(Endless {
+        last: Some(frames::chain(1)),
+    });
+    let shown = Arc::clone(&board);
+    let mut measuring =
+        Measuring::start(measurement, View::default(), Duration::MAX, None, shown).unwrap();
+    assert!(measuring.finish().is_none());
+    assert_eq!(board.status().windows, 1);
+}
+
+#[test]
+fn a_last_window_that_fails_is_told() {
+    let board = Arc::new(Board::new(&options()));
+    let measurement = Box::new(Endless { last: None });
+    let shown = Arc::clone(&board);
+    let long = Duration::from_secs(3600);
+    let mut measuring = Measuring::start(measurement, View::default(), long, None, shown).unwrap();
+    let why = measuring.finish().map(|why| why.to_string());
+    assert_eq!(why.as_deref(), Some("there is no last window"));
+    assert!(measuring.finish().is_none(), "it is told once");
+    assert_eq!(board.status().windows, 0);
+}
+
 /// Nobody who holds connections keeps the agent from anything but further connections, and those are free again with them.
 #[test]
 fn connections_are_limited_and_come_free_again() {
@@ -273,9 +454,13 @@ fn connections_are_limited_and_come_free_again() {
     while open() < MOST_CONNECTIONS as u64 {
         thread::yield_now();
     }
-    let answer = served.get("/metrics", "");
-    assert!(matches!(code(&answer), "503" | ""), "{answer}");
-    assert_eq!(served.board.status().http.refused, 1);
+    let refused: Vec<String> = (0..8).map(|_| served.get("/metrics", "")).collect();
+    let is_refused = |answer: &String| matches!(code(answer), "503" | "");
+    assert!(refused.iter().all(is_refused), "{refused:?}");
+    // The end of a connection may overtake what was said there, but not each time.
+    let is_told = |answer: &String| code(answer) == "503";
+    assert!(refused.iter().any(is_told), "nobody is told why");
+    assert_eq!(served.board.status().http.refused, 8);
     served.window(frames::chain(10));
     drop(held);
     while open() > 0 {
@@ -286,7 +471,7 @@ fn connections_are_limited_and_come_free_again() {
             &served.get("/metrics", ""),
             "courtside_http_connections_refused_total"
         ),
-        1
+        8
     );
 }
 

@@ -53,17 +53,25 @@ impl Blamed {
 
     /// Adds what a window says of one.
     pub(super) fn add(&mut self, by: &Id, other: &Id, ns: u64) {
-        let to = if self.has_place(by) {
-            // It may have waited for a place that another one has given up.
-            self.waiting.remove(by);
-            by
+        let lately = ns as f64;
+        if self.has_place(by) {
+            self.place(by, ns, lately);
         } else {
-            *self.waiting.entry(Arc::clone(by)).or_default() += ns as f64;
-            other
-        };
+            *self.waiting.entry(Arc::clone(by)).or_default() += lately;
+            self.book(other, ns, lately);
+        }
+    }
+
+    /// Adds to one that has a place. It may have waited for one until now, and must not get it once more.
+    fn place(&mut self, by: &Id, ns: u64, lately: f64) {
+        let waited = self.waiting.remove(by).unwrap_or(0.0);
+        self.book(by, ns, lately + waited);
+    }
+
+    fn book(&mut self, to: &Id, ns: u64, lately: f64) {
         let one = self.series.entry(Arc::clone(to)).or_default();
         one.ns = one.ns.saturating_add(ns);
-        one.lately += ns as f64;
+        one.lately += lately;
     }
 
     fn has_place(&self, by: &Id) -> bool {
@@ -83,8 +91,7 @@ impl Blamed {
             let (least, most) = (Arc::clone(least), Arc::clone(most));
             self.give_up(&least, other);
             self.waiting.remove(&most);
-            let one = One { ns: 0, lately: y };
-            self.series.insert(most, one);
+            self.book(&most, 0, y);
         }
         if self.waiting.len() > MOST_WAITING {
             let mut lately: Vec<f64> = self.waiting.values().copied().collect();
@@ -106,15 +113,11 @@ impl Blamed {
     /// Adds all that another component blamed.
     pub(super) fn merge(&mut self, more: &Self, other: &Id) {
         for (by, one) in &more.series {
-            let to = if self.has_place(by) {
-                self.waiting.remove(by);
-                by
+            if self.has_place(by) {
+                self.place(by, one.ns, one.lately);
             } else {
-                other
-            };
-            let sum = self.series.entry(Arc::clone(to)).or_default();
-            sum.ns = sum.ns.saturating_add(one.ns);
-            sum.lately += one.lately;
+                self.book(other, one.ns, one.lately);
+            }
         }
     }
 
@@ -194,21 +197,38 @@ mod tests {
         assert_eq!(blamed.all().count(), MOST_BLAMED + 1);
     }
 
+    /// A place may come free because somebody is gone, and not by an exchange.
     #[test]
-    fn who_gets_a_place_that_was_given_up_waits_no_more() {
+    fn who_waited_and_found_a_free_place_keeps_what_it_was_blamed_for_there() {
         let other: Id = OTHER.into();
         let mut blamed = Blamed::default();
         let few = ids(MOST_BLAMED);
         for by in &few {
-            blamed.add(by, &other, 100);
+            blamed.add(by, &other, 10);
         }
-        let hog: Id = "program:hog".into();
-        blamed.add(&hog, &other, 1000);
-        blamed.give_up(&few[0], &other);
-        blamed.add(&hog, &other, 300);
+        let (first, second): (Id, Id) = ("program:x".into(), "program:y".into());
+        blamed.add(&first, &other, 1000);
+        blamed.add(&second, &other, 900);
         blamed.exchange(&other);
-        assert_eq!(of(&blamed, &hog), Some(300));
-        assert_eq!(sum(&blamed), 100 * MOST_BLAMED as u64 + 1300);
+        assert_eq!(of(&blamed, "program:x"), Some(0));
+        assert_eq!(of(&blamed, "program:y"), None);
+        let before = sum(&blamed);
+        let gone = few.iter().find(|by| of(&blamed, by).is_some()).unwrap();
+        blamed.give_up(gone, &other);
+        blamed.add(&second, &other, 500);
+        blamed.exchange(&other);
+        assert_eq!(sum(&blamed), before + 500);
+        assert_eq!(of(&blamed, "program:y"), Some(500));
+        assert!(blamed.waiting.is_empty());
+        // The same where a place comes free for what another component blamed.
+        let mut more = Blamed::default();
+        more.add(&"program:z".into(), &other, 7);
+        blamed.add(&"program:z".into(), &other, 1);
+        blamed.give_up(&second, &other);
+        blamed.merge(&more, &other);
+        blamed.exchange(&other);
+        assert_eq!(of(&blamed, "program:z"), Some(7));
+        assert_eq!(sum(&blamed), before + 500 + 1 + 7);
     }
 
     #[test]

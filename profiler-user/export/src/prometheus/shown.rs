@@ -8,11 +8,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use courtside_core::model::snapshot::{Component, ComponentKind, Snapshot};
+use courtside_core::model::{
+    snapshot::{Component, ComponentKind, Snapshot},
+    visible::visible,
+};
 
 use super::OTHER;
 
-/// The id of a component, or `other`.
+/// The id of a component as it is written, or `other`.
 pub(super) type Id = Arc<str>;
 
 /// In this time what a component did counts half.
@@ -35,7 +38,7 @@ struct Known {
     kind: ComponentKind,
 }
 
-/// All that are known, and who of them has series.
+/// All that are known, by their ids as these are written: two that are written alike have one series, and not one twice.
 #[derive(Debug)]
 pub(super) struct Shown {
     known: BTreeMap<Id, Known>,
@@ -87,7 +90,7 @@ impl Shown {
         let now_ns = self.now_ns;
         let known = self
             .known
-            .entry(component.id.as_str().into())
+            .entry(Arc::from(&*visible(&component.id)))
             .or_insert_with(|| Known {
                 last_ns: now_ns,
                 tgids: Vec::new(),
@@ -111,8 +114,8 @@ impl Shown {
         let (now_ns, linger_ns) = (self.now_ns, self.linger_ns);
         let is_gone = |known: &Known| {
             let idle_ns = now_ns.saturating_sub(known.last_ns);
-            let patience_ns = match known.tgids.as_slice() {
-                [] => linger_ns.saturating_mul(REMOTE_PATIENCE),
+            let patience_ns = match known.kind {
+                ComponentKind::Remote => linger_ns.saturating_mul(REMOTE_PATIENCE),
                 _ => linger_ns,
             };
             idle_ns > patience_ns && (known.tgids.is_empty() || !lives(&known.tgids))
@@ -189,7 +192,7 @@ impl Shown {
 
     /// The label of a component.
     pub(super) fn label(&self, id: &str) -> Id {
-        match self.known.get_key_value(id) {
+        match self.known.get_key_value(&*visible(id)) {
             Some((id, known)) if known.shown => Arc::clone(id),
             _ => Arc::clone(&self.other),
         }

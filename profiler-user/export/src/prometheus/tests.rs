@@ -8,6 +8,8 @@ use courtside_core::model::Snapshot;
 
 use super::*;
 
+mod limits;
+
 const LINGER_NS: u64 = 60_000_000_000;
 
 fn agent() -> Agent {

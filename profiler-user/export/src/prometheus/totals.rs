@@ -2,7 +2,11 @@
 //!
 //! In: snapshots, one after the other. Out: a text in either form. Must not know: clocks, who reads it.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use courtside_core::frame::Transport;
 use courtside_core::model::{
@@ -27,7 +31,7 @@ type Pair = (Id, Id);
 struct Between {
     from: Id,
     to: Id,
-    transport: Option<Transport>,
+    transport: Transport,
     port: Option<u16>,
 }
 
@@ -58,7 +62,8 @@ pub struct Totals {
     folded: usize,
 }
 
-/// So many edges, and pairs of components and recipients, have series of their own for each component that has.
+/// So many edges, and pairs of components and recipients, have series of their own for each component that has; beyond that
+/// the other end is `other`, so that what a component did in all is right.
 const PAIRS: usize = 4;
 /// Kernel programs that are told apart; there are some thirty.
 const MOST_PROGRAMS: usize = 256;
@@ -89,20 +94,28 @@ impl Totals {
         let less = less(snapshot.window.duration_ns);
         self.blamed.values_mut().for_each(|blamed| blamed.age(less));
         let mut folded = 0;
+        let other = self.shown.other();
+        let is_other = |id: &Id| *id == other;
+        // A recipient that was not selected is told of nowhere else: no limit has put it into `other`.
+        let there: BTreeSet<&str> = snapshot
+            .components
+            .iter()
+            .map(|component| component.id.as_str())
+            .collect();
         for component in &snapshot.components {
             let id = self.shown.label(&component.id);
-            folded += usize::from(*id != *component.id);
+            folded += usize::from(is_other(&id));
             let sums = self.components.entry(Arc::clone(&id)).or_default();
             sums.add(&COMPONENTS, component);
             self.blame(&id, component);
             for recipient in &component.turnaround.by_recipient {
-                let to = self.shown.label(&recipient.to);
-                let mut pair = (Arc::clone(&id), to);
+                let mut pair = (Arc::clone(&id), self.shown.label(&recipient.to));
+                let is_hidden = is_other(&pair.1) && !there.contains(recipient.to.as_str());
                 if self.pairs.len() >= self.most_pairs && !self.pairs.contains_key(&pair) {
-                    pair = (self.shown.other(), self.shown.other());
+                    pair.1 = Arc::clone(&other);
                 }
-                let own = *pair.0 == *component.id && *pair.1 == *recipient.to;
-                folded += usize::from(!own);
+                let own = !is_other(&pair.0) && !is_other(&pair.1);
+                folded += usize::from(!own && !is_hidden);
                 self.pairs
                     .entry(pair)
                     .or_default()
@@ -113,19 +126,15 @@ impl Totals {
             let mut between = Between {
                 from: self.shown.label(&edge.from),
                 to: self.shown.label(&edge.to),
-                transport: Some(edge.transport),
+                transport: edge.transport,
                 port: Some(edge.port),
             }
-            .told(&self.shown.other());
+            .told(&other);
             if self.edges.len() >= self.most_pairs && !self.edges.contains_key(&between) {
-                between = Between {
-                    from: self.shown.other(),
-                    to: self.shown.other(),
-                    transport: None,
-                    port: None,
-                };
+                between.to = Arc::clone(&other);
+                between = between.told(&other);
             }
-            let own = *between.from == *edge.from && *between.to == *edge.to;
+            let own = !is_other(&between.from) && !is_other(&between.to);
             folded += usize::from(!own);
             self.edges.entry(between).or_default().add(&EDGES, edge);
         }
@@ -136,7 +145,6 @@ impl Totals {
                 sums.add(&PROGRAMS, program);
             }
         }
-        let other = self.shown.other();
         for blamed in self.blamed.values_mut() {
             blamed.exchange(&other);
         }
@@ -305,10 +313,7 @@ impl Between {
         labels(&[
             ("from", &self.from),
             ("to", &self.to),
-            (
-                "transport",
-                self.transport.map_or(super::OTHER, Transport::name),
-            ),
+            ("transport", self.transport.name()),
             ("port", &port),
         ])
     }

@@ -53,6 +53,7 @@ impl Names {
         processes: &BTreeMap<u32, BTreeSet<u32>>,
         image_of: impl Fn(u32) -> Option<u32>,
     ) {
+        self.containers.look_again();
         let mut described = Vec::new();
         // Programs come before the processes that were forked from them.
         let new: BTreeMap<_, _> = info

@@ -6,7 +6,7 @@
 //! Every file is somebody else's: it may be missing, of another form, or large, and then there is no name.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
@@ -30,6 +30,8 @@ const LONGEST: usize = 256;
 pub struct Containers {
     root: PathBuf,
     known: HashMap<String, String>,
+    /// Whose names were looked for since [`Self::look_again`], and not found.
+    missed: HashSet<String>,
 }
 
 impl Containers {
@@ -39,7 +41,14 @@ impl Containers {
         Self {
             root: root.to_owned(),
             known: HashMap::new(),
+            missed: HashSet::new(),
         }
+    }
+
+    /// Names that were not found before may be there now. Until this is called nobody is looked for twice: a container without a
+    /// name may start hundreds of programs a second.
+    pub fn look_again(&mut self) {
+        self.missed.clear();
     }
 
     /// The name of the container, or else of the pod, that a control group belongs to.
@@ -50,11 +59,17 @@ impl Containers {
         if let Some(name) = self.known.get(&key) {
             return Some(name.clone());
         }
+        if self.missed.contains(&key) {
+            return None;
+        }
         let name = match id {
             Some(id) => of_container(&self.root, id),
             None => uid.and_then(|uid| of_pod(&self.root, &uid)),
         };
-        let name = name.filter(|name| is_name(name))?;
+        let Some(name) = name.filter(|name| is_name(name)) else {
+            self.missed.insert(key);
+            return None;
+        };
         if self.known.len() >= MOST_NAMES {
             self.known.clear();
         }
@@ -294,6 +309,8 @@ mod tests {
             .join(format!("var/lib/docker/containers/{ID}"));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("config.v2.json"), r#"{"Name": "/web"}"#).unwrap();
+        assert_eq!(containers.name(&cgroup), None, "nobody has looked again");
+        containers.look_again();
         assert_eq!(containers.name(&cgroup).as_deref(), Some("web"));
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(containers.name(&cgroup).as_deref(), Some("web"));

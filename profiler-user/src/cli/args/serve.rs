@@ -35,7 +35,7 @@ Examples:
 Counters never go back while the agent lives, and their sums over all series are what the windows add
 up to, exactly. The components that do most, as many as --top allows, have series of their own; all
 others are in the label other. If a component is gone, its series stay for the time of --linger and
-go into other then. No process id is a label.
+go into other then. No process id is a label, so there is no --group-by process.
 
 It listens on this host only, unless there is a token. At most 64 connections are open at once;
 requests have to be small, and readers may not be slow. The metrics are in docs/prometheus.md.";

@@ -13,6 +13,7 @@ mod rules;
 
 use std::{collections::BTreeSet, path::Path};
 
+use courtside_core::model::words::LOSSES;
 use serde_json::{Value, json};
 
 use super::families;
@@ -240,6 +241,32 @@ fn every_expression_names_metrics_that_there_are() {
         }
     }
     assert!(asked > 60, "{asked}");
+}
+
+/// Prometheus asks once a minute unless it is told otherwise: within less there may be no number, and what lasts begins anew.
+#[test]
+fn every_rule_looks_back_over_two_scrapes_or_more() {
+    let mut ranges = 0;
+    for expression in rules::expressions() {
+        for range in expression.split('[').skip(1) {
+            let minutes = range.split_once("m]").map(|(minutes, _)| minutes);
+            let minutes: u32 = minutes.unwrap().parse().unwrap();
+            assert!(minutes >= 2, "{expression}");
+            ranges += 1;
+        }
+    }
+    assert!(ranges > 20, "{ranges}");
+}
+
+#[test]
+fn the_alert_on_losses_is_on_those_that_make_counts_too_low() {
+    let blurs = LOSSES.iter().filter(|loss| !loss.counts);
+    let blurs: Vec<&str> = blurs.map(|loss| loss.class).collect();
+    let expected = format!("courtside_lost_total{{class!~\"{}\"}}", blurs.join("|"));
+    assert!(
+        rules::expressions().any(|expression| expression.contains(&expected)),
+        "{expected}"
+    );
 }
 
 #[test]

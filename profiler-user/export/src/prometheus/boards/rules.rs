@@ -63,7 +63,7 @@ const ALERTS: [Alert; 10] = [
     },
     Alert {
         name: "CourtsideLost",
-        expression: "sum by (instance, class) (increase(courtside_lost_total{class!~\"history|unplaced_protocol\"}[10m])) > 0",
+        expression: "sum by (instance, class) (increase(courtside_lost_total{class!~\"history|remotes|connection_ends|events|unplaced_protocol\"}[10m])) > 0",
         lasting: "0m",
         severity: "info",
         says: "{{ $labels.instance }} lost {{ $value }} of class {{ $labels.class }} in ten minutes: counts are lower bounds.",
@@ -91,14 +91,14 @@ const ALERTS: [Alert; 10] = [
     },
     Alert {
         name: "CourtsideFinding",
-        expression: "sum by (instance, component, rule) (max_over_time(courtside_findings{severity=\"bad\"}[1m])) > 0",
+        expression: "sum by (instance, component, rule) (max_over_time(courtside_findings{severity=\"bad\"}[3m])) > 0",
         lasting: "10m",
         severity: "warning",
         says: "{{ $labels.rule }}: the rule has found something bad at {{ $labels.component }} for ten minutes.",
     },
     Alert {
         name: "CourtsideRequestsLieUnread",
-        expression: "sum by (instance, component) (rate(courtside_request_unread_seconds_total[5m])) / (sum by (instance, component) (rate(courtside_service_seconds_sum[5m])) > 0) > 0.5 and sum by (instance, component) (rate(courtside_requests_total[5m])) > 1",
+        expression: "sum by (instance, component) (rate(courtside_request_unread_seconds_total[5m])) / (sum by (instance, component) (rate(courtside_service_seconds_sum[5m])) > 0) > 0.5 and sum by (instance, component) (rate(courtside_requests_total[5m])) > 1 and sum by (instance, component) (rate(courtside_requests_untimed_total[5m])) < 0.05 * sum by (instance, component) (rate(courtside_requests_total[5m]))",
         lasting: "10m",
         severity: "warning",
         says: "More than half of the service time of {{ $labels.component }} its requests lie unread: it is overloaded.",

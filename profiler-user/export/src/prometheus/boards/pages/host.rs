@@ -299,7 +299,7 @@ pub(super) const AGENT: Page = Page {
             "short",
             Lines,
             12,
-            "Those that are open, and the share of those that may be.",
+            "Those that are open; process_max_fds has how many may be.",
             &[(
                 "process_open_fds{instance=~\"$instance\"} and on (instance) courtside_build_info",
                 "{{instance}}",
