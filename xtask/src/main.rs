@@ -20,6 +20,7 @@ mod sh;
 mod targets;
 mod test;
 mod truth;
+mod truth_infer;
 mod truth_models;
 mod vm;
 
@@ -98,6 +99,12 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TruthOf {
+    /// Have parallel applications of ours inferred beside a load, run them without it, and write docs/infer-truth.md
+    Infer {
+        /// Two minutes instead of ten, to see that it works; printed, not written
+        #[arg(long)]
+        quick: bool,
+    },
     /// Predict services of ours at rates and placements, measure them there, and write docs/models-truth.md
     Models {
         /// A few minutes instead of twenty, to see that it works; printed, not written
@@ -140,6 +147,9 @@ fn run() -> anyhow::Result<()> {
         Command::Truth {
             of: TruthOf::Models { quick, only },
         } => truth_models::models(quick, &only),
+        Command::Truth {
+            of: TruthOf::Infer { quick },
+        } => truth_infer::infer(quick),
         Command::Test { only } => test::test(only.as_deref()),
         Command::Vm { last: true, .. } => vm::last(),
         Command::Vm { kernel, only, .. } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),

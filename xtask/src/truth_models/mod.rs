@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crate::{bench, build, packages, sh};
 
 mod courtside;
-mod host;
+pub mod host;
 mod measure;
 mod page;
 mod plan;
@@ -30,7 +30,7 @@ const PACKAGES: [&str; 2] = ["bpftool", "util-linux"];
 /// How long the host is looked at before.
 const LOOK: Duration = Duration::from_secs(3);
 /// More than this of all CPU time, and somebody else runs.
-const QUIET: f64 = 0.05;
+pub const QUIET: f64 = 0.05;
 
 /// What can be measured alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -173,7 +173,7 @@ fn outcome<T>(wanted: bool, what: &str, measure: impl FnOnce() -> Result<T>) -> 
 }
 
 /// Share of all CPU time that is used in a while, of 1.
-fn busy(time: Duration) -> Result<f64> {
+pub fn busy(time: Duration) -> Result<f64> {
     let read = || -> Result<Vec<f64>> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         let line = text.lines().next().unwrap_or_default();
