@@ -422,9 +422,19 @@ impl Work<'_> {
         })?);
         component.disk = demand(&of(|used| used.disk), f64::INFINITY).ok();
         component.switches = demand(&of(|used| used.switches), f64::INFINITY).ok();
+        component.throttled_ns_per_request = self.throttled(number);
         component.holding = self.holding(number);
         self.at_low(number, &mut component);
         Ok(component)
+    }
+
+    /// What a CPU quota held back for each request, where that was measured.
+    fn throttled(&self, number: usize) -> Option<f64> {
+        let slots = self.groups.iter().flat_map(|group| &group.slots);
+        let each = slots.filter_map(|slot| slot.components.get(&number)?.throttled);
+        let sum = each.reduce(|a, b| a + b)?;
+        let requests: f64 = self.groups.iter().map(|group| group.requests).sum();
+        (requests > 0.0).then(|| sum / requests)
     }
 
     /// Time that requests occupy threads, where nearly all have times.

@@ -16,12 +16,15 @@ use super::{cannot_predict::CannotPredict, curve::Curve};
 /// Most CPUs, and most of anything else, that a user may say.
 const MAX_CPUS: f64 = 65_536.0;
 const MAX_NUMBER: f64 = 1e15;
+/// A quota that holds back for more than this share of the CPU time decides when more cannot be served.
+const HELD_BACK: f64 = 0.01;
 
 /// A machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub name: String,
     pub cpus: f64,
+    /// CPUs that the components there may use, all together; what else runs there is not under it.
     pub quota: Option<f64>,
     /// 1 is the CPU that was recorded.
     pub speed: f64,
@@ -35,14 +38,21 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// CPU time in a second that what else runs there takes of the CPUs of the components.
+    /// CPU time in a second that what else runs there takes of the CPUs of the components, in nanoseconds of the recorded CPU.
     pub fn other_ns(&self, rate: f64, off: f64) -> f64 {
         self.other.as_ref().map_or(0.0, |other| {
-            (other.value(rate) + off * other.half(rate) - self.elsewhere_ns).max(0.0)
+            let elsewhere_ns = self.elsewhere_ns * self.speed;
+            (other.value(rate) + off * other.half(rate) - elsewhere_ns).max(0.0)
         })
     }
 
-    /// CPUs that may be used.
+    /// The same, of what the components may use of these CPUs: what their quota does not let them have, the others have first.
+    pub fn in_way_ns(&self, rate: f64, off: f64) -> f64 {
+        let left_ns = (self.cpus - self.capacity()) * 1e9 * self.speed;
+        (self.other_ns(rate, off) - left_ns).max(0.0)
+    }
+
+    /// CPUs that the components may use.
     pub fn capacity(&self) -> f64 {
         self.quota.map_or(self.cpus, |quota| quota.min(self.cpus))
     }
@@ -63,6 +73,8 @@ pub(super) struct Part {
     pub scv_cpu: Option<f64>,
     pub held_ns: Option<f64>,
     pub segments: Vec<Segment>,
+    /// A CPU quota held it back while it was recorded, for more than next to nothing.
+    pub had_quota: bool,
     pub is_parallel: bool,
     /// Where it runs.
     pub on: Vec<usize>,
@@ -268,7 +280,11 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
             &component.holding,
             &component.network_bytes,
         ];
-        let counts = [component.visits_per_request, component.held_ns];
+        let counts = [
+            component.visits_per_request,
+            component.held_ns,
+            component.throttled_ns_per_request,
+        ];
         let segments = component.segments.iter().flat_map(|segment| {
             [
                 segment.per_visit,
@@ -324,6 +340,10 @@ fn part(component: &ProfiledComponent) -> Part {
         scv_cpu: component.scv_cpu,
         held_ns: component.held_ns,
         segments: component.segments.clone(),
+        had_quota: component
+            .throttled_ns_per_request
+            .zip(component.cpu.as_ref())
+            .is_some_and(|(held, cpu)| held > HELD_BACK * cpu.per_request.max(0.0)),
         ..Part::default()
     }
 }

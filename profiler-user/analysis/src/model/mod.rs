@@ -23,6 +23,8 @@ mod path;
 mod place;
 mod predict;
 mod queue;
+#[cfg(test)]
+mod quota_tests;
 mod regression;
 mod respond;
 mod simulate;
