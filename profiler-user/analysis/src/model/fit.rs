@@ -187,7 +187,12 @@ impl Work<'_> {
             Some(_) => slot.programs,
             None => 0.0,
         };
-        let all = slot.components.values().map(weight).sum::<f64>().max(1.0);
+        // Our programs run on this host alone: what a message costs is all of the end that is here.
+        let local = slot
+            .components
+            .iter()
+            .filter(|&(&number, _)| self.kind(number) != ComponentKind::Remote);
+        let all = local.map(|(_, used)| weight(used)).sum::<f64>().max(1.0);
         slot.components
             .iter()
             .filter(|&(&number, _)| wanted(number))

@@ -262,10 +262,11 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
     let is_sound = |fit: &Option<Fit>| {
         fit.as_ref().is_none_or(|fit| {
             let numbers = [fit.per_request, fit.per_second, fit.center_per_s];
-            let points = fit.points.iter().flatten();
-            let all = numbers.iter().chain(points);
-            all.copied()
-                .all(|number| number.is_finite() && number.abs() < MAX_NUMBER)
+            let halves = fit.interval95.into_iter().flatten();
+            let halves = halves.chain(fit.half95_at_center);
+            let points = fit.points.iter().flatten().copied();
+            let mut all = numbers.into_iter().chain(halves).chain(points);
+            all.all(|number| number.is_finite() && number.abs() < MAX_NUMBER)
                 && fit.points.windows(2).all(|two| two[0][0] <= two[1][0])
                 && fit
                     .points
@@ -273,6 +274,27 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
                     .all(|point| point[0] > 0.0 && point[1] >= 0.0)
         })
     };
+    let is_count = |number: f64| (0.0..MAX_NUMBER).contains(&number);
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for node in &profile.nodes {
+        let is_quota = |quota: f64| quota > 0.0 && quota <= MAX_CPUS;
+        if !names.insert(&node.node) {
+            return wrong(&format!("the node {} is there twice", node.node));
+        }
+        if !is_sound(&node.other_cpu)
+            || !node.quota_cpus.is_none_or(is_quota)
+            || !node.other_run_ns.is_none_or(is_count)
+        {
+            return wrong(&format!(
+                "the numbers of the node {} make no sense",
+                node.node
+            ));
+        }
+    }
+    let shares = || profile.entries.iter().map(|entry| entry.share);
+    if !shares().all(is_count) || (!profile.entries.is_empty() && shares().sum::<f64>() <= 0.0) {
+        return wrong("the shares of its entries make no sense");
+    }
     for component in &profile.components {
         let fits = [
             &component.cpu,
@@ -284,6 +306,7 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
             component.visits_per_request,
             component.held_ns,
             component.throttled_ns_per_request,
+            component.scv_cpu,
         ];
         let segments = component.segments.iter().flat_map(|segment| {
             [
@@ -294,10 +317,10 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
                 segment.scv.unwrap_or(0.0),
             ]
         });
-        let is_count = |number: f64| (0.0..MAX_NUMBER).contains(&number);
         if !fits.into_iter().all(is_sound)
             || !counts.into_iter().flatten().all(is_count)
             || !segments.into_iter().all(is_count)
+            || component.threads == Some(0)
         {
             return wrong(&format!("the numbers of {} make no sense", component.id));
         }
@@ -312,11 +335,10 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
             edge.bytes_per_request,
             edge.latency_ns.unwrap_or(0.0),
             edge.network_ns.unwrap_or(0.0),
+            edge.remote_cpu_ns_per_message.unwrap_or(0.0),
+            edge.remote_cpu_ns_per_byte.unwrap_or(0.0),
         ];
-        if !numbers
-            .iter()
-            .all(|number| (0.0..MAX_NUMBER).contains(number))
-        {
+        if !numbers.into_iter().all(is_count) {
             return wrong(&format!(
                 "the numbers of the edge from {} to {} make no sense",
                 edge.from, edge.to

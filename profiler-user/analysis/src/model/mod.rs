@@ -22,6 +22,8 @@ mod machines;
 mod path;
 mod place;
 mod predict;
+#[cfg(test)]
+mod profile_tests;
 mod queue;
 #[cfg(test)]
 mod quota_tests;

@@ -48,7 +48,7 @@ pub(super) fn gathered(rates: &[u64], change: impl Fn(usize, u64, &mut Frame)) -
     gathered
 }
 
-fn fitted() -> Profile {
+pub(super) fn fitted() -> Profile {
     fit(&gathered(&[100, 200, 400], |_, _, _| {}), OPTIONS).unwrap()
 }
 
