@@ -149,7 +149,8 @@ impl Sums {
             .collect()
     }
 
-    fn courts(&self, names: &Names) -> Vec<TailCourt> {
+    /// Those with most time, and what is on all others together.
+    fn courts(&self, names: &Names) -> (Vec<TailCourt>, f64) {
         let mut all: Vec<Who> = self.cells.keys().filter_map(|(who, _)| *who).collect();
         all.dedup();
         let mut courts: Vec<TailCourt> =
@@ -160,8 +161,9 @@ impl Sums {
                 .total_cmp(&all_ns(a))
                 .then_with(|| a.court.component.cmp(&b.court.component))
         });
-        courts.truncate(MOST_COURTS);
-        courts
+        let others = courts.split_off(MOST_COURTS.min(courts.len()));
+        let others_ns = others.iter().map(|court| court.court.all_ns()).sum();
+        (courts, others_ns)
     }
 
     fn court(&self, who: Who, names: &Names) -> TailCourt {
@@ -190,12 +192,13 @@ impl Sums {
 
     fn group(&self, names: &Names) -> TailGroup {
         let besides = |number| self.mean(None, number).unwrap_or(0.0);
+        let (courts, others_ns) = self.courts(names);
         TailGroup {
             count: self.count as u64,
             mean_ns: self.per_request(self.service_ns),
-            courts: self.courts(names),
+            courts,
             network_ns: besides(Number::Network),
-            other_ns: besides(Number::Other),
+            other_ns: besides(Number::Other) + others_ns,
         }
     }
 }
@@ -419,5 +422,24 @@ mod tests {
         }
         let more: f64 = found.differences.iter().map(|d| d.more_ns).sum();
         assert_eq!(more, 40.0);
+    }
+
+    #[test]
+    fn components_that_are_not_shown_are_in_other() {
+        let mut names = Names::default();
+        let web = names.named("program:web");
+        let requests: Vec<Rc<Anatomy>> = (0..100)
+            .map(|n| {
+                let mut open = Open::new(0);
+                open.court(web).received = 1;
+                open.court(names.named(&format!("program:{n}"))).unread_ns = 10;
+                Rc::new(open.close(web, 100))
+            })
+            .collect();
+        let group = compare(&requests, &requests, &names).slow;
+        assert_eq!(group.courts.len(), MOST_COURTS);
+        let courts: f64 = group.courts.iter().map(|court| court.court.all_ns()).sum();
+        let sum = courts + group.network_ns + group.other_ns;
+        assert!((sum - 100.0).abs() < 1e-9, "{sum}");
     }
 }
