@@ -451,7 +451,7 @@ fn machines(
             });
         };
         if let (Some(machine), Some(count)) = (machines.get_mut(number), count) {
-            machine.elsewhere_ns = (machine.cpus - count).max(0.0) * 1e9;
+            machine.elsewhere_ns += (machine.cpus - count).max(0.0) * 1e9;
             machine.cpus = count;
         }
     }

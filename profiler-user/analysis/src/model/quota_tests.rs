@@ -89,6 +89,21 @@ fn a_quota_is_used_up_by_the_components_and_not_by_what_else_runs_there() {
 }
 
 #[test]
+fn the_last_number_of_cores_counts_and_the_others_have_the_rest() {
+    let profile = beside(1_350_000_000);
+    let end = |cores: &[f64]| {
+        let question = Question {
+            cores: cores.iter().map(|&n| ("web01".to_owned(), n)).collect(),
+            ..asked(&[100.0])
+        };
+        let predicted = predict(&profile, &question).unwrap();
+        predicted.saturation.unwrap().rate_per_s
+    };
+    near(end(&[1.0]), 0.65e9 / ALL, 1e-6);
+    near(end(&[1.5, 1.0]), 0.65e9 / ALL, 1e-6);
+}
+
+#[test]
 fn where_others_take_all_of_it_there_is_no_answer_and_never_a_rate_of_0() {
     let profile = beside(1_350_000_000);
     let one_cpu = || NodeSpec {
