@@ -291,10 +291,14 @@ fn edges(profile: &Profile, style: Style) -> Vec<Line> {
 
 fn saturation(prediction: &Prediction, style: Style) -> Vec<Line> {
     let Some(end) = &prediction.saturation else {
-        return vec![Line::new(
+        let why = prediction.saturation_unknown.as_deref();
+        let why = why.unwrap_or("no resource is known that is used up at any rate");
+        let mut lines = vec![Line::new(
             WARN,
-            "No resource is known that is used up at any rate.",
+            "At which rate it saturates cannot be told:",
         )];
+        lines.extend(sentence(why, style));
+        return lines;
     };
     let mut pieces = vec![Line::new(
         BOLD,

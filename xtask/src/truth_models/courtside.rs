@@ -65,6 +65,8 @@ pub struct MeasuredResponse {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Prediction {
     pub saturation: Option<Saturation>,
+    /// Why there is none.
+    pub saturation_unknown: Option<String>,
     pub points: Vec<Point>,
 }
 

@@ -144,6 +144,7 @@ impl<'a> Run<'a> {
             recorded: fitted.recorded.clone(),
             most: Most {
                 predicted: prediction.saturation,
+                unknown: prediction.saturation_unknown,
                 real_per_s,
             },
             rates: measured,
@@ -197,6 +198,7 @@ impl<'a> Run<'a> {
         }
         let most = Most {
             predicted: prediction.saturation,
+            unknown: prediction.saturation_unknown,
             real_per_s,
         };
         let predicted = prediction.points.into_iter().next().unwrap_or_default();
@@ -326,6 +328,7 @@ impl<'a> Run<'a> {
             what,
             most: Most {
                 predicted: prediction.saturation,
+                unknown: prediction.saturation_unknown,
                 real_per_s,
             },
             at: AtRate {

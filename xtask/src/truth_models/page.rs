@@ -293,12 +293,23 @@ fn judge(
     }
 }
 
+/// That there is no prediction, and why.
+fn nothing(most: &Most, what: &str) -> String {
+    match &most.unknown {
+        Some(why) => format!("{what} ({why})"),
+        None => what.to_owned(),
+    }
+}
+
 fn saturation_line(most: &Most, what: &str, has_target: bool, missed: &mut Vec<String>) -> String {
     let Some(real) = most.real() else {
         return String::new();
     };
     let Some(predicted) = &most.predicted else {
-        missed.push(format!("{what}: no saturation is predicted"));
+        missed.push(format!(
+            "{what}: {}",
+            nothing(most, "no saturation is predicted")
+        ));
         return format!(
             "Saturation: none predicted, {} measured.\n",
             spread(&real, per_s)
@@ -371,7 +382,7 @@ fn bounds(all: &[(&'static str, Outcome<Bound>)], missed: &mut Vec<String>) -> S
         let _ = writeln!(notes, "\n{name}: {}.", bound.note);
         if !bound.is_named() {
             let said = named.map_or_else(
-                || "nothing is named".to_owned(),
+                || nothing(&bound.most, "nothing is named"),
                 |named| {
                     format!(
                         "{} of {} is named",

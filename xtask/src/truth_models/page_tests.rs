@@ -50,6 +50,7 @@ fn most(predicted: f64, real: f64, resource: &str) -> Most {
             resource: resource.to_owned(),
             ..Saturation::default()
         }),
+        unknown: None,
         real_per_s: vec![real * 0.99, real * 1.01],
     }
 }
@@ -127,6 +128,33 @@ fn what_is_missed_stands_there_in_words() {
         "{missed:?}"
     );
     assert!(missed.iter().all(|line| page.contains(line.as_str())));
+}
+
+#[test]
+fn where_nothing_is_predicted_the_reason_stands_there() {
+    let chain = Chain {
+        profile: Profile::default(),
+        recorded: Vec::new(),
+        most: most(1000.0, 1000.0, "cpu"),
+        rates: Vec::new(),
+    };
+    let mut results = results(chain, "threads");
+    let (_, pool) = &mut results.bounds[0];
+    let Outcome::Done(bound) = pool else {
+        panic!("there is a pool");
+    };
+    bound.most.predicted = None;
+    bound.most.unknown = Some("others take all of it".to_owned());
+    let before = Before {
+        busy: 0.01,
+        seconds: 3.0,
+    };
+    let (_, missed) = page(&machine(), &before, &FULL, false, &results);
+    let expected = "bound by its pool: nothing is named (others take all of it), and not threads";
+    assert!(
+        missed.iter().any(|line| line.ends_with(expected)),
+        "{missed:?}"
+    );
 }
 
 #[test]

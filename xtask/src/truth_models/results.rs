@@ -79,6 +79,8 @@ impl AtRate {
 #[derive(Clone, Debug)]
 pub struct Most {
     pub predicted: Option<Saturation>,
+    /// Why nothing is predicted.
+    pub unknown: Option<String>,
     /// Requests a second served while more came in, each time.
     pub real_per_s: Vec<f64>,
 }

@@ -194,7 +194,10 @@ pub fn compare(a: &Side, b: &Side, limits: Limits) -> Result<Diff, CannotTell> {
 }
 
 fn is_worse(change: &Change, fail_above: f64) -> bool {
-    change.worse == Some(true) && change.ratio.is_none_or(|ratio| ratio > 1.0 + fail_above)
+    // Where some windows have nothing, the ratio has no limit; that of the medians may have one.
+    let of_medians = || (change.a > 0.0).then(|| change.b / change.a);
+    let ratio = change.ratio.or_else(of_medians);
+    change.worse == Some(true) && ratio.is_none_or(|ratio| ratio > 1.0 + fail_above)
 }
 
 /// Whether a change is great enough to be told. That of a part is held to the whole: twice next to nothing is nothing.

@@ -79,6 +79,24 @@ fn what_got_slower_is_told_with_how_much_and_is_worse_above_the_limit() {
 }
 
 #[test]
+fn where_some_windows_have_nothing_the_limit_is_held_to_the_medians() {
+    let key = Key {
+        component: "program:app".to_owned(),
+        to: None,
+        field: Field::Unread,
+    };
+    let a = [[0.0; 15].as_slice(), [100.0; 25].as_slice()].concat();
+    let changed = |b: f64| change(&key, &(a.clone(), vec![b; 40]), 0.001, true);
+    let little = changed(105.0);
+    assert_eq!((little.ratio, little.worse), (None, Some(true)));
+    assert!(!is_worse(&little, 0.1) && is_worse(&little, 0.01));
+    assert!(is_worse(&changed(120.0), 0.1));
+    // What was nothing before has no share that it grew by.
+    let from_nothing = change(&key, &(vec![0.0; 40], vec![5.0; 40]), 0.001, true);
+    assert!(is_worse(&from_nothing, 10.0));
+}
+
+#[test]
 fn a_change_of_less_than_what_is_ignored_is_left_out() {
     let told = |ignore_below| {
         let limits = Limits {

@@ -215,6 +215,12 @@ impl<'a> Facts<'a> {
         throttled / (throttled + cpu.run_queue_ns as f64).max(1.0)
     }
 
+    /// Whether it is measured what a component's own quota held back.
+    pub fn knows_quota(&self, id: &str) -> bool {
+        let component = self.component(id);
+        component.is_some_and(|component| component.cpu.throttled_ns.is_some())
+    }
+
     /// How long a request waits in a court for CPUs that others have.
     pub fn waits_ns(&self, way: &OnWay<'_>) -> f64 {
         way.court.parts[Part::RunQueue] * (1.0 - self.quota_share(&way.court.component))

@@ -28,6 +28,8 @@ const MIN_LYING: f64 = 0.1;
 const ALWAYS: f64 = 1.0;
 /// From this share of the time unread on it is for want of a CPU.
 const BY_RUN_QUEUE: f64 = 0.3;
+/// From this share of the waits for a CPU on they are a quota's doing.
+const BY_QUOTA: f64 = 0.5;
 /// Below this share of one core a component is not short of CPU: its threads wait for something else.
 const LITTLE_CPU: f64 = 0.5;
 
@@ -95,7 +97,14 @@ impl Rule for QueuedUnread {
             let on_cpu = facts.of_window(component.cpu.on_cpu_ns);
             let served = component.requests.served.max(1) as f64;
             let run_queue_ns = component.turnaround.parts[Part::RunQueue] as f64 / served;
-            let remedy = if run_queue_ns >= BY_RUN_QUEUE * unread.mean_ns {
+            let of_quota = facts.quota_share(&component.id);
+            let by_run_queue = run_queue_ns >= BY_RUN_QUEUE * unread.mean_ns;
+            let remedy = if by_run_queue && of_quota >= BY_QUOTA {
+                format!(
+                    "{name}'s threads could run, and its own CPU quota holds them back, {} for each request: see to that first",
+                    duration_f64(run_queue_ns * of_quota)
+                )
+            } else if by_run_queue {
                 format!(
                     "{name}'s threads are woken and wait for a CPU, {} for each request: fix that first",
                     duration_f64(run_queue_ns)
@@ -172,6 +181,10 @@ pub(super) mod tests {
         component(&mut no_cpu, "program:app").turnaround.parts[Part::RunQueue] = 2_000_000_000;
         let remedy = &said("queued_unread", &no_cpu)[0].remedy;
         assert!(remedy.contains("wait for a CPU, 2.00 ms for each request"));
+        let cpu = &mut component(&mut no_cpu, "program:app").cpu;
+        (cpu.throttled_ns, cpu.run_queue_ns) = (Some(900_000_000), 100_000_000);
+        let remedy = &said("queued_unread", &no_cpu)[0].remedy;
+        assert!(remedy.contains("own CPU quota holds them back, 1.80 ms for each request"));
         let some = said("queued_unread", &lying(1_500_000, 5_000_000));
         assert_eq!(some[0].severity, Severity::Warn);
     }

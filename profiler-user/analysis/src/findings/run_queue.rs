@@ -101,7 +101,13 @@ impl Waits<'_> {
                     .map_or_else(String::new, |behind| behind.words(name))
             ),
             evidence,
-            remedy: remedy(name, behind.as_ref(), taken, preemptions),
+            remedy: remedy(
+                name,
+                behind.as_ref(),
+                taken,
+                preemptions,
+                facts.knows_quota(&way.court.component),
+            ),
             sure: MEASURED,
             rests_on: way.entry.requests,
             at_stake_ns: Some(stake.ns),
@@ -124,7 +130,13 @@ impl Behind<'_> {
     }
 }
 
-fn remedy(name: &str, behind: Option<&Behind<'_>>, taken: Option<f64>, preemptions: f64) -> String {
+fn remedy(
+    name: &str,
+    behind: Option<&Behind<'_>>,
+    taken: Option<f64>,
+    preemptions: f64,
+    knows_quota: bool,
+) -> String {
     match (behind, taken) {
         (Some(behind), _) if behind.own => {
             return format!(
@@ -140,6 +152,15 @@ fn remedy(name: &str, behind: Option<&Behind<'_>>, taken: Option<f64>, preemptio
         _ => {}
     }
     match taken {
+        // What a quota held back is no part of these waits, where it is measured.
+        Some(_) if knows_quota && preemptions >= SHORT_PREEMPTIONS && !is_busy(taken) => format!(
+            "Threads lose their CPU to others {} times for each request: look for what runs on the same CPUs as {name} (threads bound to one CPU)",
+            rate(preemptions)
+        ),
+        Some(share) if knows_quota && !is_busy(taken) => format!(
+            "What is shown took {} of the CPUs: look for threads of {name} that are bound to one CPU, or for bursts shorter than the window",
+            percent(share)
+        ),
         Some(taken) if taken >= BUSY => format!(
             "The CPUs are busy ({}): see who else runs and run less beside {name}, or give it more CPUs",
             percent(taken)
@@ -154,6 +175,10 @@ fn remedy(name: &str, behind: Option<&Behind<'_>>, taken: Option<f64>, preemptio
         ),
         None => format!("See who else runs on the CPUs that {name} may use"),
     }
+}
+
+fn is_busy(taken: Option<f64>) -> bool {
+    taken.is_some_and(|taken| taken >= BUSY)
 }
 
 impl Rule for RunQueue {
@@ -281,6 +306,9 @@ pub(super) mod tests {
     fn the_remedy_tells_busy_cpus_from_idle_ones() {
         let mut snapshot = waiting(800_000.0);
         assert!(said("run_queue", &snapshot)[0].remedy.contains("CPU quota"));
+        component(&mut snapshot, "program:app").cpu.throttled_ns = Some(0);
+        let measured = &said("run_queue", &snapshot)[0].remedy;
+        assert!(measured.contains("bound to one CPU") && !measured.contains("quota"));
         snapshot.host.cpus = 1;
         assert!(
             said("run_queue", &snapshot)[0]

@@ -1,7 +1,8 @@
 //! `single_thread_limit`: a component of one process uses one core in full, and requests lie unread.
 //!
 //! In: a component's CPU time, processes and requests. Out: whether it looks as if one thread did all. Must not know: how
-//! many threads there are; a CPU quota of one core looks nearly the same, and the words say so.
+//! many threads there are. Where it is not measured what a CPU quota held back, one of one core looks nearly the same, and the
+//! words say so.
 
 use courtside_core::{
     model::{finding::Severity, snapshot::Component},
@@ -19,7 +20,7 @@ use super::{
 const FULL: f64 = 0.85;
 /// Above one core, by more than clocks and short helpers explain, it is more than one thread.
 const MORE_THAN_ONE: f64 = 1.1;
-/// Threads that want more than they get are in the run queue: then it is no limit of its own.
+/// Threads that want more than they get are in the run queue, or held back by a quota: then it is no limit of its own.
 const MOST_RUN_QUEUE: f64 = 0.25;
 
 pub(super) struct SingleThreadLimit;
@@ -34,8 +35,9 @@ pub(super) struct Limit {
 impl Limit {
     pub fn of(facts: &Facts<'_>, component: &Component) -> Option<Self> {
         let on_cpu = facts.of_window(component.cpu.on_cpu_ns);
-        let run_queue = facts.of_window(component.cpu.run_queue_ns);
-        let full = (FULL..MORE_THAN_ONE).contains(&on_cpu) && run_queue <= MOST_RUN_QUEUE;
+        let held_back = component.cpu.throttled_ns.unwrap_or(0);
+        let waits = facts.of_window(component.cpu.run_queue_ns.saturating_add(held_back));
+        let full = (FULL..MORE_THAN_ONE).contains(&on_cpu) && waits <= MOST_RUN_QUEUE;
         if !full || component.processes.len() != 1 || facts.snapshot.host.cpus < 2 {
             return None;
         }
@@ -62,6 +64,10 @@ impl Rule for SingleThreadLimit {
                 of_service,
             } = Limit::of(facts, component)?;
             let name = facts.name(&component.id);
+            let or_quota = match component.cpu.throttled_ns {
+                None => "; if they do already, see whether a CPU quota of one core holds them back",
+                Some(_) => "",
+            };
             Some(Found {
                 severity: Severity::Bad,
                 component: component.id.clone(),
@@ -80,7 +86,7 @@ impl Rule for SingleThreadLimit {
                     count("requests", unread.timed),
                 ],
                 remedy: format!(
-                    "Run more processes of {name}, or let more of its threads work at the same time; if they do already, see whether a CPU quota of one core holds them back"
+                    "Run more processes of {name}, or let more of its threads work at the same time{or_quota}"
                 ),
                 sure: CONCLUDED,
                 rests_on: unread.timed,
@@ -133,6 +139,11 @@ pub(super) mod tests {
         assert!(other(|app| app.cpu.on_cpu_ns = 1_800_000_000).is_empty());
         assert!(other(|app| app.cpu.on_cpu_ns = 700_000_000).is_empty());
         assert!(other(|app| app.cpu.run_queue_ns = 900_000_000).is_empty());
+        assert!(other(|app| app.cpu.throttled_ns = Some(900_000_000)).is_empty());
+        let known = other(|app| app.cpu.throttled_ns = Some(0));
+        assert!(!known[0].remedy.contains("quota"));
+        let unknown = other(|app| app.cpu.throttled_ns = None);
+        assert!(unknown[0].remedy.contains("quota"));
         let mut one_cpu = loud();
         one_cpu.host.cpus = 1;
         assert!(said("single_thread_limit", &one_cpu).is_empty());

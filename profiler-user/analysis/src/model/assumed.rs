@@ -7,7 +7,10 @@ use courtside_core::{
     units::percent,
 };
 
-use super::{load::Flows, machines::Model};
+use super::{
+    load::Flows,
+    machines::{Machine, Model},
+};
 
 /// In sentences, the most important first.
 pub(super) fn assumed(profile: &Profile, model: &Model, flows: &Flows) -> Vec<String> {
@@ -28,6 +31,26 @@ pub(super) fn assumed(profile: &Profile, model: &Model, flows: &Flows) -> Vec<St
         say(format!(
             "Every component may use all CPUs of its node ({}): recordings do not hold affinities. If they share fewer: --cores NODE=N.",
             cpus.join(", ")
+        ));
+    }
+    for machine in model.machines.iter().filter(|machine| has_quota(machine)) {
+        say(format!(
+            "The quota on {} is of all components there together, and not of what else runs there; a request takes as long as on CPUs that are slower all the time, and not as on those that stop when a period is used up.",
+            visible(&machine.name)
+        ));
+    }
+    let held_back: Vec<_> = parts()
+        .filter(|part| part.had_quota)
+        .filter(|part| {
+            let mut machines = part.on.iter().filter_map(|&on| model.machines.get(on));
+            machines.any(|machine| !has_quota(machine))
+        })
+        .map(|part| visible(&part.id))
+        .collect();
+    if !held_back.is_empty() {
+        say(format!(
+            "No CPU quota holds {} back. One did while it was recorded, and how many CPUs it allows is not given: if it is still there, fewer requests are served, and they take longer (quota_cpus in the file of --place).",
+            listed(&held_back)
         ));
     }
     let without: Vec<_> = parts()
@@ -108,6 +131,11 @@ pub(super) fn assumed(profile: &Profile, model: &Model, flows: &Flows) -> Vec<St
             .to_owned(),
     );
     all
+}
+
+/// Whether a quota lets components have less than all CPUs.
+fn has_quota(machine: &Machine) -> bool {
+    machine.capacity() < machine.cpus
 }
 
 fn listed(names: &[std::borrow::Cow<'_, str>]) -> String {

@@ -187,7 +187,12 @@ impl Work<'_> {
             Some(_) => slot.programs,
             None => 0.0,
         };
-        let all = slot.components.values().map(weight).sum::<f64>().max(1.0);
+        // Our programs run on this host alone: what a message costs is all of the end that is here.
+        let local = slot
+            .components
+            .iter()
+            .filter(|&(&number, _)| self.kind(number) != ComponentKind::Remote);
+        let all = local.map(|(_, used)| weight(used)).sum::<f64>().max(1.0);
         slot.components
             .iter()
             .filter(|&(&number, _)| wanted(number))
@@ -422,9 +427,19 @@ impl Work<'_> {
         })?);
         component.disk = demand(&of(|used| used.disk), f64::INFINITY).ok();
         component.switches = demand(&of(|used| used.switches), f64::INFINITY).ok();
+        component.throttled_ns_per_request = self.throttled(number);
         component.holding = self.holding(number);
         self.at_low(number, &mut component);
         Ok(component)
+    }
+
+    /// What a CPU quota held back for each request, where that was measured.
+    fn throttled(&self, number: usize) -> Option<f64> {
+        let slots = self.groups.iter().flat_map(|group| &group.slots);
+        let each = slots.filter_map(|slot| slot.components.get(&number)?.throttled);
+        let sum = each.reduce(|a, b| a + b)?;
+        let requests: f64 = self.groups.iter().map(|group| group.requests).sum();
+        (requests > 0.0).then(|| sum / requests)
     }
 
     /// Time that requests occupy threads, where nearly all have times.

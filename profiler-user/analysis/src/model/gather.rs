@@ -101,6 +101,8 @@ pub(super) struct Used {
     /// Sent and received.
     pub messages: f64,
     pub disk: f64,
+    /// Held back by a CPU quota of its own, where that was measured.
+    pub throttled: Option<f64>,
     pub served: f64,
     pub untimed: f64,
     pub service: Moments,
@@ -117,6 +119,10 @@ impl Used {
         self.switches += other.switches;
         self.messages += other.messages;
         self.disk += other.disk;
+        self.throttled = match (self.throttled, other.throttled) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
         self.served += other.served;
         self.untimed += other.untimed;
         self.service.add(&other.service);
@@ -389,6 +395,7 @@ impl Gathered {
             on_cpu: cpu.on_cpu_ns as f64,
             switches: cpu.voluntary_switches as f64 + cpu.involuntary_switches as f64,
             disk: component.disk.latency_ns.sum_ns as f64,
+            throttled: cpu.throttled_ns.map(|ns| ns as f64),
             served,
             untimed: requests.untimed as f64,
             service: Moments::of(&requests.service_ns),

@@ -75,6 +75,27 @@ pub(super) struct Use {
     pub share: f64,
 }
 
+/// Where the first resource is used up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum End {
+    /// None ever is, of those that are known.
+    Never,
+    /// At this rate.
+    At(f64, Use),
+    /// Without any request, by what was recorded beside them: it cannot be told how many are served all the same.
+    Already(Use),
+}
+
+impl End {
+    /// The rate, if there is one.
+    pub fn rate(self) -> Option<f64> {
+        match self {
+            Self::At(rate, _) => Some(rate),
+            Self::Never | Self::Already(_) => None,
+        }
+    }
+}
+
 impl Model {
     /// How requests spread, where each part runs on these machines: a call stays on its machine if the callee is there; else,
     /// as requests at the entry, it goes to all of them, in proportion to their CPUs.
@@ -192,8 +213,8 @@ impl Model {
         }
     }
 
-    /// CPU time in a second that a machine is asked for, in nanoseconds of its own CPUs.
-    pub fn cpu_ns(
+    /// CPU time in a second that parts take of a machine, in nanoseconds of its own CPUs.
+    fn own_cpu_ns(
         &self,
         flows: &Flows,
         machine: usize,
@@ -212,11 +233,32 @@ impl Model {
                 sum += (part.cpu.value(own) + off.0 * part.cpu.half(own)).max(0.0);
             }
         }
-        sum += this.other_ns(rate, off.0);
         if counted.remote {
             sum += rate * flows.remote_cpu_ns.get(machine).copied().unwrap_or(0.0);
         }
         sum / this.speed
+    }
+
+    /// Share of what parts may use of a machine (its CPUs, or what a quota allows of them) that they and what stands in their way
+    /// take.
+    pub fn filled(
+        &self,
+        flows: &Flows,
+        machine: usize,
+        rate: f64,
+        counted: Counted,
+        off: Off,
+    ) -> f64 {
+        self.machines.get(machine).map_or(0.0, |this| {
+            let own = self.own_cpu_ns(flows, machine, rate, counted, off);
+            let beside = this.in_way_ns(rate, off.0) / this.speed;
+            (own + beside) / (this.capacity() * 1e9)
+        })
+    }
+
+    /// Whether a part runs on a machine.
+    fn is_used(&self, flows: &Flows, machine: usize) -> bool {
+        self.local().any(|part| flows.share(part, machine) > 0.0)
     }
 
     /// How much of each resource is used at a rate.
@@ -231,14 +273,13 @@ impl Model {
                     share,
                 });
             };
-            let cpu = self.cpu_ns(flows, machine, rate, counted, off);
-            let is_quota = this.quota.is_some_and(|quota| quota < this.cpus);
-            let resource = if is_quota {
-                Resource::Quota
-            } else {
-                Resource::Cpu
-            };
-            add(resource, None, cpu / (this.capacity() * 1e9));
+            let own = self.own_cpu_ns(flows, machine, rate, counted, off);
+            let other = this.other_ns(rate, off.0) / this.speed;
+            add(Resource::Cpu, None, (own + other) / (this.cpus * 1e9));
+            // A quota is of the components: what else runs there is not held back by it, and uses up none of it.
+            if let Some(quota) = this.quota.filter(|&quota| quota < this.cpus) {
+                add(Resource::Quota, None, own / (quota * 1e9));
+            }
             let mut disk = 0.0;
             for (number, part) in self.parts.iter().enumerate() {
                 let share = flows.share(number, machine);
@@ -269,14 +310,17 @@ impl Model {
         uses
     }
 
-    /// The use that is nearest to its end.
+    /// The use that is nearest to its end, of machines on which a part runs.
     pub fn worst(&self, flows: &Flows, rate: f64, counted: Counted, off: Off) -> Option<Use> {
         let uses = self.uses(flows, rate, counted, off);
-        uses.into_iter().max_by(|a, b| a.share.total_cmp(&b.share))
+        let used = uses
+            .into_iter()
+            .filter(|used| self.is_used(flows, used.machine));
+        used.max_by(|a, b| a.share.total_cmp(&b.share))
     }
 
-    /// The lowest rate at which a resource is used up, and which; none if none ever is.
-    pub fn saturation(&self, flows: &Flows, counted: Counted, off: Off) -> Option<(f64, Use)> {
+    /// The lowest rate at which a resource is used up, and which.
+    pub fn saturation(&self, flows: &Flows, counted: Counted, off: Off) -> End {
         const MOST: f64 = 1e12;
         const ENOUGH: f64 = 1e-7;
         let share = |rate: f64| {
@@ -286,12 +330,13 @@ impl Model {
         let (mut low, mut high) = (0.0, self.range[1].max(1.0));
         let mut at_low = share(low);
         if at_low >= 0.0 {
-            return Some((0.0, self.worst(flows, 0.0, counted, off)?));
+            let worst = self.worst(flows, 0.0, counted, off);
+            return worst.map_or(End::Never, End::Already);
         }
         let mut at_high = share(high);
         while at_high < 0.0 {
             if high > MOST {
-                return None;
+                return End::Never;
             }
             (low, at_low) = (high, at_high);
             high *= 4.0;
@@ -324,6 +369,7 @@ impl Model {
             }
         }
         let rate = f64::midpoint(low, high);
-        Some((rate, self.worst(flows, rate, counted, off)?))
+        let worst = self.worst(flows, rate, counted, off);
+        worst.map_or(End::Never, |worst| End::At(rate, worst))
     }
 }

@@ -16,12 +16,15 @@ use super::{cannot_predict::CannotPredict, curve::Curve};
 /// Most CPUs, and most of anything else, that a user may say.
 const MAX_CPUS: f64 = 65_536.0;
 const MAX_NUMBER: f64 = 1e15;
+/// A quota that holds back for more than this share of the CPU time decides when more cannot be served.
+const HELD_BACK: f64 = 0.01;
 
 /// A machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub name: String,
     pub cpus: f64,
+    /// CPUs that the components there may use, all together; what else runs there is not under it.
     pub quota: Option<f64>,
     /// 1 is the CPU that was recorded.
     pub speed: f64,
@@ -35,14 +38,21 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// CPU time in a second that what else runs there takes of the CPUs of the components.
+    /// CPU time in a second that what else runs there takes of the CPUs of the components, in nanoseconds of the recorded CPU.
     pub fn other_ns(&self, rate: f64, off: f64) -> f64 {
         self.other.as_ref().map_or(0.0, |other| {
-            (other.value(rate) + off * other.half(rate) - self.elsewhere_ns).max(0.0)
+            let elsewhere_ns = self.elsewhere_ns * self.speed;
+            (other.value(rate) + off * other.half(rate) - elsewhere_ns).max(0.0)
         })
     }
 
-    /// CPUs that may be used.
+    /// The same, of what the components may use of these CPUs: what their quota does not let them have, the others have first.
+    pub fn in_way_ns(&self, rate: f64, off: f64) -> f64 {
+        let left_ns = (self.cpus - self.capacity()) * 1e9 * self.speed;
+        (self.other_ns(rate, off) - left_ns).max(0.0)
+    }
+
+    /// CPUs that the components may use.
     pub fn capacity(&self) -> f64 {
         self.quota.map_or(self.cpus, |quota| quota.min(self.cpus))
     }
@@ -63,6 +73,8 @@ pub(super) struct Part {
     pub scv_cpu: Option<f64>,
     pub held_ns: Option<f64>,
     pub segments: Vec<Segment>,
+    /// A CPU quota held it back while it was recorded, for more than next to nothing.
+    pub had_quota: bool,
     pub is_parallel: bool,
     /// Where it runs.
     pub on: Vec<usize>,
@@ -250,10 +262,11 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
     let is_sound = |fit: &Option<Fit>| {
         fit.as_ref().is_none_or(|fit| {
             let numbers = [fit.per_request, fit.per_second, fit.center_per_s];
-            let points = fit.points.iter().flatten();
-            let all = numbers.iter().chain(points);
-            all.copied()
-                .all(|number| number.is_finite() && number.abs() < MAX_NUMBER)
+            let halves = fit.interval95.into_iter().flatten();
+            let halves = halves.chain(fit.half95_at_center);
+            let points = fit.points.iter().flatten().copied();
+            let mut all = numbers.into_iter().chain(halves).chain(points);
+            all.all(|number| number.is_finite() && number.abs() < MAX_NUMBER)
                 && fit.points.windows(2).all(|two| two[0][0] <= two[1][0])
                 && fit
                     .points
@@ -261,6 +274,27 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
                     .all(|point| point[0] > 0.0 && point[1] >= 0.0)
         })
     };
+    let is_count = |number: f64| (0.0..MAX_NUMBER).contains(&number);
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for node in &profile.nodes {
+        let is_quota = |quota: f64| quota > 0.0 && quota <= MAX_CPUS;
+        if !names.insert(&node.node) {
+            return wrong(&format!("the node {} is there twice", node.node));
+        }
+        if !is_sound(&node.other_cpu)
+            || !node.quota_cpus.is_none_or(is_quota)
+            || !node.other_run_ns.is_none_or(is_count)
+        {
+            return wrong(&format!(
+                "the numbers of the node {} make no sense",
+                node.node
+            ));
+        }
+    }
+    let shares = || profile.entries.iter().map(|entry| entry.share);
+    if !shares().all(is_count) || (!profile.entries.is_empty() && shares().sum::<f64>() <= 0.0) {
+        return wrong("the shares of its entries make no sense");
+    }
     for component in &profile.components {
         let fits = [
             &component.cpu,
@@ -268,7 +302,12 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
             &component.holding,
             &component.network_bytes,
         ];
-        let counts = [component.visits_per_request, component.held_ns];
+        let counts = [
+            component.visits_per_request,
+            component.held_ns,
+            component.throttled_ns_per_request,
+            component.scv_cpu,
+        ];
         let segments = component.segments.iter().flat_map(|segment| {
             [
                 segment.per_visit,
@@ -278,10 +317,10 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
                 segment.scv.unwrap_or(0.0),
             ]
         });
-        let is_count = |number: f64| (0.0..MAX_NUMBER).contains(&number);
         if !fits.into_iter().all(is_sound)
             || !counts.into_iter().flatten().all(is_count)
             || !segments.into_iter().all(is_count)
+            || component.threads == Some(0)
         {
             return wrong(&format!("the numbers of {} make no sense", component.id));
         }
@@ -296,11 +335,10 @@ fn check_profile(profile: &Profile) -> Result<(), CannotPredict> {
             edge.bytes_per_request,
             edge.latency_ns.unwrap_or(0.0),
             edge.network_ns.unwrap_or(0.0),
+            edge.remote_cpu_ns_per_message.unwrap_or(0.0),
+            edge.remote_cpu_ns_per_byte.unwrap_or(0.0),
         ];
-        if !numbers
-            .iter()
-            .all(|number| (0.0..MAX_NUMBER).contains(number))
-        {
+        if !numbers.into_iter().all(is_count) {
             return wrong(&format!(
                 "the numbers of the edge from {} to {} make no sense",
                 edge.from, edge.to
@@ -324,6 +362,10 @@ fn part(component: &ProfiledComponent) -> Part {
         scv_cpu: component.scv_cpu,
         held_ns: component.held_ns,
         segments: component.segments.clone(),
+        had_quota: component
+            .throttled_ns_per_request
+            .zip(component.cpu.as_ref())
+            .is_some_and(|(held, cpu)| held > HELD_BACK * cpu.per_request.max(0.0)),
         ..Part::default()
     }
 }
@@ -409,7 +451,7 @@ fn machines(
             });
         };
         if let (Some(machine), Some(count)) = (machines.get_mut(number), count) {
-            machine.elsewhere_ns = (machine.cpus - count).max(0.0) * 1e9;
+            machine.elsewhere_ns += (machine.cpus - count).max(0.0) * 1e9;
             machine.cpus = count;
         }
     }

@@ -22,7 +22,11 @@ mod machines;
 mod path;
 mod place;
 mod predict;
+#[cfg(test)]
+mod profile_tests;
 mod queue;
+#[cfg(test)]
+mod quota_tests;
 mod regression;
 mod respond;
 mod simulate;

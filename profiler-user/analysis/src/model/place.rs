@@ -17,7 +17,7 @@ use fastrand::Rng;
 
 use super::{
     cannot_predict::CannotPredict,
-    load::{BASE, FITTED, FULL, REMOTE},
+    load::{BASE, End, FITTED, FULL, REMOTE},
     machines::Model,
     predict::{SEED, placed, rests_on},
 };
@@ -58,6 +58,8 @@ struct Score {
     /// Less is better.
     energy: f64,
     throughput: Option<f64>,
+    /// What else runs there leaves nothing, so that no throughput can be told.
+    is_full: bool,
     mean_ns: Option<f64>,
     meets: bool,
     cost: f64,
@@ -90,21 +92,16 @@ pub fn place(profile: &Profile, wish: &Wish) -> Result<Placement, CannotPredict>
         search.low_replication(),
     ];
     found.extend(search.brute_force());
-    let mut best = 0;
-    for number in 1..found.len() {
-        if found[number].1.energy < found[best].1.energy - 1e-12 {
-            best = number;
-        }
+    let mut compared: Vec<Candidate> = Vec::with_capacity(found.len());
+    let mut energies: Vec<f64> = Vec::with_capacity(found.len());
+    let mut flows: Vec<super::load::Flows> = Vec::with_capacity(found.len());
+    for (on, score, candidate) in found {
+        flows.push(model.flows(&on));
+        energies.push(score.energy);
+        compared.push(search.told(&on, score, candidate));
     }
-    let best_on = found
-        .get(best)
-        .map(|found| found.0.clone())
-        .unwrap_or_default();
-    let compared: Vec<Candidate> = found
-        .into_iter()
-        .map(|(on, score, candidate)| search.told(&on, score, candidate))
-        .collect();
-    let flows = model.flows(&best_on);
+    let best = best_of(&compared, &energies);
+    let flows = flows.into_iter().nth(best).unwrap_or_default();
     let [low, high] = model.range;
     Ok(Placement {
         schema: PLACEMENT_SCHEMA.to_owned(),
@@ -120,6 +117,20 @@ pub fn place(profile: &Profile, wish: &Wish) -> Result<Placement, CannotPredict>
         compared,
         assumed: search.assumed(profile, &flows),
     })
+}
+
+/// One that meets what is wanted is better than one that does not: percentiles are simulated, and the search only guesses them.
+fn best_of(compared: &[Candidate], energies: &[f64]) -> usize {
+    let mut best: Option<(usize, bool, f64)> = None;
+    for (number, (candidate, &energy)) in compared.iter().zip(energies).enumerate() {
+        let is_better = best.is_none_or(|(_, meets, least)| {
+            candidate.meets && !meets || candidate.meets == meets && energy < least - 1e-12
+        });
+        if is_better {
+            best = Some((number, candidate.meets, energy));
+        }
+    }
+    best.map_or(0, |(number, ..)| number)
 }
 
 struct Search<'a> {
@@ -143,10 +154,7 @@ impl Search<'_> {
         let flows = self.model.flows(on);
         let rate = self.wish.rate;
         let counted = if flows.unknown_cpu { BASE } else { FULL };
-        let end = self
-            .model
-            .saturation(&flows, counted, FITTED)
-            .map(|end| end.0);
+        let end = self.model.saturation(&flows, counted, FITTED);
         let mut used = vec![false; self.machines()];
         let mut replicas = 0;
         for &machine in on.iter().flatten() {
@@ -161,7 +169,11 @@ impl Search<'_> {
             .filter(|(_, used)| **used)
             .map(|(machine, _)| machine.cost)
             .sum();
-        let filled = end.map_or(0.0, |end| rate / end.max(f64::MIN_POSITIVE));
+        let filled = match end {
+            End::Never => 0.0,
+            End::At(end, _) => rate / end.max(f64::MIN_POSITIVE),
+            End::Already(_) => f64::INFINITY,
+        };
         let counted = if flows.unknown_cpu { BASE } else { REMOTE };
         let mean_ns = (filled < 1.0)
             .then(|| self.model.mean_ns(&flows, rate, counted, FITTED))
@@ -188,7 +200,8 @@ impl Search<'_> {
         };
         Score {
             energy,
-            throughput: end,
+            throughput: end.rate(),
+            is_full: matches!(end, End::Already(_)),
             mean_ns,
             meets,
             cost,
@@ -253,7 +266,7 @@ impl Search<'_> {
             .model
             .machines
             .iter()
-            .map(|machine| machine.capacity() * machine.speed * 1e9 - machine.other_ns(rate, 0.0))
+            .map(|machine| machine.capacity() * machine.speed * 1e9 - machine.in_way_ns(rate, 0.0))
             .collect();
         let asked = |part: usize| {
             let this = self.model.parts.get(part);
@@ -437,6 +450,12 @@ impl Search<'_> {
         if let Some(end) = score.throughput.filter(|&end| end <= self.wish.rate) {
             says.push(format!("it serves {} a second", shown_rate(end)));
         }
+        if score.is_full {
+            says.push(
+                "what was recorded without any request leaves nothing, so that it cannot be told what it serves"
+                    .to_owned(),
+            );
+        }
         if let (Some(mean), Some(limit)) = (score.mean_ns, self.wish.mean_ns)
             && mean > limit
         {
@@ -479,5 +498,23 @@ impl Search<'_> {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_meets_the_wish_is_better_than_what_the_search_thought_of_it() {
+        let candidate = |meets: bool| Candidate {
+            meets,
+            ..Candidate::default()
+        };
+        let compared = [candidate(false), candidate(true), candidate(true)];
+        assert_eq!(best_of(&compared, &[0.1, 0.7, 0.5]), 2);
+        assert_eq!(best_of(&compared[..1], &[0.1]), 0);
+        let none = [candidate(false), candidate(false)];
+        assert_eq!(best_of(&none, &[0.7, 0.5]), 1);
     }
 }

@@ -13,12 +13,12 @@ use courtside_core::{
         profile::Profile,
         visible::visible,
     },
-    units::rate as shown_rate,
+    units::{percent, rate as shown_rate},
 };
 
 use super::{
     cannot_predict::CannotPredict,
-    load::{BASE, Counted, FITTED, FULL, Flows, Off, REMOTE, Use},
+    load::{BASE, Counted, End, FITTED, FULL, Flows, Off, REMOTE, Use},
     machines::Model,
     simulate::System,
     system::UNKNOWN_REMOTE,
@@ -87,9 +87,9 @@ pub fn predict(profile: &Profile, question: &Question) -> Result<Prediction, Can
         remote: model.saturation(&flows, REMOTE, FITTED),
         full: model.saturation(&flows, FULL, FITTED),
     };
-    let rates: Vec<f64> = match (&question.rates, ends.full) {
+    let rates: Vec<f64> = match (&question.rates, ends.full.rate()) {
         (given, _) if !given.is_empty() => given.clone(),
-        (_, Some((end, _))) if end > 0.0 => AUTO.map(|share| share * end).to_vec(),
+        (_, Some(end)) => AUTO.map(|share| share * end).to_vec(),
         _ => {
             let [low, high] = model.range;
             [low, f64::midpoint(low, high), high]
@@ -110,7 +110,15 @@ pub fn predict(profile: &Profile, question: &Question) -> Result<Prediction, Can
         rests_on: rests_on(profile),
         rate_range_per_s: model.range,
         placement: placed(&model, &on),
-        saturation: ends.full.map(|end| saturation(&model, &flows, end)),
+        saturation: match ends.full {
+            End::At(rate, used) => Some(saturation(&model, &flows, (rate, used))),
+            End::Never | End::Already(_) => None,
+        },
+        saturation_unknown: match ends.full {
+            End::At(..) => None,
+            End::Never => Some("no resource is known that is used up at any rate".to_owned()),
+            End::Already(used) => Some(already(&model, used)),
+        },
         points,
         assumed: super::assumed::assumed(profile, &model, &flows),
     })
@@ -136,9 +144,34 @@ pub(super) fn placed(model: &Model, on: &[Vec<usize>]) -> Vec<Placed> {
 
 /// Rates at which something is used up.
 struct Ends {
-    base: Option<(f64, Use)>,
-    remote: Option<(f64, Use)>,
-    full: Option<(f64, Use)>,
+    base: End,
+    remote: End,
+    full: End,
+}
+
+/// Why no rate can be told at which this is used up.
+fn already(model: &Model, used: Use) -> String {
+    let machine = model.machines.get(used.machine);
+    let node = visible(machine.map_or("", |machine| machine.name.as_str()));
+    let part = used.part.and_then(|part| model.parts.get(part));
+    let whose = match part {
+        Some(part) => format!("the threads of {}", visible(&part.id)),
+        None => format!("{} of {node}", what(used.resource)),
+    };
+    format!(
+        "nothing is left of {whose} without any request ({} is used), as it was recorded, and how much of it requests would get all the same is not known: record while little else runs, or say what the components have to themselves with --cores NODE=N or --place FILE.toml",
+        percent(used.share)
+    )
+}
+
+fn what(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Cpu => "the CPUs",
+        Resource::Quota => "the CPU quota",
+        Resource::Disk => "the disk",
+        Resource::Network => "the network",
+        Resource::Threads => "the threads",
+    }
 }
 
 fn saturation(model: &Model, flows: &Flows, (rate, used): (f64, Use)) -> Saturation {
@@ -149,7 +182,12 @@ fn saturation(model: &Model, flows: &Flows, (rate, used): (f64, Use)) -> Saturat
         .machines
         .get(used.machine)
         .map(|machine| machine.name.clone());
-    let at = |off: f64| model.saturation(flows, FULL, Off(off)).map(|end| end.0);
+    // What fits may be off by may leave nothing at all.
+    let at = |off: f64| match model.saturation(flows, FULL, Off(off)) {
+        End::At(rate, _) => Some(rate),
+        End::Already(_) => Some(0.0),
+        End::Never => None,
+    };
     let sure = model
         .local()
         .all(|part| model.parts.get(part).is_some_and(|part| part.cpu.is_sure));
@@ -158,13 +196,7 @@ fn saturation(model: &Model, flows: &Flows, (rate, used): (f64, Use)) -> Saturat
         _ => None,
     };
     let [low, high] = model.range;
-    let what = match used.resource {
-        Resource::Cpu => "the CPUs",
-        Resource::Quota => "the CPU quota",
-        Resource::Disk => "the disk",
-        Resource::Network => "the network",
-        Resource::Threads => "the threads",
-    };
+    let what = what(used.resource);
     let whose = match (used.resource, &component) {
         (Resource::Threads, Some(component)) => format!("{what} of {}", visible(component)),
         (_, Some(component)) => format!(
@@ -216,7 +248,7 @@ fn requests(
     given: Option<usize>,
 ) -> Vec<usize> {
     let weight = |rate: f64| {
-        let full = ends.full.map_or(f64::INFINITY, |end| end.0);
+        let full = ends.full.rate().unwrap_or(f64::INFINITY);
         let free = (1.0 - rate / full).max(0.05);
         if rate >= full {
             0.0
@@ -287,8 +319,14 @@ fn point(
 }
 
 /// What is said of a rate that is more than can be served.
-fn beyond(end: Option<(f64, Use)>, rate: f64) -> Option<Predicted> {
-    let (end, _) = end.filter(|end| rate >= end.0)?;
+fn beyond(model: &Model, end: End, rate: f64) -> Option<Predicted> {
+    if let End::Already(used) = end {
+        return Some(Predicted {
+            reason: Some(already(model, used)),
+            ..Predicted::default()
+        });
+    }
+    let end = end.rate().filter(|&end| rate >= end)?;
     Some(Predicted {
         throughput_per_s: Some(end),
         reason: Some(format!(
@@ -299,14 +337,8 @@ fn beyond(end: Option<(f64, Use)>, rate: f64) -> Option<Predicted> {
     })
 }
 
-fn closed(
-    model: &Model,
-    flows: &Flows,
-    rate: f64,
-    end: Option<(f64, Use)>,
-    counted: Counted,
-) -> Predicted {
-    if let Some(beyond) = beyond(end, rate) {
+fn closed(model: &Model, flows: &Flows, rate: f64, end: End, counted: Counted) -> Predicted {
+    if let Some(beyond) = beyond(model, end, rate) {
         return beyond;
     }
     let Some(mean) = model.mean_ns(flows, rate, counted, FITTED) else {
@@ -330,7 +362,7 @@ fn simulated(
     on: &[Vec<usize>],
     flows: &Flows,
     rate: f64,
-    end: Option<(f64, Use)>,
+    end: End,
     requests: usize,
 ) -> Predicted {
     let system = match model.system(on, flows, rate) {
@@ -342,7 +374,7 @@ fn simulated(
             };
         }
     };
-    if let Some(beyond) = beyond(end, rate) {
+    if let Some(beyond) = beyond(model, end, rate) {
         return beyond;
     }
     let served = |reason: &str| Predicted {
@@ -350,7 +382,7 @@ fn simulated(
         reason: Some(reason.to_owned()),
         ..Predicted::default()
     };
-    if end.is_some_and(|end| rate > TOO_NEAR * end.0) {
+    if end.rate().is_some_and(|end| rate > TOO_NEAR * end) {
         return served("so near to saturation requests take longer the longer one looks");
     }
     let Some(found) = run(&system, rate, requests) else {

@@ -80,8 +80,7 @@ impl Model {
             }
             if each > 0.0 {
                 let scv = variance / (each * each);
-                let asked = self.cpu_ns(flows, number, rate, counted, off);
-                let rho = asked / (machine.capacity() * 1e9);
+                let rho = self.filled(flows, number, rate, counted, off);
                 sum += time_in_queue_and_service(each, rho, scv, machine.capacity().max(1.0))?;
             }
             if disk > 0.0 {

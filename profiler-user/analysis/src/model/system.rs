@@ -72,7 +72,7 @@ impl Model {
             }
         }
         for (number, machine) in self.machines.iter().enumerate() {
-            let asked = machine.other_ns(rate, 0.0) / pace(number);
+            let asked = machine.in_way_ns(rate, 0.0) / pace(number);
             let each = machine
                 .other_run_ns
                 .unwrap_or(0.0)

@@ -14,7 +14,7 @@ use courtside_core::{
 
 use super::*;
 
-const OPTIONS: FitOptions = FitOptions {
+pub(super) const OPTIONS: FitOptions = FitOptions {
     entries_given: false,
     all_components: true,
 };
@@ -25,15 +25,15 @@ const DEMANDS: [(&str, f64); 3] = [
     ("program:app", 360_000.0),
     ("program:store", 120_000.0),
 ];
-const CLIENT: f64 = 10_000.0;
-const ALL: f64 = 590_000.0;
+pub(super) const CLIENT: f64 = 10_000.0;
+pub(super) const ALL: f64 = 590_000.0;
 
 fn view() -> View {
     View::default()
 }
 
 /// Recordings of the chain, each of so many windows at about a rate.
-fn gathered(rates: &[u64], change: impl Fn(usize, u64, &mut Frame)) -> Gathered {
+pub(super) fn gathered(rates: &[u64], change: impl Fn(usize, u64, &mut Frame)) -> Gathered {
     let mut gathered = Gathered::default();
     for (number, &rate) in rates.iter().enumerate() {
         gathered.begin(format!("{rate}.rec"));
@@ -48,18 +48,18 @@ fn gathered(rates: &[u64], change: impl Fn(usize, u64, &mut Frame)) -> Gathered 
     gathered
 }
 
-fn fitted() -> Profile {
+pub(super) fn fitted() -> Profile {
     fit(&gathered(&[100, 200, 400], |_, _, _| {}), OPTIONS).unwrap()
 }
 
-fn near(value: f64, expected: f64, share: f64) {
+pub(super) fn near(value: f64, expected: f64, share: f64) {
     assert!(
         (value / expected - 1.0).abs() < share,
         "{value} for {expected}"
     );
 }
 
-fn asked(rates: &[f64]) -> Question {
+pub(super) fn asked(rates: &[f64]) -> Question {
     Question {
         rates: rates.to_vec(),
         requests: Some(20_000),
@@ -513,7 +513,7 @@ fn an_entry_that_is_asked_for_is_the_entry() {
     assert!(ids.contains(&"program:store") && !ids.contains(&"program:web"));
 }
 
-fn wish(rate: f64, costs: &[f64]) -> Wish {
+pub(super) fn wish(rate: f64, costs: &[f64]) -> Wish {
     Wish {
         nodes: Nodes {
             nodes: costs

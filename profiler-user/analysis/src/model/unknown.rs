@@ -31,7 +31,7 @@ pub(super) fn unknown(known: &Known) -> Vec<Unknown> {
     );
     note(
         "nodes[].quota_cpus",
-        "recordings do not hold CPU quotas; give quota_cpus in the file of --place",
+        "recordings do not hold CPU quotas, only what these held back (throttled_ns_per_request); give quota_cpus in the file of --place",
     );
     note(
         "components[].threads",
@@ -70,6 +70,13 @@ pub(super) fn unknown(known: &Known) -> Vec<Unknown> {
         );
     }
     let local = |component: &&ProfiledComponent| component.kind != ComponentKind::Remote;
+    let mut each = known.components.iter().filter(local);
+    if each.any(|component| component.throttled_ns_per_request.is_none()) {
+        note(
+            "components[].throttled_ns_per_request",
+            "what a CPU quota held back is not in these recordings",
+        );
+    }
     for component in known.components.iter().filter(local) {
         if component.holding.is_none() {
             note(

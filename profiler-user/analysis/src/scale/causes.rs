@@ -4,6 +4,8 @@
 //! anything is shown. Truth first: a cause is named only if nothing else that was not measured could look the same. What a
 //! CPU quota held back is never called run queue, and CPUs that were idle are not called a lock, unless that was measured.
 
+mod waits;
+
 use courtside_core::{
     model::{
         finding::Evidence,
@@ -70,6 +72,7 @@ impl Search<'_> {
         self.quota();
         self.run_queue();
         self.disk();
+        self.lock();
         self.one_thread();
         self.switches();
         self.cycles();
@@ -153,135 +156,6 @@ impl Search<'_> {
             remedy: "Measure at more cores or workers to see how far that goes".to_owned(),
         });
         true
-    }
-
-    /// Held back by a CPU quota, for each task more than at the base size.
-    fn throttled(&self) -> Option<f64> {
-        let (base, run) = (self.loss.base, self.loss.run);
-        let each = |run: &super::Run| Some(run.throttled_ns? / run.tasks.max(1) as f64);
-        Some((each(run)? - each(base)?).max(0.0))
-    }
-
-    fn quota(&mut self) {
-        let Some(more) = self.throttled() else {
-            return;
-        };
-        let share = self.of_idle(more).or_else(|| self.loss.share(Some(more)));
-        if share.is_none_or(|share| share < MIN_SHARE) {
-            return;
-        }
-        let at = self.at();
-        self.name(Cause {
-            cause: CauseKind::Quota,
-            component: None,
-            loss_share: share,
-            confidence: MEASURED,
-            evidence: vec![
-                number("throttled_per_task_more", more, "ns"),
-                number("lost_per_task", self.loss.lost_ns, "ns"),
-            ],
-            says: format!(
-                "A CPU quota holds it back {at}: {} for each task more than at {}",
-                duration_f64(more),
-                self.loss.base_n
-            ),
-            remedy: "Raise the quota of its control group (cpu.max, CPUQuota=, --cpus), or use fewer cores"
-                .to_owned(),
-        });
-    }
-
-    /// Share of the host's CPUs that were busy, where it had all of them.
-    fn taken(&self) -> Option<f64> {
-        let run = self.loss.run;
-        let (_, _, cpus) = run.host;
-        let on_cpu = run.counts.get(&Event::OnCpu)? + run.others_on_cpu_ns?;
-        (cpus > 0 && self.loss.n >= cpus).then(|| on_cpu / run.wall_ns / f64::from(cpus))
-    }
-
-    fn run_queue(&mut self) {
-        let Some(waits) = self.loss.grew(Event::RunQueue) else {
-            return;
-        };
-        let held_back = self.throttled();
-        let waits = waits - held_back.unwrap_or(0.0);
-        let share = self.of_idle(waits);
-        let Some(share) = share.filter(|share| *share >= MIN_SHARE) else {
-            return;
-        };
-        let full = self.taken().filter(|taken| *taken >= FULL);
-        if held_back.is_none() && full.is_none() {
-            self.need(
-                &[CauseKind::Quota, CauseKind::RunQueue],
-                Some(share),
-                format!(
-                    "Threads were ready to run for {} longer for each task, while CPUs were not seen to be full: a CPU quota looks the same, and how long one held threads back is not in these measurements; see throttled_usec in cpu.stat of its control group, or measure with: courtside scale run",
-                    duration_f64(waits)
-                ),
-            );
-            return;
-        }
-        let whose = self.whose(Event::RunQueue);
-        let who = whose.as_ref().map_or("It", |(_, name)| name.as_str());
-        let mut evidence = vec![number("run_queue_per_task_more", waits, "ns")];
-        evidence.extend(full.map(|taken| number("cpus_taken", taken, "share")));
-        let says = format!(
-            "{who} waits for a CPU {}: {} for each task more than at {}, {}",
-            self.at(),
-            duration_f64(waits),
-            self.loss.base_n,
-            match full {
-                Some(_) => "while others have it",
-                None => "and no quota held it back",
-            }
-        );
-        self.name(Cause {
-            cause: CauseKind::RunQueue,
-            component: whose.map(|(id, _)| id),
-            loss_share: Some(share),
-            confidence: if full.is_some() { MEASURED } else { CONCLUDED },
-            evidence,
-            says,
-            remedy: "See who else runs there, the load generator among them, and give them CPUs of their own"
-                .to_owned(),
-        });
-    }
-
-    fn disk(&mut self) {
-        let Some(waits) = self.loss.grew(Event::BlockIo).filter(|ns| *ns > 0.0) else {
-            return;
-        };
-        let Some(share) = self.of_idle(waits).filter(|share| *share >= MIN_SHARE) else {
-            return;
-        };
-        let whose = self.whose(Event::BlockIo);
-        let who = whose.as_ref().map_or("It", |(_, name)| name.as_str());
-        let mut evidence = vec![
-            number("block_io_per_task_more", waits, "ns"),
-            number("idle_per_task_more", self.loss.idle_ns.unwrap_or(0.0), "ns"),
-        ];
-        for (event, name) in [
-            (Event::DiskReads, "disk_reads_per_task"),
-            (Event::DiskWrites, "disk_writes_per_task"),
-        ] {
-            let each = self.loss.run.per_task(event).filter(|each| *each > 0.0);
-            evidence.extend(each.map(|each| number(name, each, "per_request")));
-        }
-        let says = format!(
-            "{who} waits for the disk {}: {} for each task more than at {}",
-            self.at(),
-            duration_f64(waits),
-            self.loss.base_n
-        );
-        self.name(Cause {
-            cause: CauseKind::Disk,
-            component: whose.map(|(id, _)| id),
-            loss_share: Some(share),
-            confidence: MEASURED,
-            evidence,
-            says,
-            remedy: "Ask the disk less often for each task, or spread the work over several"
-                .to_owned(),
-        });
     }
 
     /// On-CPU time as cores.
@@ -562,6 +436,7 @@ impl Search<'_> {
             CauseKind::Quota,
             CauseKind::RunQueue,
             CauseKind::Disk,
+            CauseKind::Lock,
             CauseKind::SaturatedComponent,
         ];
         let explained: f64 = self
@@ -600,11 +475,18 @@ impl Search<'_> {
         if self.loss.grew(Event::RunQueue).is_none() {
             kinds.extend([CauseKind::RunQueue, CauseKind::Disk]);
         }
+        let (locks, other) = match self.loss.grew(Event::Lock) {
+            Some(_) => (
+                "locks that threads wait for before they have a request",
+                "what else threads slept for",
+            ),
+            None => ("locks", "what threads slept for"),
+        };
         self.need(
             &kinds,
             Some(left),
             format!(
-                "Cores were not busy for {} of the loss {}{switches}: locks, timers and waiting for others look the same{load}; what threads slept for is not in these measurements",
+                "Cores were not busy for {} of the loss {}{switches}: {locks}, timers and waiting for others look the same{load}; {other} is not in these measurements",
                 percent(left),
                 self.at()
             ),

@@ -13,6 +13,8 @@ pub enum Event {
     OnCpu,
     /// Time ready to run without a CPU.
     RunQueue,
+    /// Time ready to run and held back by a CPU quota of its own; where it is not known, it is in that of run queues.
+    Throttled,
     /// Time waiting for the block layer.
     BlockIo,
     /// Switches that threads asked for.
@@ -33,6 +35,8 @@ pub enum Event {
     DiskWrites,
     /// Time within turnarounds of any other wait.
     Sleep,
+    /// Of it: for a lock, or for what another thread was to do.
+    Lock,
     /// Time that messages lay unread within turnarounds.
     Queued,
     /// Roundtrips between the components.
@@ -50,6 +54,7 @@ impl Event {
         match self {
             Self::OnCpu => "on_cpu_ns",
             Self::RunQueue => "run_queue_ns",
+            Self::Throttled => "throttled_ns",
             Self::BlockIo => "block_io_ns",
             Self::Voluntary => "voluntary_switches",
             Self::Involuntary => "involuntary_switches",
@@ -60,6 +65,7 @@ impl Event {
             Self::DiskReads => "disk_reads",
             Self::DiskWrites => "disk_writes",
             Self::Sleep => "turnaround.sleep_ns",
+            Self::Lock => "turnaround.lock_ns",
             Self::Queued => "turnaround.queued_ns",
             Self::Roundtrips => "roundtrips",
             Self::Bytes => "bytes",
@@ -98,6 +104,7 @@ impl Used {
         ]
         .map(|(event, count)| (event, count as f64))
         .into();
+        counts.extend(cpu.throttled_ns.map(|ns| (Event::Throttled, ns as f64)));
         if let Some(counted) = &component.counters {
             counts.insert(Event::Cycles, counted.cycles as f64);
             counts.insert(Event::Instructions, counted.instructions as f64);
@@ -120,7 +127,8 @@ impl Used {
 /// Of the CPU time, at least this share must have been counted by hardware for its counts to stand for all.
 const MIN_COUNTED: f64 = 0.95;
 
-/// All together. Of hardware counters only what nearly all of the CPU time has.
+/// All together. Of hardware counters only what nearly all of the CPU time has, of what older kernels and recordings do not tell
+/// only what all have that ran.
 #[must_use]
 pub fn sum(used: &[Used]) -> Counts {
     let mut all = Counts::new();
@@ -128,17 +136,25 @@ pub fn sum(used: &[Used]) -> Counts {
         *all.entry(*event).or_default() += count;
     }
     let on_cpu = all.get(&Event::OnCpu).copied().unwrap_or(0.0);
-    all.retain(|event, _| {
-        let hardware = matches!(
-            event,
-            Event::Cycles | Event::Instructions | Event::LlcReferences | Event::LlcMisses
-        );
-        let counted: f64 = used
+    let ran = |used: &&Used| {
+        [Event::OnCpu, Event::RunQueue]
             .iter()
-            .filter(|used| used.counts.contains_key(event))
-            .filter_map(|used| used.counts.get(&Event::OnCpu))
-            .sum();
-        !hardware || (on_cpu > 0.0 && counted >= MIN_COUNTED * on_cpu)
+            .any(|event| used.counts.get(event).is_some_and(|ns| *ns > 0.0))
+    };
+    all.retain(|event, _| match event {
+        Event::Cycles | Event::Instructions | Event::LlcReferences | Event::LlcMisses => {
+            let counted: f64 = used
+                .iter()
+                .filter(|used| used.counts.contains_key(event))
+                .filter_map(|used| used.counts.get(&Event::OnCpu))
+                .sum();
+            on_cpu > 0.0 && counted >= MIN_COUNTED * on_cpu
+        }
+        Event::Throttled | Event::Lock => {
+            let mut each = used.iter().filter(ran);
+            each.all(|used| used.counts.contains_key(event))
+        }
+        _ => true,
     });
     all
 }
@@ -191,5 +207,22 @@ mod tests {
         assert!(!part.contains_key(&Event::Cycles) && !part.contains_key(&Event::LlcMisses));
         assert_eq!(part[&Event::Voluntary], 0.0);
         assert!(!sum(&[component(0, Some(0))]).contains_key(&Event::Cycles));
+    }
+
+    #[test]
+    fn what_a_quota_held_back_is_known_where_all_that_ran_tell_it() {
+        let with = |on_cpu_ns, throttled_ns| {
+            Used::of(&Component {
+                cpu: Cpu {
+                    on_cpu_ns,
+                    throttled_ns,
+                    ..Cpu::default()
+                },
+                ..Component::default()
+            })
+        };
+        let known = sum(&[with(10, Some(3)), with(20, Some(4)), with(0, None)]);
+        assert_eq!(known[&Event::Throttled], 7.0);
+        assert!(!sum(&[with(10, Some(3)), with(20, None)]).contains_key(&Event::Throttled));
     }
 }

@@ -45,7 +45,7 @@ pub fn inflation(loss: &Loss<'_>) -> Vec<Inflation> {
 fn explains(loss: &Loss<'_>, event: Event) -> Option<f64> {
     match event {
         Event::OnCpu => loss.share(loss.cpu_ns),
-        Event::RunQueue | Event::BlockIo | Event::Sleep => {
+        Event::RunQueue | Event::Throttled | Event::BlockIo | Event::Sleep | Event::Lock => {
             let waits = loss.grew(event)?.max(0.0);
             loss.share(Some(waits.min(loss.idle_ns?.max(0.0))))
         }

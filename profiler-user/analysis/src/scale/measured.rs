@@ -176,8 +176,9 @@ impl Run {
         if run.latency_ns.is_none() {
             run.miss(&["latency_ns"], "no request was timed");
         }
-        run.miss(&["throttled_ns_per_task"], NO_THROTTLED);
         run.add_way(snapshot, entry);
+        run.throttled_ns = run.counts.get(&Event::Throttled).copied();
+        run.explain_throttled();
         if !whole.all_shown {
             run.others_on_cpu_ns = None;
             run.miss(&["others_busy"], "only some components were selected");
@@ -211,7 +212,13 @@ impl Run {
             self.miss(&fields, &why);
             return;
         }
-        self.use_components(own.iter().copied().map(Used::of).collect());
+        let used = own.iter().map(|component| {
+            let mut used = Used::of(component);
+            let locked = locked_ns(component, entry);
+            used.counts.extend(locked.map(|ns| (Event::Lock, ns)));
+            used
+        });
+        self.use_components(used.collect());
         let parts =
             |part: Part| -> f64 { entry.courts.iter().map(|court| court.parts[part]).sum() };
         let requests = entry.requests as f64;
@@ -234,10 +241,8 @@ impl Run {
         run.wall_ns = command.wall_ns as f64;
         run.rates = Series::default();
         run.throttled_ns = command.throttled_ns.map(|ns| ns as f64);
-        if run.throttled_ns.is_none() {
-            run.miss(&["throttled_ns_per_task"], NO_THROTTLED);
-        }
         let Some(own) = &whole.own else {
+            run.explain_throttled();
             let why = "the recording does not tell which processes belong to the command; select them, as in: -n NAME";
             let fields = ["on_cpu_ns_per_task", "busy", "others_busy"];
             run.miss(&fields, why);
@@ -253,6 +258,10 @@ impl Run {
         if let Some(accounted) = command.accounted_ns {
             run.hold_to(accounted as f64);
         }
+        // Of threads, it holds times side by side more than once; its control groups know better, where they were read.
+        let of_threads = run.counts.get(&Event::Throttled).copied();
+        run.throttled_ns = run.throttled_ns.or(of_threads);
+        run.explain_throttled();
         if run.counts.get(&Event::OnCpu).is_none_or(|ns| *ns <= 0.0) {
             run.counts.remove(&Event::OnCpu);
             let fields = ["on_cpu_ns_per_task", "busy", "others_busy"];
@@ -262,8 +271,18 @@ impl Run {
         run
     }
 
-    /// Of a service that a command started: what held it back in the windows that count, as if evenly.
+    fn explain_throttled(&mut self) {
+        if self.throttled_ns.is_none() {
+            self.miss(&["throttled_ns_per_task"], NO_THROTTLED);
+        }
+    }
+
+    /// Of a service that a command started: what held it back in the windows that count, as if evenly; where its threads told that
+    /// of these windows, it is known better.
     pub fn say_throttled(&mut self, command: &Command) {
+        if self.throttled_ns.is_some() {
+            return;
+        }
         if let Some(ns) = command.throttled_ns.filter(|_| command.wall_ns > 0) {
             let share = (self.wall_ns / command.wall_ns as f64).min(1.0);
             self.throttled_ns = Some(ns as f64 * share);
@@ -306,6 +325,18 @@ impl Run {
             *others = (*others + seen - accounted).max(0.0);
         }
     }
+}
+
+/// What threads of a component slept by a futex while they had one of these requests: as much of their sleep then as of all
+/// their sleep while they had a message. None where that is not measured.
+fn locked_ns(component: &Component, entry: &Entry) -> Option<f64> {
+    let turnaround = &component.turnaround;
+    let all = turnaround.parts[Part::Sleep].max(1) as f64;
+    let share = (turnaround.lock_ns? as f64 / all).min(1.0);
+    let courts = entry.courts.iter();
+    let own = courts.filter(|court| court.component == component.id);
+    let slept: f64 = own.map(|court| court.parts[Part::Sleep]).sum();
+    Some(slept * share * entry.requests as f64)
 }
 
 const NO_THROTTLED: &str =

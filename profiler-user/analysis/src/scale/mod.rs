@@ -17,6 +17,8 @@ mod steady;
 #[cfg(test)]
 mod tests;
 pub mod usl;
+#[cfg(test)]
+mod waits_tests;
 
 use std::{collections::BTreeSet, fmt};
 

@@ -40,7 +40,7 @@ fn size(n: u32, runs: Vec<Run>) -> Size {
     }
 }
 
-fn sizes(of: impl IntoIterator<Item = (u32, Run)>) -> Study {
+pub(super) fn sizes(of: impl IntoIterator<Item = (u32, Run)>) -> Study {
     Study {
         sizes: of.into_iter().map(|(n, run)| size(n, vec![run])).collect(),
         ..Study::default()
@@ -48,16 +48,16 @@ fn sizes(of: impl IntoIterator<Item = (u32, Run)>) -> Study {
 }
 
 /// One core with 1000 requests in a second, and four with so many and these counts.
-fn one_and_four(requests: u64, base: &[(Event, f64)], many: &[(Event, f64)]) -> Scaling {
+pub(super) fn one_and_four(requests: u64, base: &[(Event, f64)], many: &[(Event, f64)]) -> Scaling {
     let many = run(requests, 1e9, many);
     study(sizes([(1, run(1000, 1e9, base)), (4, many)])).unwrap()
 }
 
-fn named(scaling: &Scaling) -> Vec<CauseKind> {
+pub(super) fn named(scaling: &Scaling) -> Vec<CauseKind> {
     scaling.causes.iter().map(|cause| cause.cause).collect()
 }
 
-fn near(a: f64, b: f64) {
+pub(super) fn near(a: f64, b: f64) {
     assert!((a - b).abs() < 1e-6 * b.abs().max(1.0), "{a} {b}");
 }
 
@@ -413,7 +413,7 @@ fn bad_input_is_named_and_nothing_is_told() {
 }
 
 /// The chain load → web → app → store as one whole.
-fn chain(change: impl Fn(&mut courtside_core::frame::Frame)) -> Whole {
+pub(super) fn chain(change: impl Fn(&mut courtside_core::frame::Frame)) -> Whole {
     let mut steady = Steady::new(State::default(), View::default(), 0..=5, None, None);
     let mut state = State::default();
     for number in 0..6 {
@@ -431,7 +431,7 @@ fn chain(change: impl Fn(&mut courtside_core::frame::Frame)) -> Whole {
     steady.finish()
 }
 
-fn web() -> EntryId {
+pub(super) fn web() -> EntryId {
     EntryId {
         component: "program:web".to_owned(),
         port: 80,

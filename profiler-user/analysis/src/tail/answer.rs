@@ -2,7 +2,11 @@
 //!
 //! In: the requests of both groups. Out: their means, what differs, the slowest ones. Must not know: where they come from.
 
-use std::{cmp::Reverse, collections::BTreeMap, rc::Rc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use courtside_core::{
     model::{
@@ -109,6 +113,25 @@ impl Sums {
         }
     }
 
+    /// Components of which it is not known of each request how long they held it.
+    fn held_unknown(&self) -> impl Iterator<Item = Who> {
+        let unknown = self.cells.iter().filter(|(_, cell)| cell.unknown);
+        unknown.filter_map(|((who, _), _)| *who)
+    }
+
+    /// What these components held of the other requests is put with what is left, so that all adds up.
+    fn held_is_other(&mut self, whose: &BTreeSet<Who>) {
+        for who in whose {
+            if !self.cells.keys().any(|(other, _)| *other == Some(*who)) {
+                continue;
+            }
+            let held = self.cells.entry((Some(*who), Number::Held)).or_default();
+            held.unknown = true;
+            let sum = std::mem::take(&mut held.sum);
+            self.cells.entry((None, Number::Other)).or_default().sum += sum;
+        }
+    }
+
     /// The greatest that any request has.
     fn most(&self, who: Option<Who>, number: Number) -> i64 {
         match self.cells.get(&(who, number)) {
@@ -126,7 +149,8 @@ impl Sums {
             .collect()
     }
 
-    fn courts(&self, names: &Names) -> Vec<TailCourt> {
+    /// Those with most time, and what is on all others together.
+    fn courts(&self, names: &Names) -> (Vec<TailCourt>, f64) {
         let mut all: Vec<Who> = self.cells.keys().filter_map(|(who, _)| *who).collect();
         all.dedup();
         let mut courts: Vec<TailCourt> =
@@ -137,8 +161,9 @@ impl Sums {
                 .total_cmp(&all_ns(a))
                 .then_with(|| a.court.component.cmp(&b.court.component))
         });
-        courts.truncate(MOST_COURTS);
-        courts
+        let others = courts.split_off(MOST_COURTS.min(courts.len()));
+        let others_ns = others.iter().map(|court| court.court.all_ns()).sum();
+        (courts, others_ns)
     }
 
     fn court(&self, who: Who, names: &Names) -> TailCourt {
@@ -167,12 +192,13 @@ impl Sums {
 
     fn group(&self, names: &Names) -> TailGroup {
         let besides = |number| self.mean(None, number).unwrap_or(0.0);
+        let (courts, others_ns) = self.courts(names);
         TailGroup {
             count: self.count as u64,
             mean_ns: self.per_request(self.service_ns),
-            courts: self.courts(names),
+            courts,
             network_ns: besides(Number::Network),
-            other_ns: besides(Number::Other),
+            other_ns: besides(Number::Other) + others_ns,
         }
     }
 }
@@ -206,7 +232,14 @@ pub(super) struct Compared {
 /// Holds the slow group against the median.
 pub(super) fn compare(slow: &[Rc<Anatomy>], median: &[Rc<Anatomy>], names: &Names) -> Compared {
     let of = |group: &[Rc<Anatomy>]| Sums::of(group.iter().map(Rc::as_ref));
-    let (slow_sums, median_sums) = (of(slow), of(median));
+    let (mut slow_sums, mut median_sums) = (of(slow), of(median));
+    // What is not known of one group cannot be compared, and is then left in the same place of both.
+    let unknown: BTreeSet<Who> = slow_sums
+        .held_unknown()
+        .chain(median_sums.held_unknown())
+        .collect();
+    slow_sums.held_is_other(&unknown);
+    median_sums.held_is_other(&unknown);
     let mut seen_in: BTreeMap<(Option<Who>, Number), u64> = BTreeMap::new();
     for anatomy in slow {
         for (who, number, ns) in anatomy.numbers() {
@@ -354,4 +387,59 @@ pub(super) fn exemplars(slow: &[Rc<Anatomy>], most: usize, names: &Names) -> Vec
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::open::Open, *};
+
+    /// Web calls the store for 60 of its time, 50 of which the store holds the call; that is not always seen.
+    fn request([web, store]: [Who; 2], service_ns: u64, seen: bool) -> Rc<Anatomy> {
+        let mut open = Open::new(0);
+        open.court(web).received = 1;
+        open.court(store).received = 1;
+        open.called(web, 60, seen.then_some((store, 50)));
+        Rc::new(open.close(web, service_ns))
+    }
+
+    #[test]
+    fn what_is_known_of_some_requests_only_is_in_other_and_all_adds_up() {
+        let mut names = Names::default();
+        let who = ["program:web", "program:store"].map(|id| names.named(id));
+        let slow = [request(who, 140, true), request(who, 140, false)];
+        let median = [request(who, 100, true), request(who, 100, true)];
+        let found = compare(&slow, &median, &names);
+        assert_eq!(found.held_unknown, ["program:store"]);
+        for (group, other_ns) in [(&found.slow, 55.0), (&found.median, 50.0)] {
+            let store = group
+                .courts
+                .iter()
+                .find(|court| court.court.component == "program:store");
+            assert!(store.is_none_or(|store| store.court.held_ns.is_none()));
+            let courts: f64 = group.courts.iter().map(|court| court.court.all_ns()).sum();
+            let sum = courts + group.network_ns + group.other_ns;
+            assert_eq!((sum, group.other_ns), (group.mean_ns, other_ns));
+        }
+        let more: f64 = found.differences.iter().map(|d| d.more_ns).sum();
+        assert_eq!(more, 40.0);
+    }
+
+    #[test]
+    fn components_that_are_not_shown_are_in_other() {
+        let mut names = Names::default();
+        let web = names.named("program:web");
+        let requests: Vec<Rc<Anatomy>> = (0..100)
+            .map(|n| {
+                let mut open = Open::new(0);
+                open.court(web).received = 1;
+                open.court(names.named(&format!("program:{n}"))).unread_ns = 10;
+                Rc::new(open.close(web, 100))
+            })
+            .collect();
+        let group = compare(&requests, &requests, &names).slow;
+        assert_eq!(group.courts.len(), MOST_COURTS);
+        let courts: f64 = group.courts.iter().map(|court| court.court.all_ns()).sum();
+        let sum = courts + group.network_ns + group.other_ns;
+        assert!((sum - 100.0).abs() < 1e-9, "{sum}");
+    }
 }

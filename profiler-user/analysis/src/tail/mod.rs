@@ -14,7 +14,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use courtside_core::{
     event::{Connection, Off, What},
@@ -23,6 +23,7 @@ use courtside_core::{
         tail::{NotTold, TAIL_SCHEMA, Tail, TailSource},
         visible::visible,
     },
+    parts::Part,
     pass::{Analysis, Consumer, Needs, PassWindow, Seen},
     units::{count, percent},
 };
@@ -42,6 +43,8 @@ pub use entry::Entries;
 pub const MIN_REQUESTS: u64 = 100;
 /// Share of a request's time from which on what cannot be placed is said.
 const NOTABLE: f64 = 0.1;
+/// Components whose waits for a CPU are counted, at most.
+const MOST_WAITING: usize = 4096;
 /// Tasks that a datagram or Unix data was announced by, at most.
 const MOST_ANNOUNCED: usize = 1 << 16;
 
@@ -167,6 +170,8 @@ pub struct Slowest {
     names: Names,
     groups: Groups,
     counted: Counted,
+    /// By component: what a CPU quota of its own held it back, and what else it waited for CPUs.
+    quotas: BTreeMap<String, (u64, u64)>,
     /// Of the recording that is passed.
     steps: Order<Step>,
     clocks: Clocks,
@@ -397,6 +402,18 @@ impl Consumer for Slowest {
                 *sum = sum.saturating_add(*lost);
             }
         }
+        for component in &window.snapshot.components {
+            let cpu = &component.cpu;
+            let Some(held_ns) = cpu.throttled_ns else {
+                continue;
+            };
+            let has_room = self.quotas.len() < MOST_WAITING;
+            if has_room || self.quotas.contains_key(&component.id) {
+                let (held, waited) = self.quotas.entry(component.id.clone()).or_default();
+                *held = held.saturating_add(held_ns);
+                *waited = waited.saturating_add(cpu.run_queue_ns);
+            }
+        }
         Ok(())
     }
 
@@ -460,6 +477,8 @@ impl Analysis for Slowest {
             remarks: Vec::new(),
         };
         tail.remarks = remarks(&tail, &compared.held_unknown);
+        let of_quotas = quotas(&tail, &self.quotas);
+        tail.remarks.extend(of_quotas);
         Ok(tail)
     }
 }
@@ -498,6 +517,33 @@ fn not_told(counted: &Counted, names: &Names) -> Vec<NotTold> {
         .collect();
     list.sort_by(|a, b| (b.total_ns, &a.component).cmp(&(a.total_ns, &b.component)));
     list
+}
+
+/// Single events do not tell what a quota held back from what others did: the windows do, of each component.
+fn quotas(tail: &Tail, quotas: &BTreeMap<String, (u64, u64)>) -> Vec<String> {
+    let grew = |id: &str| {
+        let mut differences = tail.differences.iter();
+        let field = Part::RunQueue.field().trim_end_matches("_ns");
+        differences.any(|difference| {
+            difference.component.as_deref() == Some(id)
+                && difference.part == field
+                && difference.more_ns > 0.0
+        })
+    };
+    let share = |(held, waited): (u64, u64)| held as f64 / (held as f64 + waited as f64).max(1.0);
+    let courts = tail.slow.courts.iter().map(|court| &court.court.component);
+    courts
+        .filter(|id| grew(id.as_str()))
+        .filter_map(|id| Some((id, share(*quotas.get(id)?))))
+        .filter(|(_, share)| *share > NOTABLE)
+        .map(|(id, share)| {
+            format!(
+                "{}: of the time that its threads were ready to run and did not, a CPU quota of its own held them back for {}; that is part of its time in the run queue here, and nobody else's doing, whoever had the CPU meanwhile",
+                answer::name(id),
+                percent(share)
+            )
+        })
+        .collect()
 }
 
 /// What has to be known to read it.

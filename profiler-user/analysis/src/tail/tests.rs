@@ -12,7 +12,7 @@ use courtside_core::{
         Snapshot,
         exchange::{Answer, Message, Prompts, Received, Sent},
         resolve::{ComponentName, ComponentNames, Resolver},
-        snapshot::{Entry, Window},
+        snapshot::{Component, Cpu, Entry, Window},
         tail::{By, TailCourt},
         turnarounds::{Known, Turnaround, Turnarounds},
     },
@@ -243,6 +243,33 @@ fn a_slow_disk_is_block_io_of_the_one_that_reads() {
         .map(|by| (by.component.as_str(), by.ns))
         .collect();
     assert_eq!(to, [("program:load", 29e3), ("program:store", 20e3)]);
+}
+
+#[test]
+fn what_a_quota_held_back_is_said_where_the_run_queue_is_longer() {
+    let remarks = |throttled_ns: Option<u64>| {
+        let mut snapshot = window(0);
+        snapshot.components.push(Component {
+            id: "program:web".to_owned(),
+            cpu: Cpu {
+                run_queue_ns: 30 * MS,
+                throttled_ns,
+                ..Cpu::default()
+            },
+            ..Component::default()
+        });
+        let mut slowest = Slowest::new(0);
+        let events = events(START_NS, 1, mixture(1000, Meets::Hog(4 * MS)));
+        pass(&mut slowest, events, &snapshot);
+        slowest.finish().unwrap().remarks
+    };
+    let said = remarks(Some(70 * MS));
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].starts_with("web: of the time") && said[0].contains("held them back for 70%"),
+        "{said:?}"
+    );
+    assert!(remarks(Some(MS)).is_empty() && remarks(None).is_empty());
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct NodeSpec {
     pub cpus: Option<f64>,
     /// How fast a CPU is: 1 is the one that was recorded.
     pub speed: Option<f64>,
-    /// CPUs that a quota allows.
+    /// CPUs that a quota allows the components there, all together; what else runs there is not under it.
     pub quota_cpus: Option<f64>,
     /// Requests that its disk works on at a time.
     pub disk_parallel: Option<f64>,

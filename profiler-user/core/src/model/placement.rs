@@ -75,7 +75,7 @@ impl Method {
 pub struct Candidate {
     /// How it was found.
     pub method: Method,
-    /// The rate at which a resource is used up; null where nothing is.
+    /// The rate at which a resource is used up; null where none is, or where `says` tells why it is not known.
     pub throughput_per_s: Option<f64>,
     /// Mean time of a request at the rate that is wanted; null where that is not reached.
     pub mean_ns: Option<f64>,

@@ -23,8 +23,10 @@ pub struct Prediction {
     pub rate_range_per_s: [f64; 2],
     /// Where each component runs.
     pub placement: Vec<Placed>,
-    /// The lowest rate at which a resource is used up; null where no resource is known that would be.
+    /// The lowest rate at which a resource is used up; null where saturation_unknown says why.
     pub saturation: Option<Saturation>,
+    /// Why there is no saturation: no resource is known that is ever used up, or one is without any request.
+    pub saturation_unknown: Option<String>,
     /// How it behaves at each rate.
     pub points: Vec<PredictionPoint>,
     /// What is taken for true though it was not measured, and what cannot be said.
@@ -70,7 +72,7 @@ pub enum Resource {
     Network,
     /// The threads of a component.
     Threads,
-    /// The CPUs that a quota allows on a node.
+    /// The CPUs that a quota allows the components on a node.
     Quota,
 }
 

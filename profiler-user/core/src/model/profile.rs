@@ -83,7 +83,7 @@ pub struct ProfiledNode {
     /// Share of all its CPU time that programs which serve no part of a request leave, at no load; null where not all programs
     /// were looked at.
     pub share_available: Option<f64>,
-    /// CPUs that a quota allows; null where recordings do not hold it.
+    /// CPUs that a quota allows the components, all together; null where recordings do not hold it.
     pub quota_cpus: Option<f64>,
     /// CPU time of everything else on the host: clients, kernel threads, other programs; null where share_available is.
     pub other_cpu: Option<Fit>,
@@ -117,6 +117,9 @@ pub struct ProfiledComponent {
     pub cpu: Option<Fit>,
     /// Time of its requests to the disk, queue of the device included; null for a remote end.
     pub disk: Option<Fit>,
+    /// Time for a request at the entry that a CPU quota of its own held its threads back, over all rates; null for a remote end,
+    /// and where recordings do not hold it.
+    pub throttled_ns_per_request: Option<f64>,
     /// Bytes that it sent and received on the way of a request.
     pub network_bytes: Option<Fit>,
     /// Context switches; null for a remote end.

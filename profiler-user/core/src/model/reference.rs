@@ -330,7 +330,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::{
-        connection::{ACCEPTOR, TCP, UNIX},
+        connection::{ACCEPTOR, INITIATOR, TCP, UNIX},
         *,
     };
     use crate::parts::{Part, Parts};
@@ -387,6 +387,65 @@ mod tests {
         let parts = [(Part::OnCpu, 200)].into_iter().collect::<Parts<_>>();
         assert_eq!(counts[&flow].turnarounds, 1);
         assert_eq!(counts[&flow].parts, parts);
+    }
+
+    /// The worked example of the rule that a reply comes later than the network takes (Stewart and Shen, 2005), with 150 us: of the
+    /// replies at 400, 560 and 1300 us the second comes 60 us after its write, and what is read at 420 us is the first once more.
+    #[test]
+    fn a_read_after_a_write_by_more_than_the_floor_is_a_roundtrip_and_there_are_two() {
+        const US: u64 = 1000;
+        const START: u64 = 1_000_000_000;
+        let flow = Flow {
+            image: 1,
+            peer: 2,
+            port: 80,
+            transport: TCP,
+            role: INITIATOR,
+        };
+        let event = |at_us: u64, what| Event {
+            time_ns: START + at_us * US,
+            tid: 8,
+            cpu: 0,
+            what,
+        };
+        let write = |at_us| {
+            let began_ns = START + at_us * US;
+            let what = What::Send {
+                connection: 1,
+                bytes: 1,
+                began_ns,
+                known: true,
+                flow,
+            };
+            event(at_us, what)
+        };
+        let read = |at_us| {
+            let arrived_ns = START + at_us * US;
+            let what = What::Receive {
+                connection: 1,
+                bytes: 1,
+                arrived_ns,
+                known: true,
+                floor_ns: 150_000,
+                from_unprompted: false,
+                waits: false,
+                flow,
+            };
+            event(at_us, what)
+        };
+        let counts = reference(&[
+            write(0),
+            write(10),
+            read(400),
+            read(420),
+            write(500),
+            read(560),
+            write(1000),
+            read(1300),
+        ]);
+        let counts = &counts[&flow];
+        assert_eq!((counts.answered, counts.below_floor), (2, 1));
+        assert_eq!(counts.answered_ns, (390 + 300) * US);
     }
 
     /// A thread whose coming to its CPU was not told has waited all the same: since before the request was read that another

@@ -79,8 +79,9 @@ pub struct TailGroup {
     pub courts: Vec<TailCourt>,
     /// Latency minus service time of the calls, per request.
     pub network_ns: f64,
-    /// What cannot be placed on a component, per request: calls that could not be followed to the other end. Negative where
-    /// components worked beside the way of the request.
+    /// What cannot be placed on a component, per request: calls that could not be followed to the other end, what was held where
+    /// that is not known of each request, and components beyond the 64 with most time. Negative where components worked beside
+    /// the way of the request.
     pub other_ns: f64,
 }
 

@@ -119,7 +119,15 @@ fn a_prediction_shows_three_models_side_by_side_and_a_curve() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    assert!(prediction(&Prediction::default(), Style::default()).contains("No resource"));
+    let nothing = |unknown: Option<&str>| {
+        let shown = Prediction {
+            saturation_unknown: unknown.map(str::to_owned),
+            ..Prediction::default()
+        };
+        prediction(&shown, Style::default())
+    };
+    assert!(nothing(None).contains("no resource is known"));
+    assert!(nothing(Some("nothing is left")).contains("cannot be told:\nnothing is left"));
 }
 
 #[test]

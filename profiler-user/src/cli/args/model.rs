@@ -51,7 +51,7 @@ A file for --place, all of it optional:
   name = \"db01\"              # as in the profile, or a new one
   cpus = 4                   # needed for a new one
   speed = 1.2                # of a CPU; 1 is that of the recordings
-  quota_cpus = 2.5           # what control groups allow
+  quota_cpus = 2.5           # what control groups allow the components there, all together
   disk_parallel = 8          # requests that its disk works on at a time
 
   [[component]]
