@@ -232,7 +232,8 @@ mod tests {
             cpu: "a CPU".to_owned(),
             cpus: 2,
             kernel: "6.18".to_owned(),
-            ..Machine::default()
+            load: String::new(),
+            day: String::new(),
         }
     }
 

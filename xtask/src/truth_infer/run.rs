@@ -49,7 +49,6 @@ pub struct Answer {
 /// What the application says.
 #[derive(Debug, Deserialize)]
 pub struct Own {
-    pub iterations: u64,
     pub ranks: Vec<OwnRank>,
     pub edges: Vec<(u64, u64)>,
 }
