@@ -100,7 +100,8 @@ pub struct Tolerance {
     pub slower: f64,
     /// Delay of each message that costs so much; null where even a second more does not, or where it cannot be told.
     pub added_ns: Option<u64>,
-    /// Why it cannot be told: the self-check with waits as recorded is off by more than 5 %.
+    /// Why added_ns is null: a second more costs less, or it cannot be told since the self-check with waits as recorded is off by
+    /// more than 5 %.
     pub unknown: Option<String>,
 }
 
