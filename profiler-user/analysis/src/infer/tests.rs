@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use courtside_core::{
-    event::{Event, What},
+    event::{Event, Off, What},
     fixture::ring::{BYTES, LATENCY_NS, RTT_NS, Ring},
     frame::Frame,
     model::{
@@ -321,6 +321,44 @@ fn who_polls_gets_no_prediction_and_the_reason() {
         ring.iterations
     );
     assert_eq!(found.findings[0].rule, "busy_polling");
+}
+
+#[test]
+fn a_helper_that_sleeps_does_not_hide_that_the_others_poll() {
+    let ring = Ring {
+        polls: true,
+        ..hogged()
+    };
+    let mut events = ring.events(START_NS);
+    let leader = Ring::tid(0);
+    let (helper, cpu) = (leader + 1, 40);
+    let mut tell = |time_ns: u64, tid: u32, what: What| {
+        events.push(Event {
+            time_ns,
+            tid,
+            cpu,
+            what,
+        });
+    };
+    let fork = What::Fork {
+        tid: helper,
+        tgid: leader,
+        image: 50,
+    };
+    tell(START_NS + 2_000, leader, fork);
+    for n in 1..500 {
+        let at_ns = START_NS + n * 1_000_000;
+        let [comes, goes] = [(Off::RunQueue, helper), (Off::Sleep, 0)]
+            .map(|(off, next_tid)| What::Switch { off, next_tid });
+        tell(at_ns, 0, comes);
+        tell(at_ns + 5_000, helper, goes);
+    }
+    events.sort_by_key(|event| event.time_ns);
+    let mut inferring = Inferring::new("x.rec");
+    pass(&mut inferring, ring, &events);
+    let found = inferring.finish().unwrap();
+    assert_eq!(found.processes[0].threads, 2);
+    assert!(found.processes[0].polls);
 }
 
 #[test]

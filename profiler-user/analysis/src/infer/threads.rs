@@ -90,7 +90,7 @@ pub(super) struct Thread {
     /// A wake-up came while it was on its CPU.
     early: bool,
     gone: bool,
-    /// Switches by its own will.
+    /// Switches by its own will since it has talked.
     pub(super) sleeps: u64,
     pub(super) pieces: Vec<Piece>,
     /// Its track of segments, once it has talked.
@@ -236,7 +236,8 @@ impl Threads {
                         _ => Kind::Run(cpu),
                     },
                 );
-                if off == Off::Sleep {
+                // Only of those that talk: helpers and start-up say nothing of how messages are waited for.
+                if off == Off::Sleep && thread.track.is_some() {
                     thread.sleeps += 1;
                 }
                 thread.put_off = (off == Off::RunQueue).then_some(cpu);

@@ -44,7 +44,7 @@ pub(super) struct Process {
     /// How long its threads were there, all together.
     pub(super) thread_ns: u64,
     pub(super) sums: Sums,
-    /// Switches of its threads by their own will.
+    /// Switches of its threads by their own will since they have talked.
     pub(super) sleeps: u64,
     /// From a send or receive to the arrival of what was read at once then, without sleep: it must have looked for it.
     pub(super) polled_ns: u64,

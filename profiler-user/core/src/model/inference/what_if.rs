@@ -20,7 +20,7 @@ pub struct Imbalance {
     /// Sum over all pairs of the difference of what each owes the other.
     pub pairwise_ns: f64,
     /// Mean over maximum of the useful time, which is all time on a CPU (POP). This and the factors below are null where a process
-    /// polls, since waiting is CPU time then.
+    /// polls, since waiting is CPU time then, and where threads of one process are on several CPUs at once.
     pub load_balance: Option<f64>,
     /// Maximum useful time over the run time with messages that take no time.
     pub serialisation_efficiency: Option<f64>,
