@@ -165,7 +165,7 @@ impl Run {
             let by = if anew { "rescheduled_ns" } else { "replay_ns" };
             let simulated_ns = number(check, by).unwrap();
             assert!(
-                simulated_ns.abs_diff(own_ns) <= own_ns / 20 + before_ns,
+                simulated_ns.abs_diff(own_ns) <= (own_ns + before_ns) / 20 + before_ns,
                 "{name}: {own_ns} {check}"
             );
         }
