@@ -110,8 +110,8 @@ fn slowdown(points: &[CalibrationPoint], of: &Inference) -> Result<Slowdown, Can
             .as_ref()
             .map_or(0, |turn| turn.count)
     });
-    let rates = busiest.map_or(&[][..], |process| &process.iterations.series.rates_per_s);
-    let rates: Vec<f64> = rates.iter().copied().filter(|rate| *rate > 0.0).collect();
+    // Time without iterations is time, too.
+    let rates: &[f64] = busiest.map_or(&[][..], |process| &process.iterations.series.rates_per_s);
     if rates.is_empty() {
         return Err(CannotCalibrate::NoIterations {
             file: of.source.file.clone(),
@@ -217,6 +217,14 @@ mod tests {
             .unwrap();
         assert_eq!((beyond.outside, beyond.cdf), (1.0, vec![(0.1, 1.0)]));
         assert_eq!(kept_at(&found.points, 55.0), 0.3);
+        // Half of the time without an iteration: the nearest point counts for it, and it is said.
+        let pauses = calibrate(&pairs, Some(&run(&[0.0, 100.0, 100.0, 0.0])))
+            .unwrap()
+            .slowdown
+            .unwrap();
+        assert_eq!(pauses.outside, 0.5);
+        assert_eq!(pauses.cdf, [(0.1, 0.5), (0.5, 1.0)]);
+        assert!((pauses.work_conserving - 6.0).abs() < 1e-9);
     }
 
     #[test]
