@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use courtside_core::model::inference::{
-    CALIBRATION_SCHEMA, Calibration, CalibrationPoint, Inference, Slowdown,
+use courtside_core::model::{
+    inference::{CALIBRATION_SCHEMA, Calibration, CalibrationPoint, Inference, Slowdown},
+    visible::visible,
 };
 
 /// Why nothing can be calibrated.
@@ -29,11 +30,13 @@ impl fmt::Display for CannotCalibrate {
         match self {
             Self::NoIterations { file } => write!(
                 f,
-                "no process in {file} has iterations; record for longer with: courtside record --events -o FILE -- COMMAND"
+                "no process in {} has iterations; record for longer with: courtside record --events -o FILE -- COMMAND",
+                visible(file)
             ),
             Self::NotSlower { file } => write!(
                 f,
-                "{file} is not slower than the recording that it is held against; give the one without load first: --pair UNLOADED LOADED"
+                "{} is not slower than the recording that it is held against; give the one without load first: --pair UNLOADED LOADED",
+                visible(file)
             ),
         }
     }
@@ -232,7 +235,9 @@ mod tests {
         let wrong = [(run(&[5.0]), run(&[10.0]))];
         let error = calibrate(&wrong, None).unwrap_err().to_string();
         assert!(error.contains("--pair UNLOADED LOADED"), "{error}");
-        let none = [(Inference::default(), run(&[10.0]))];
-        assert!(calibrate(&none, None).is_err());
+        let mut none = [(Inference::default(), run(&[10.0]))];
+        none[0].0.source.file = "a\u{1b}[31m.rec".to_owned();
+        let error = calibrate(&none, None).unwrap_err().to_string();
+        assert!(error.contains("has iterations") && !error.contains('\u{1b}'));
     }
 }

@@ -109,8 +109,10 @@ fn efficiencies(program: &Program, simulated: &Simulated, imbalance: &mut Imbala
         imbalance.unknown = Some("the factors are not known: no time on a CPU was seen".to_owned());
         return;
     };
+    let ideal_ns = simulated.ideal_ns.filter(|ns| *ns > 0);
+    let shortest_ns = ideal_ns.map_or(length_ns, |ns| length_ns.min(ns as f64));
     let communication = most / length_ns;
-    if communication > 1.0 {
+    if most > shortest_ns {
         let why = "the factors are not known: threads of one process were on several CPUs at once, and the factors are those of processes that are on one";
         imbalance.unknown = Some(why.to_owned());
         return;
@@ -119,7 +121,7 @@ fn efficiencies(program: &Program, simulated: &Simulated, imbalance: &mut Imbala
     imbalance.communication_efficiency = Some(communication);
     imbalance.parallel_efficiency = Some(balance * communication);
     // The simulated run is not exact: it is never taken to be longer than the real one.
-    if let Some(ideal_ns) = simulated.ideal_ns.filter(|ns| *ns > 0) {
+    if let Some(ideal_ns) = ideal_ns {
         let transfer = (ideal_ns as f64 / length_ns).min(1.0);
         imbalance.transfer_efficiency = Some(transfer);
         imbalance.serialisation_efficiency = Some(communication / transfer);
@@ -192,10 +194,14 @@ mod tests {
 
     #[test]
     fn no_efficiency_is_above_1() {
-        let found = factors(&[&[80, 80], &[50]], 100);
-        assert_eq!(found.load_balance, None);
-        assert_eq!(found.communication_efficiency, None);
-        assert_eq!(found.parallel_efficiency, None);
-        assert!(found.unknown.unwrap().contains("several CPUs at once"));
+        // More than the run, and more than the run with messages that take no time.
+        for (threads, ideal_ns) in [([80, 80], 100), ([40, 40], 60)] {
+            let found = factors(&[&threads, &[50]], ideal_ns);
+            assert_eq!(found.load_balance, None);
+            assert_eq!(found.serialisation_efficiency, None);
+            assert_eq!(found.communication_efficiency, None);
+            assert_eq!(found.parallel_efficiency, None);
+            assert!(found.unknown.unwrap().contains("several CPUs at once"));
+        }
     }
 }
