@@ -262,3 +262,25 @@ fn without_a_hog_it_takes_as_long_as_without_the_hog_or_the_reason_is_told() {
         );
     }
 }
+
+/// The hog has a part of rank 1's CPU, so that rank 0 waits in most iterations: by looking again and again.
+#[test]
+fn ranks_that_poll_get_no_prediction_and_the_reason() {
+    let host = Host::take().unwrap();
+    for waits in ["--spin", "--yield"] {
+        let line =
+            format!("--ranks 2 --cores 2 --load 1:100 --iterations 600 --compute 1ms {waits}");
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let run = Run::of(&host, &arguments);
+        assert_eq!(run.seen(), run.sent(), "{waits}");
+        let processes: Vec<&Value> = list(&run.found, "processes").collect();
+        assert_eq!(processes[0]["polls"], true, "{waits}: {}", processes[0]);
+        processes.into_iter().for_each(adds_up);
+        assert_eq!(run.found["self_check"], Value::Null);
+        for scenario in list(&run.found, "what_if") {
+            assert_eq!(scenario["predicted_ns"], Value::Null);
+            let says = scenario["says"].as_str().unwrap();
+            assert!(says.contains("without going to sleep"), "{says}");
+        }
+    }
+}
