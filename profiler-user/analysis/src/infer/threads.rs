@@ -136,8 +136,11 @@ impl Thread {
         }
     }
 
-    /// Its pieces are complete up to now.
+    /// Its pieces are complete up to now, or to its end.
     pub(super) fn complete(&mut self, at_ns: u64) {
+        if self.gone {
+            return;
+        }
         let kind = match self.now {
             Now::Unknown => Kind::Unknown,
             Now::On(cpu) => Kind::Run(cpu),
@@ -478,6 +481,8 @@ mod tests {
     fn a_thread_that_ended_is_handed_back_once() {
         let mut threads = waited();
         threads.exit(1, 520);
+        // The recording may end before it has left its CPU.
+        threads.get(1).unwrap().complete(525);
         let gone = threads.switch(0, 530, (1, OWN), Off::Sleep, 0).unwrap();
         assert_eq!(gone.pieces.last().unwrap().to_ns, 520);
         assert!(threads.get(1).is_none());
