@@ -17,11 +17,11 @@ use super::text::{
     ALARM, BOLD, DIM, Grid, GridColumn, HEAD, Line, PLAIN, WARN, clip, flow, joined,
 };
 
-/// Processes, links and scenarios that are shown, at most.
+/// Processes, pairs and scenarios that are shown, at most.
 const MAX_ROWS: usize = 32;
 /// With more processes the matrix is not shown.
 const MAX_MATRIX: usize = 12;
-/// Shares that are shown as they are.
+/// Longer names are cut.
 const NAME_WIDTH: usize = 24;
 /// Changes of the topology that are shown, at most.
 const MAX_CHANGES: usize = 10;

@@ -366,6 +366,12 @@ pub(super) fn remarks(
             duration_f64(team.length_ns as f64)
         ));
     }
+    if let Some(told_ns) = team.watch.updated_ns {
+        remarks.push(format!(
+            "changes of the topology are told for the first {} only: there is no room for more",
+            duration(told_ns)
+        ));
+    }
     let (threads, connections) = team.watch.unknown();
     if threads + connections > 0 {
         remarks.push(format!(

@@ -411,6 +411,25 @@ fn what_cannot_be_told_is_an_error_that_says_what_helps() {
 }
 
 #[test]
+fn where_there_is_no_room_for_changes_it_is_said() {
+    let mut events = Ring::default().events(START_NS);
+    let is_read = |event: &&Event| matches!(event.what, What::Receive { .. });
+    let mut late = events.iter().rev().find(is_read).unwrap().clone();
+    let told = |events: &[Event]| {
+        let mut inferring = Inferring::new("x.rec");
+        pass(&mut inferring, Ring::default(), events);
+        let remarks = inferring.finish().unwrap().remarks;
+        remarks
+            .iter()
+            .any(|remark| remark.contains("no room for more"))
+    };
+    assert!(!told(&events));
+    late.time_ns += (1 << 17) * 1_000_000_000;
+    events.push(late);
+    assert!(told(&events));
+}
+
+#[test]
 fn events_that_were_lost_end_in_no_panic() {
     let mut random = fastrand::Rng::with_seed(11);
     for _ in 0..40 {
