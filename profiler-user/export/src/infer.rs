@@ -17,11 +17,11 @@ use super::text::{
     ALARM, BOLD, DIM, Grid, GridColumn, HEAD, Line, PLAIN, WARN, clip, flow, joined,
 };
 
-/// Processes, links and scenarios that are shown, at most.
+/// Processes, pairs and scenarios that are shown, at most.
 const MAX_ROWS: usize = 32;
 /// With more processes the matrix is not shown.
 const MAX_MATRIX: usize = 12;
-/// Shares that are shown as they are.
+/// Longer names are cut.
 const NAME_WIDTH: usize = 24;
 /// Changes of the topology that are shown, at most.
 const MAX_CHANGES: usize = 10;
@@ -304,16 +304,19 @@ fn scenarios(inference: &Inference, style: Style) -> Vec<Line> {
         );
         lines.push(Line::new(if off > OFF { WARN } else { PLAIN }, text));
     }
-    let mut unknown = inference.latency_tolerance.iter();
-    if let Some(why) = unknown.find_map(|tolerance| tolerance.unknown.as_ref()) {
+    let tolerance = &inference.latency_tolerance;
+    let known = tolerance
+        .iter()
+        .any(|tolerance| tolerance.added_ns.is_some());
+    let unknown = tolerance.iter().find_map(|one| one.unknown.as_ref());
+    if let Some(why) = unknown.filter(|_| !known) {
         lines.push(Line::new(
             DIM,
             format!("how much longer messages may take: {}", visible(why)),
         ));
         return lines;
     }
-    let tolerance: Vec<String> = inference
-        .latency_tolerance
+    let tolerance: Vec<String> = tolerance
         .iter()
         .map(|tolerance| {
             let added = tolerance
@@ -550,6 +553,20 @@ mod tests {
         }
         assert!(!text.contains('\u{1b}'));
         assert!(text.ends_with('\n'));
+        let tolerance = |slower: f64, added_ns: Option<u64>| Tolerance {
+            slower,
+            added_ns,
+            unknown: added_ns
+                .is_none()
+                .then(|| "a second more is less".to_owned()),
+        };
+        let some = Inference {
+            what_if: inference.what_if.clone(),
+            latency_tolerance: vec![tolerance(0.01, Some(600_000_000)), tolerance(0.05, None)],
+            ..Inference::default()
+        };
+        let text = render(&some, Style::default());
+        assert!(text.contains("600 ms for 1.0%, > 1 s for 5.0%"), "{text}");
         let nothing = compared(&Compared::default(), Style::default());
         assert!(nothing.contains("cannot tell"));
         assert!(calibrated(&Calibration::default(), Style::default()).contains("KEPT UNDER LOAD"));

@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use courtside_core::model::inference::{
-    CALIBRATION_SCHEMA, Calibration, CalibrationPoint, Inference, Slowdown,
+use courtside_core::model::{
+    inference::{CALIBRATION_SCHEMA, Calibration, CalibrationPoint, Inference, Slowdown},
+    visible::visible,
 };
 
 /// Why nothing can be calibrated.
@@ -29,11 +30,13 @@ impl fmt::Display for CannotCalibrate {
         match self {
             Self::NoIterations { file } => write!(
                 f,
-                "no process in {file} has iterations; record for longer with: courtside record --events -o FILE -- COMMAND"
+                "no process in {} has iterations; record for longer with: courtside record --events -o FILE -- COMMAND",
+                visible(file)
             ),
             Self::NotSlower { file } => write!(
                 f,
-                "{file} is not slower than the recording that it is held against; give the one without load first: --pair UNLOADED LOADED"
+                "{} is not slower than the recording that it is held against; give the one without load first: --pair UNLOADED LOADED",
+                visible(file)
             ),
         }
     }
@@ -110,8 +113,8 @@ fn slowdown(points: &[CalibrationPoint], of: &Inference) -> Result<Slowdown, Can
             .as_ref()
             .map_or(0, |turn| turn.count)
     });
-    let rates = busiest.map_or(&[][..], |process| &process.iterations.series.rates_per_s);
-    let rates: Vec<f64> = rates.iter().copied().filter(|rate| *rate > 0.0).collect();
+    // Time without iterations is time, too.
+    let rates: &[f64] = busiest.map_or(&[][..], |process| &process.iterations.series.rates_per_s);
     if rates.is_empty() {
         return Err(CannotCalibrate::NoIterations {
             file: of.source.file.clone(),
@@ -217,6 +220,14 @@ mod tests {
             .unwrap();
         assert_eq!((beyond.outside, beyond.cdf), (1.0, vec![(0.1, 1.0)]));
         assert_eq!(kept_at(&found.points, 55.0), 0.3);
+        // Half of the time without an iteration: the nearest point counts for it, and it is said.
+        let pauses = calibrate(&pairs, Some(&run(&[0.0, 100.0, 100.0, 0.0])))
+            .unwrap()
+            .slowdown
+            .unwrap();
+        assert_eq!(pauses.outside, 0.5);
+        assert_eq!(pauses.cdf, [(0.1, 0.5), (0.5, 1.0)]);
+        assert!((pauses.work_conserving - 6.0).abs() < 1e-9);
     }
 
     #[test]
@@ -224,7 +235,9 @@ mod tests {
         let wrong = [(run(&[5.0]), run(&[10.0]))];
         let error = calibrate(&wrong, None).unwrap_err().to_string();
         assert!(error.contains("--pair UNLOADED LOADED"), "{error}");
-        let none = [(Inference::default(), run(&[10.0]))];
-        assert!(calibrate(&none, None).is_err());
+        let mut none = [(Inference::default(), run(&[10.0]))];
+        none[0].0.source.file = "a\u{1b}[31m.rec".to_owned();
+        let error = calibrate(&none, None).unwrap_err().to_string();
+        assert!(error.contains("has iterations") && !error.contains('\u{1b}'));
     }
 }

@@ -169,8 +169,12 @@ impl Links {
         let Some(other) = self.ends.get(&other).copied() else {
             return;
         };
-        self.links.remove(&end.out);
-        self.links.remove(&end.inwards);
+        for own in [end.out, end.inwards] {
+            // What was sent and waited for before is booked, and not lost.
+            if let Some(link) = self.links.remove(&own) {
+                self.books.close(link);
+            }
+        }
         (end.out, end.inwards) = (other.inwards, other.out);
         for link in [other.out, other.inwards] {
             if let Some(link) = self.links.get_mut(&link) {
@@ -479,6 +483,21 @@ mod tests {
         links.read(1, A, (230, true), 0, 5);
         links.finish();
         assert_eq!(links.books.pairs.len(), 2);
+    }
+
+    #[test]
+    fn what_was_waited_for_before_the_ends_were_put_together_is_not_lost() {
+        let mut links = Links::default();
+        // B reads what was sent before the recording, and answers.
+        let (link, first, _) = links.read(2, B, (130, true), 0, 10).unwrap();
+        links.slept(link, first, slept(100, 130));
+        links.read(1, A, (150, true), 0, 10);
+        links.pair(2, 1);
+        links.sent(2, B, 200, 5);
+        links.finish();
+        let waits = links.books.waits.values().flatten();
+        let untold = links.books.untold_ns.values();
+        assert_eq!(waits.sum::<u64>() + untold.sum::<u64>(), 30);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod calibrate;
 mod compare;
 mod court;
 mod imbalance;
+#[cfg(test)]
+mod known;
 mod links;
 mod matrix;
 mod members;

@@ -152,10 +152,13 @@ impl Replay<'_> {
                 Op::Run { ns, queue_ns, .. } => {
                     self.wires.goes_on(number, at_ns);
                     let queue_ns = scaled(queue_ns, &self.changed.queue, process);
-                    at_ns += queue_ns + scaled(ns, &self.changed.cpu, process);
+                    let run_ns = scaled(ns, &self.changed.cpu, process);
+                    at_ns = at_ns.saturating_add(queue_ns).saturating_add(run_ns);
                 }
-                Op::Wait { ns, disk: true } => at_ns += scaled(ns, &self.changed.disk, process),
-                Op::Wait { ns, .. } => at_ns += ns,
+                Op::Wait { ns, disk: true } => {
+                    at_ns = at_ns.saturating_add(scaled(ns, &self.changed.disk, process));
+                }
+                Op::Wait { ns, .. } => at_ns = at_ns.saturating_add(ns),
                 Op::Outside { .. } => {}
                 Op::Send { link, end } => {
                     self.wires.send(link, end, done(number, next, at_ns));

@@ -93,12 +93,14 @@ impl Bins {
         let each = (about_ns / self.bin_ns).max(1);
         let step_ns = each.saturating_mul(self.bin_ns);
         let first = from_ns.saturating_sub(self.start_ns) / self.bin_ns;
+        // Most begin later than the application: they have no bins for the time before.
+        let before = self.start_ns.saturating_sub(from_ns) / self.bin_ns;
         let count = to_ns.saturating_sub(from_ns) / step_ns;
         let sum = |step: u64| {
             let begin = first.saturating_add(step.saturating_mul(each));
             let bins = begin..begin.saturating_add(each);
             let bin = |place: u64| {
-                let place = usize::try_from(place).ok()?;
+                let place = usize::try_from(place.checked_sub(before)?).ok()?;
                 self.counts.get(place).copied()
             };
             bins.filter_map(bin).map(f64::from).sum()
@@ -252,6 +254,27 @@ mod tests {
             bins.counts.iter().map(|n| u64::from(*n)).sum::<u64>(),
             100_000
         );
+    }
+
+    #[test]
+    fn who_begins_late_has_no_rate_before() {
+        let (begin_ns, end_ns) = (6 * SECOND_NS, 10 * SECOND_NS);
+        let mut bins = Bins::new(begin_ns);
+        for n in 0..400 {
+            bins.add(begin_ns + n * 10_000_000);
+        }
+        let found = bins.series(0, end_ns);
+        let each_ns = found.step_ns;
+        for (place, rate) in (0..).zip(&found.rates_per_s) {
+            let from_ns = place * each_ns;
+            if from_ns + found.window_ns < begin_ns {
+                assert_eq!(*rate, 0.0, "{place}");
+            } else if from_ns > begin_ns {
+                assert!((90.0..=110.0).contains(rate), "{place}: {rate}");
+            }
+        }
+        let counted: f64 = bins.samples(0, end_ns).1.iter().sum();
+        assert_eq!(counted, 400.0);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! In: an [`Inference`] without findings and remarks. Out: those. Must not know: how anything is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use courtside_core::{
     model::{
         finding::{Evidence, Finding, Severity},
-        inference::{Inference, Process, ReceiveWait, Scenario},
+        inference::{Inference, Process, Scenario},
     },
     units::{count, duration, duration_f64, percent},
 };
@@ -21,8 +21,8 @@ use super::{
 
 /// Others have to wait for a process for this share of the run.
 const HOLDS_UP: f64 = 0.1;
-/// And so many times as long as for the others, on average.
-const ABOVE_OTHERS: f64 = 1.5;
+/// And the others wait on average so many times as long as it does itself.
+const ABOVE_ITS_OWN: f64 = 1.5;
 /// From this share of the run on something outside, or a scenario, is worth to be said.
 const NOTABLE: f64 = 0.1;
 /// It takes most of the time.
@@ -48,10 +48,6 @@ pub(super) fn findings(inference: &Inference) -> Vec<Finding> {
         (b.severity.cmp(&a.severity)).then(stake(b).total_cmp(&stake(a)))
     });
     found
-}
-
-fn waited_ns(wait: &ReceiveWait) -> u64 {
-    wait.not_sent_ns
 }
 
 fn evidence(name: &str, value: f64, unit: &str) -> Evidence {
@@ -109,42 +105,47 @@ fn without_load(inference: &Inference) -> String {
     }
 }
 
-/// One process that the others wait for.
+/// One process that another one waits for, and that hardly waits itself. Who waits only passes on what it waits for, however
+/// many wait for it.
 fn holds_up(inference: &Inference) -> Option<Finding> {
     let length_ns = inference.source.application_ns;
-    let others = inference.processes.len().saturating_sub(1);
-    if turns(inference) < MIN_ITERATIONS || others == 0 || length_ns == 0 {
+    let processes = &inference.processes;
+    let others = processes.len().saturating_sub(1);
+    // Of one that polls nobody knows how long it waits.
+    let polls = processes.iter().any(|process| process.polls);
+    if turns(inference) < MIN_ITERATIONS || others == 0 || length_ns == 0 || polls {
         return None;
     }
-    let mut blame: BTreeMap<&str, u64> = BTreeMap::new();
-    for wait in inference
-        .processes
+    let ids: BTreeSet<&str> = processes
+        .iter()
+        .map(|process| process.id.as_str())
+        .collect();
+    let mut longest: BTreeMap<&str, u64> = BTreeMap::new();
+    for wait in processes
         .iter()
         .flat_map(|process| &process.time.receive_wait)
     {
-        let sum = blame.entry(wait.from.as_str()).or_default();
-        *sum = sum.saturating_add(waited_ns(wait));
+        let most_ns = longest.entry(wait.from.as_str()).or_default();
+        *most_ns = (*most_ns).max(wait.not_sent_ns);
     }
-    let of = |process: &Process| blame.get(process.id.as_str()).copied().unwrap_or(0);
-    let worst = inference
-        .processes
+    let longest = |process: &Process| longest.get(process.id.as_str()).copied().unwrap_or(0);
+    let share = |process: &Process| longest(process) as f64 / length_ns as f64;
+    let own_ns = |process: &Process| {
+        let waits = process.time.receive_wait.iter();
+        let waits = waits.filter(|wait| ids.contains(wait.from.as_str()));
+        let sum_ns = waits.fold(0u64, |sum, wait| sum.saturating_add(wait.not_sent_ns));
+        sum_ns as f64 / process.threads.max(1) as f64
+    };
+    let waited_for = processes
         .iter()
-        .max_by_key(|process| of(process))?;
-    let most_ns = of(worst);
-    let rest: u64 = inference.processes.iter().map(of).sum::<u64>() - most_ns;
-    let mean = rest as f64 / others as f64;
-    // In a ring only the next one waits for it directly; the others wait for each other because of it.
-    let longest = inference
-        .processes
-        .iter()
-        .flat_map(|process| &process.time.receive_wait)
-        .filter(|wait| wait.from == worst.id)
-        .map(waited_ns)
-        .max()?;
-    let share = longest as f64 / length_ns as f64;
-    if share < HOLDS_UP || (most_ns as f64) < ABOVE_OTHERS * mean {
+        .filter(|process| share(process) >= HOLDS_UP);
+    let worst = waited_for.min_by(|a, b| own_ns(a).total_cmp(&own_ns(b)))?;
+    let all_ns: f64 = processes.iter().map(own_ns).sum();
+    let mean_ns = (all_ns - own_ns(worst)) / others as f64;
+    if mean_ns < ABOVE_ITS_OWN * own_ns(worst) {
         return None;
     }
+    let (longest, share) = (longest(worst), share(worst));
     let better = without_load(inference);
     let why = if worst.time.run_queue_ns > worst.time.on_cpu_ns {
         "it mostly waits for a CPU itself"
@@ -365,6 +366,12 @@ pub(super) fn remarks(
             duration_f64(team.length_ns as f64)
         ));
     }
+    if let Some(told_ns) = team.watch.updated_ns {
+        remarks.push(format!(
+            "changes of the topology are told for the first {} only: there is no room for more",
+            duration(told_ns)
+        ));
+    }
     let (threads, connections) = team.watch.unknown();
     if threads + connections > 0 {
         remarks.push(format!(
@@ -379,3 +386,6 @@ pub(super) fn remarks(
     );
     remarks
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,7 +205,7 @@ fn asked(
     let says = "as if each of its threads had a CPU for itself: waits for each other's CPU time are gone, too";
     scenarios.push(asked.replayed("no_run_queue".to_owned(), &all, &queue, says));
     let worst = run_queue_ns.iter().enumerate().max_by_key(|(_, ns)| **ns);
-    if let Some((worst, _)) = worst.filter(|(_, ns)| **ns > 0 && program.processes > 1) {
+    if let Some((worst, waited_ns)) = worst {
         let mut queue = ones;
         if let Some(factor) = queue.get_mut(worst) {
             *factor = 0.0;
@@ -214,7 +214,11 @@ fn asked(
             queue,
             ..Changed::default()
         };
-        let says = "as if this process alone had a CPU for itself; the others wait as they did";
+        let says = if *waited_ns > 0 {
+            "as if this process alone had a CPU for itself; the others wait as they did"
+        } else {
+            "no process waited for a CPU: nothing changes"
+        };
         scenarios.push(asked.replayed("no_run_queue".to_owned(), &[worst], &changed, says));
     }
     let disk = Changed {
@@ -406,13 +410,13 @@ fn tolerance(program: &Program, base_ns: u64) -> Vec<Tolerance> {
     let mut delay_ns = 1000;
     let limit = |slower: f64| base_ns.saturating_add((base_ns as f64 * slower) as u64);
     let most = SLOWER.iter().copied().fold(0.0, f64::max);
-    while delay_ns <= MOST_DELAY_NS {
+    loop {
         let length_ns = length(delay_ns);
         tried.push((delay_ns, length_ns));
-        if length_ns > limit(most) {
+        if length_ns > limit(most) || delay_ns >= MOST_DELAY_NS {
             break;
         }
-        delay_ns *= 4;
+        delay_ns = (delay_ns * 4).min(MOST_DELAY_NS);
     }
     let of = |slower: f64| {
         let limit_ns = limit(slower);
@@ -435,7 +439,13 @@ fn tolerance(program: &Program, base_ns: u64) -> Vec<Tolerance> {
         Tolerance {
             slower,
             added_ns,
-            unknown: None,
+            unknown: added_ns.is_none().then(|| {
+                format!(
+                    "with {} more for each message the run does not take {} longer",
+                    duration(MOST_DELAY_NS),
+                    percent(slower)
+                )
+            }),
         }
     };
     SLOWER.into_iter().map(of).collect()

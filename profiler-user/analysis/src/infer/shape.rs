@@ -44,8 +44,7 @@ pub(super) fn shape(nodes: usize, edges: &BTreeSet<(u32, u32)>) -> Shape {
     }
     let pairs = edges.iter().map(|(a, b)| (*a as usize, *b as usize));
     let graph = graph(nodes, pairs);
-    let one_way = !edges.iter().any(|(a, b)| edges.contains(&(*b, *a)));
-    let templates = templates(nodes, one_way);
+    let templates = templates(nodes, way(edges));
     let mut exact = templates
         .iter()
         .filter(|template| same(&template.graph, &graph));
@@ -109,8 +108,31 @@ fn count(graph: &Graph) -> u32 {
     graph.iter().map(|bits| bits.count_ones()).sum::<u32>() / 2
 }
 
+/// In which direction edges lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Some lead in both.
+    Both,
+    /// Each leads in one.
+    One,
+    /// The same, and no node has two that lead to it or away from it: each passes on.
+    On,
+}
+
+fn way(edges: &BTreeSet<(u32, u32)>) -> Way {
+    if edges.iter().any(|(a, b)| edges.contains(&(*b, *a))) {
+        return Way::Both;
+    }
+    let (mut from, mut to) = (BTreeSet::new(), BTreeSet::new());
+    if edges.iter().all(|(a, b)| from.insert(*a) && to.insert(*b)) {
+        Way::On
+    } else {
+        Way::One
+    }
+}
+
 /// All shapes of so many nodes, those first that lead where several are the same graph.
-fn templates(nodes: usize, one_way: bool) -> Vec<Template> {
+fn templates(nodes: usize, way: Way) -> Vec<Template> {
     let template = |name, dimensions, graph| Template {
         name,
         dimensions,
@@ -125,7 +147,13 @@ fn templates(nodes: usize, one_way: bool) -> Vec<Template> {
     };
     let path = || plain("pipeline", graph(nodes, (1..nodes).map(|i| (i - 1, i))));
     let mut all = Vec::new();
-    if one_way {
+    // Node i reports to (i - 1) / 2; or to i without its lowest bit.
+    let trees = || {
+        let by_half = graph(nodes, (1..nodes).map(|i| (i, (i - 1) / 2)));
+        let by_bit = graph(nodes, (1..nodes).map(|i| (i, i & (i - 1))));
+        [plain("tree", by_half), plain("tree", by_bit)]
+    };
+    if way == Way::On {
         all.push(path());
         if nodes > 2 {
             all.push(ring());
@@ -136,7 +164,7 @@ fn templates(nodes: usize, one_way: bool) -> Vec<Template> {
     if nodes > 2 {
         all.push(plain("star", graph(nodes, (1..nodes).map(|i| (0, i)))));
     }
-    if !one_way && nodes > 2 {
+    if way != Way::On && nodes > 2 {
         all.push(ring());
     }
     if nodes.is_power_of_two() && nodes > 2 {
@@ -144,22 +172,20 @@ fn templates(nodes: usize, one_way: bool) -> Vec<Template> {
         let pairs = (0..nodes).flat_map(|i| (0..bits).map(move |bit| (i, i ^ (1 << bit))));
         all.push(template("hypercube", vec![2; bits], graph(nodes, pairs)));
     }
+    // In a mesh neighbours talk in both directions; in a reduction they do not.
+    if way == Way::One {
+        all.extend(trees());
+    }
     for extents in factors(nodes, nodes) {
         if extents.len() > 1 {
             all.push(grid("torus", &extents, true));
         }
         all.push(grid("mesh", &extents, false));
     }
-    // Node i reports to (i - 1) / 2; or to i without its lowest bit.
-    all.push(plain(
-        "tree",
-        graph(nodes, (1..nodes).map(|i| (i, (i - 1) / 2))),
-    ));
-    all.push(plain(
-        "tree",
-        graph(nodes, (1..nodes).map(|i| (i, i & (i - 1)))),
-    ));
-    if !one_way {
+    if way != Way::One {
+        all.extend(trees());
+    }
+    if way != Way::On {
         all.push(path());
     }
     all
@@ -435,6 +461,16 @@ mod tests {
         let found = shape(2, &both([(0, 1)]));
         assert_eq!(found.name, "all-to-all");
         assert!(found.also.contains(&"pipeline"));
+    }
+
+    /// A reduction of 4 is a path as a graph, and nothing is passed on along it.
+    #[test]
+    fn what_flows_together_is_no_pipeline() {
+        let found = shape(4, &binomial(4));
+        assert_eq!(found.name, "tree");
+        assert!(found.also.contains(&"pipeline"), "{found:?}");
+        assert_eq!(shape(3, &[(1, 0), (2, 0)].into()).name, "star");
+        assert_eq!(shape(4, &[(3, 2), (2, 1), (1, 0)].into()).name, "pipeline");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! In: counts in equal steps. Out: the period, how sure it is, the strongest frequencies, the frequency below which most of
 //! the energy is. Must not know: what is counted.
 
+use std::collections::BTreeMap;
+
 use courtside_core::{model::inference::Period, units::duration_f64};
 use rustfft::{FftPlanner, num_complex::Complex};
 
@@ -209,14 +211,18 @@ fn cutoff(plain: &[f64], grid_hz: f64) -> Option<f64> {
 
 /// The strongest frequencies with their shares of the energy, on a grid as fine as the recording resolves.
 fn fingerprint(padded: &[f64], grid_hz: f64, resolution_hz: f64) -> Vec<(f64, f64)> {
-    let each = libm::round(resolution_hz / grid_hz).max(1.0) as usize;
-    let half = each / 2;
-    let bands = padded.get(half..).unwrap_or_default().chunks(each);
-    let mut bands: Vec<(f64, f64)> = bands
-        .enumerate()
-        .map(|(place, band)| ((place + 1) as f64 * resolution_hz, band.iter().sum()))
-        .collect();
+    // The finer grid does not divide this one: each of its places goes to the nearest.
+    let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
+    for (place, power) in padded.iter().enumerate() {
+        let band = libm::round(place as f64 * grid_hz / resolution_hz) as u64;
+        *sums.entry(band).or_default() += power;
+    }
     let all: f64 = padded.iter().sum();
+    let mut bands: Vec<(f64, f64)> = sums
+        .into_iter()
+        .filter(|(band, _)| *band > 0)
+        .map(|(band, power)| (band as f64 * resolution_hz, power))
+        .collect();
     bands.sort_by(|a, b| b.1.total_cmp(&a.1));
     bands.truncate(FINGERPRINT);
     let share = |(hz, power): (f64, f64)| (hz, if all > 0.0 { power / all } else { 0.0 });
@@ -226,7 +232,7 @@ fn fingerprint(padded: &[f64], grid_hz: f64, resolution_hz: f64) -> Vec<(f64, f6
 /// How little two fingerprints have in common, from 0 to 1: half the sum of the differences of their shares, on a grid of
 /// this width. What is in neither counts as the same.
 pub(super) fn distance(a: &[(f64, f64)], b: &[(f64, f64)], grid_hz: f64) -> f64 {
-    let mut bands: std::collections::BTreeMap<i64, [f64; 2]> = std::collections::BTreeMap::new();
+    let mut bands: BTreeMap<i64, [f64; 2]> = BTreeMap::new();
     for (side, fingerprint) in [a, b].into_iter().enumerate() {
         let all: f64 = fingerprint.iter().map(|(_, share)| share).sum();
         for (hz, share) in fingerprint {
@@ -322,6 +328,29 @@ mod tests {
                 .unwrap_err()
                 .contains("too short")
         );
+    }
+
+    /// However long the recording is, a fast wave has its own frequency in the fingerprint, and none is above half the sampling
+    /// rate.
+    #[test]
+    fn a_fingerprint_names_the_frequency_that_is_there() {
+        for steps in [150, 200, 241, 256, 400] {
+            let turn = std::f64::consts::TAU * 4.4 / 10.0;
+            let fast: Vec<f64> = (0..steps)
+                .map(|k| 30.0 + 10.0 * libm::sin(turn * f64::from(k)))
+                .collect();
+            let (found, _) = look(STEP_NS, &fast);
+            let found = found.unwrap();
+            let resolution_hz = 10.0 / f64::from(steps);
+            let (strongest, _) = found.fingerprint[0];
+            assert!(
+                (strongest - 4.4).abs() <= 0.51 * resolution_hz,
+                "{steps}: {:?}",
+                found.fingerprint
+            );
+            let highest = found.fingerprint.iter().map(|(hz, _)| *hz);
+            assert!(highest.fold(0.0, f64::max) < 5.0 + resolution_hz);
+        }
     }
 
     #[test]

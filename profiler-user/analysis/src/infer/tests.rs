@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use courtside_core::{
-    event::{Event, What},
+    event::{Event, Off, What},
     fixture::ring::{BYTES, LATENCY_NS, RTT_NS, Ring},
     frame::Frame,
     model::{
@@ -324,6 +324,44 @@ fn who_polls_gets_no_prediction_and_the_reason() {
 }
 
 #[test]
+fn a_helper_that_sleeps_does_not_hide_that_the_others_poll() {
+    let ring = Ring {
+        polls: true,
+        ..hogged()
+    };
+    let mut events = ring.events(START_NS);
+    let leader = Ring::tid(0);
+    let (helper, cpu) = (leader + 1, 40);
+    let mut tell = |time_ns: u64, tid: u32, what: What| {
+        events.push(Event {
+            time_ns,
+            tid,
+            cpu,
+            what,
+        });
+    };
+    let fork = What::Fork {
+        tid: helper,
+        tgid: leader,
+        image: 50,
+    };
+    tell(START_NS + 2_000, leader, fork);
+    for n in 1..500 {
+        let at_ns = START_NS + n * 1_000_000;
+        let [comes, goes] = [(Off::RunQueue, helper), (Off::Sleep, 0)]
+            .map(|(off, next_tid)| What::Switch { off, next_tid });
+        tell(at_ns, 0, comes);
+        tell(at_ns + 5_000, helper, goes);
+    }
+    events.sort_by_key(|event| event.time_ns);
+    let mut inferring = Inferring::new("x.rec");
+    pass(&mut inferring, ring, &events);
+    let found = inferring.finish().unwrap();
+    assert_eq!(found.processes[0].threads, 2);
+    assert!(found.processes[0].polls);
+}
+
+#[test]
 fn only_those_that_are_selected_are_looked_at() {
     let selection = Selection {
         comms: vec!["rank[01]".to_owned()],
@@ -370,6 +408,25 @@ fn what_cannot_be_told_is_an_error_that_says_what_helps() {
     pass(&mut silent, Ring::default(), &events);
     let error = silent.finish().unwrap_err().to_string();
     assert!(error.contains("Shared memory is invisible"), "{error}");
+}
+
+#[test]
+fn where_there_is_no_room_for_changes_it_is_said() {
+    let mut events = Ring::default().events(START_NS);
+    let is_read = |event: &&Event| matches!(event.what, What::Receive { .. });
+    let mut late = events.iter().rev().find(is_read).unwrap().clone();
+    let told = |events: &[Event]| {
+        let mut inferring = Inferring::new("x.rec");
+        pass(&mut inferring, Ring::default(), events);
+        let remarks = inferring.finish().unwrap().remarks;
+        remarks
+            .iter()
+            .any(|remark| remark.contains("no room for more"))
+    };
+    assert!(!told(&events));
+    late.time_ns += (1 << 17) * 1_000_000_000;
+    events.push(late);
+    assert!(told(&events));
 }
 
 #[test]

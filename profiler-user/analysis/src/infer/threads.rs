@@ -90,7 +90,7 @@ pub(super) struct Thread {
     /// A wake-up came while it was on its CPU.
     early: bool,
     gone: bool,
-    /// Switches by its own will.
+    /// Switches by its own will since it has talked.
     pub(super) sleeps: u64,
     pub(super) pieces: Vec<Piece>,
     /// Its track of segments, once it has talked.
@@ -136,8 +136,11 @@ impl Thread {
         }
     }
 
-    /// Its pieces are complete up to now.
+    /// Its pieces are complete up to now, or to its end.
     pub(super) fn complete(&mut self, at_ns: u64) {
+        if self.gone {
+            return;
+        }
         let kind = match self.now {
             Now::Unknown => Kind::Unknown,
             Now::On(cpu) => Kind::Run(cpu),
@@ -236,7 +239,8 @@ impl Threads {
                         _ => Kind::Run(cpu),
                     },
                 );
-                if off == Off::Sleep {
+                // Only of those that talk: helpers and start-up say nothing of how messages are waited for.
+                if off == Off::Sleep && thread.track.is_some() {
                     thread.sleeps += 1;
                 }
                 thread.put_off = (off == Off::RunQueue).then_some(cpu);
@@ -477,6 +481,8 @@ mod tests {
     fn a_thread_that_ended_is_handed_back_once() {
         let mut threads = waited();
         threads.exit(1, 520);
+        // The recording may end before it has left its CPU.
+        threads.get(1).unwrap().complete(525);
         let gone = threads.switch(0, 530, (1, OWN), Off::Sleep, 0).unwrap();
         assert_eq!(gone.pieces.last().unwrap().to_ns, 520);
         assert!(threads.get(1).is_none());

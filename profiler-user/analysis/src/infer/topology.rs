@@ -13,9 +13,6 @@ use super::{
     watch::UPDATE_NS,
 };
 
-/// Updates that are looked at, at most.
-const MOST_UPDATES: usize = 1 << 17;
-
 /// `bytes` by places among the members, `updates` likewise, of which the first began `begin_ns` after the recording's start.
 pub(super) fn topology(
     ids: &[String],
@@ -56,7 +53,7 @@ fn wide((from, to): Pair) -> (u64, u64) {
 
 fn changes(nodes: usize, updates: &[BTreeMap<Pair, u64>], begin_ns: u64) -> Vec<Change> {
     let mut smoothed = Smoothed::default();
-    for update in updates.iter().take(MOST_UPDATES) {
+    for update in updates {
         smoothed.update(update);
     }
     let mut before: Option<&BTreeSet<Pair>> = None;

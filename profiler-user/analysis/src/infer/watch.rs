@@ -29,6 +29,8 @@ const MOST_PROCESSES: usize = 1 << 16;
 pub(super) const UPDATE_NS: u64 = 1_000_000_000;
 /// Pairs in all updates together that are kept, at most.
 const MOST_UPDATED: usize = 1 << 20;
+/// Updates that are kept, at most.
+pub(super) const MOST_UPDATES: usize = 1 << 17;
 /// What is read so soon after it arrived, without sleep, was looked for.
 const AT_ONCE_NS: u64 = 50_000;
 /// Tasks that announced data, at most.
@@ -44,7 +46,7 @@ pub(super) struct Process {
     /// How long its threads were there, all together.
     pub(super) thread_ns: u64,
     pub(super) sums: Sums,
-    /// Switches of its threads by their own will.
+    /// Switches of its threads by their own will since they have talked.
     pub(super) sleeps: u64,
     /// From a send or receive to the arrival of what was read at once then, without sleep: it must have looked for it.
     pub(super) polled_ns: u64,
@@ -85,6 +87,8 @@ pub(super) struct Watch {
     /// Bytes by pair, update after update from the first message on.
     pub(super) updates: Vec<BTreeMap<Pair, u64>>,
     updated: usize,
+    /// So long after the first event there was no room for updates any more.
+    pub(super) updated_ns: Option<u64>,
     pub(super) first_ns: Option<u64>,
     pub(super) last_ns: u64,
     pub(super) events: u64,
@@ -350,9 +354,10 @@ impl Watch {
     /// Bytes came from one process to another.
     fn update(&mut self, now_ns: u64, pair: Pair, bytes: u32) {
         let first_ns = self.first_ns.unwrap_or(now_ns);
-        let place = now_ns.saturating_sub(first_ns) / UPDATE_NS;
-        let place = usize::try_from(place).unwrap_or(MOST_UPDATED);
-        if self.updated >= MOST_UPDATED || place >= MOST_UPDATED {
+        let since_ns = now_ns.saturating_sub(first_ns);
+        let place = usize::try_from(since_ns / UPDATE_NS).unwrap_or(MOST_UPDATES);
+        if self.updated >= MOST_UPDATED || place >= MOST_UPDATES {
+            self.updated_ns.get_or_insert(since_ns);
             return;
         }
         if self.updates.len() <= place {

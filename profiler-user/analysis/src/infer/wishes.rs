@@ -2,11 +2,14 @@
 //!
 //! In: text. Out: a [`Wish`]. Must not know: whether there are such processes.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use globset::{Glob, GlobMatcher};
 
 use super::replay::Latency;
+
+/// Longest latency that can be asked for: all messages of a recording one after the other end before the clock does.
+const MOST_LATENCY: Duration = Duration::from_secs(3600);
 
 /// Something to be changed in a run.
 #[derive(Clone, Debug)]
@@ -156,6 +159,9 @@ fn latency_of(text: &str) -> Result<Latency, String> {
         }
         let time = humantime::parse_duration(text)
             .map_err(|error| format!("{error}; give a latency as in +1ms, -20us or 150us"))?;
+        if time > MOST_LATENCY {
+            return Err(format!("{text:?} is more than an hour"));
+        }
         Ok(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     };
     if let Some(more) = text.strip_prefix('+') {
@@ -210,6 +216,8 @@ mod tests {
             "rank3: memory=2",
             "a->b: cpu=2",
             "a->b: latency=soon",
+            "a->b: latency=+2h",
+            "a->b: latency=500years",
             "without: [",
         ] {
             assert!(text.parse::<Wish>().is_err(), "{text}");

@@ -185,6 +185,21 @@ fn latencies_are_changed_exactly() {
 }
 
 #[test]
+fn times_that_no_clock_holds_are_the_longest_that_one_does() {
+    let program = loaded(true, &[1]).program();
+    let changed = Changed {
+        all: Some(Latency::Of(u64::MAX)),
+        ..Changed::default()
+    };
+    assert_eq!(replay(&program, &changed).unwrap().length_ns, u64::MAX);
+    let changed = Changed {
+        cpu: vec![1e15; 4],
+        ..Changed::default()
+    };
+    assert_eq!(replay(&program, &changed).unwrap().length_ns, u64::MAX);
+}
+
+#[test]
 fn the_critical_path_is_that_of_the_loaded_one_and_the_others_have_slack() {
     let program = loaded(true, &[2]).program();
     let run = replay(&program, &Changed::default()).unwrap();

@@ -1,7 +1,7 @@
 //! What is told of a run that comes out right, and what is not told of one that does not.
 
 use super::*;
-use crate::infer::replay::tests::loaded;
+use crate::infer::replay::tests::{LATENCY_NS, Steps, loaded};
 
 /// A ring with rank 2 loaded, which took so many times what the simulation with waits as recorded takes.
 fn simulated(times: f64, alone: bool) -> Simulated {
@@ -73,6 +73,59 @@ fn of_a_run_that_comes_out_wrong_nothing_is_told_but_the_reason() {
         }
         assert!(simulated.base.is_none() && simulated.ideal_ns.is_none());
     }
+}
+
+/// Two steps of a minute: a run of two minutes takes two delays longer.
+#[test]
+fn delays_up_to_a_second_are_tried_and_longer_ones_are_not_told() {
+    let program = Steps::new(false, 2, |_, _| (60_000_000_000, 0)).program();
+    let base = replay(&program, &Changed::default()).unwrap();
+    assert_eq!(base.length_ns, 2 * (60_000_000_000 + LATENCY_NS));
+    let told = tolerance(&program, base.length_ns);
+    let [one, two, five] = &told[..] else {
+        panic!();
+    };
+    let added_ns = one.added_ns.unwrap();
+    assert!(
+        (590_000_000..=601_000_000).contains(&added_ns),
+        "{added_ns}"
+    );
+    assert_eq!(one.unknown, None);
+    for (none, words) in [(two, "2.0% longer"), (five, "5.0% longer")] {
+        assert_eq!(none.added_ns, None);
+        let why = none.unknown.as_ref().unwrap();
+        assert!(why.contains(words), "{why}");
+    }
+}
+
+#[test]
+fn what_a_process_would_save_is_told_if_it_is_nothing() {
+    let mut program = loaded(false, &[]).program();
+    program.measured_ns = replay(&program, &Changed::default()).unwrap().length_ns;
+    let members: Vec<_> = (0..4)
+        .map(|n| (format!("rank{n}/{n}"), format!("rank{n}"), n))
+        .collect();
+    let outside = |_: u32| ("hog".to_owned(), "program:hog".to_owned());
+    let names = Names {
+        members: &members,
+        outside: &outside,
+    };
+    let simulated = simulate(&program, &names, &[0; 4], &[], None);
+    let told: Vec<(&str, usize)> = simulated
+        .scenarios
+        .iter()
+        .map(|scenario| (scenario.scenario.as_str(), scenario.processes.len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("no_outside_load", 4),
+            ("no_run_queue", 4),
+            ("no_run_queue", 1),
+            ("no_disk_wait", 4)
+        ]
+    );
+    assert!(simulated.scenarios[2].says.contains("nothing changes"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct Imbalance {
     /// Sum over all pairs of the difference of what each owes the other.
     pub pairwise_ns: f64,
     /// Mean over maximum of the useful time, which is all time on a CPU (POP). This and the factors below are null where a process
-    /// polls, since waiting is CPU time then.
+    /// polls, since waiting is CPU time then, and where threads of one process are on several CPUs at once.
     pub load_balance: Option<f64>,
     /// Maximum useful time over the run time with messages that take no time.
     pub serialisation_efficiency: Option<f64>,
@@ -100,7 +100,8 @@ pub struct Tolerance {
     pub slower: f64,
     /// Delay of each message that costs so much; null where even a second more does not, or where it cannot be told.
     pub added_ns: Option<u64>,
-    /// Why it cannot be told: the self-check with waits as recorded is off by more than 5 %.
+    /// Why added_ns is null: a second more costs less, or it cannot be told since the self-check with waits as recorded is off by
+    /// more than 5 %.
     pub unknown: Option<String>,
 }
 
