@@ -4,12 +4,14 @@
 //! clocks, control groups, how anything is shown.
 
 mod act;
+mod blame;
 mod correlation;
 mod detect;
 mod excuse;
 mod inputs;
 mod learn;
 mod past;
+mod search;
 mod stats;
 mod suspects;
 #[cfg(test)]
@@ -34,11 +36,12 @@ pub use learn::{CannotLearn, LearnOptions, Learner, MIN_SAMPLES};
 pub use stats::{MAD_TO_SIGMA, median, moments, over_days, sigma};
 pub use watch::Anomaly;
 
+use blame::Blame;
 use detect::RECENT;
 use excuse::{Case, excuse};
-use past::Past;
-use suspects::{Blame, Named, Question, suspects};
-use watch::{Change, Sample, Watch};
+use past::{Past, Use};
+use suspects::{Named, Question, suspects};
+use watch::{Change, GONE_AFTER, Sample, Watch};
 
 /// Windows that are looked back on: two minutes of a second each.
 const LOOK_BACK: usize = 120;
@@ -68,7 +71,8 @@ pub struct Guard {
     options: GuardOptions,
     given: Option<Spec>,
     specs: BTreeMap<(String, Signal), JobSpec>,
-    learners: BTreeMap<String, Learner>,
+    /// Each with the last window that it took.
+    learners: BTreeMap<String, (u64, Learner)>,
     watches: BTreeMap<(String, Signal), Watch>,
     minutes: Minutes,
     past: Past,
@@ -101,6 +105,12 @@ impl Guard {
             lost: 0,
             time_unix_ns: 0,
         }
+    }
+
+    /// How it is judged.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.options.mode
     }
 
     /// Windows judged so far; samples in mode paper.
@@ -192,7 +202,9 @@ impl Guard {
         }
         let mut lines = Vec::new();
         for (id, used) in &window.components {
-            if !watched(id) {
+            // The paper drops such a sample: it neither teaches, flags nor clears, and nothing is correlated with it.
+            let dropped = self.options.mode == Mode::Paper && window.usage(used) < PAPER_MIN_USAGE;
+            if !watched(id) || dropped {
                 continue;
             }
             if !self.knows(id) {
@@ -243,7 +255,8 @@ impl Guard {
         if self.learners.len() >= MAX_VICTIMS && !self.learners.contains_key(id) {
             return Vec::new();
         }
-        let learner = self.learners.entry(id.to_owned()).or_default();
+        let (last, learner) = self.learners.entry(id.to_owned()).or_default();
+        *last = self.windows;
         learner.add(window, |component| component == id);
         if learner.windows() < needed {
             return Vec::new();
@@ -284,10 +297,10 @@ impl Guard {
         let spec = self.specs.get(&key)?;
         let value = window.value(used, signal)?;
         let mode = self.options.mode;
-        let usual = usual(spec, window.usage(used));
+        let usual = usual(mode, spec, window.usage(used));
         let limits = expected(mode, signal, &usual);
         let too_high = match mode {
-            Mode::Paper => window.usage(used) >= PAPER_MIN_USAGE && value > limits.upper,
+            Mode::Paper => value > limits.upper,
             Mode::Courtside => {
                 value > limits.upper && is_worth(signal, value - usual.median, window, used)
             }
@@ -352,17 +365,20 @@ impl Guard {
             .collect();
         let windows = Inputs {
             duration_ns,
+            steal_ns: watch.high_steal(),
             platform: platform.to_owned(),
             ..Inputs::default()
         };
+        let spec = self.specs.get(&key)?;
         let case = Case {
             mode,
             victim: id,
             signal,
             windows: &windows,
             used: &during,
-            disk_of_all_ns: self.disk_of_all(&numbers, duration_ns),
-            spec: self.specs.get(&key)?,
+            cpu_of_all_ns: self.of_all(&numbers, duration_ns, |used| used.cpu),
+            disk_of_all_ns: self.of_all(&numbers, duration_ns, |used| used.disk),
+            spec,
             on_cpu: self.specs.get(&(id.to_owned(), Signal::OnCpuPerRequest)),
             cpi: self.specs.get(&(id.to_owned(), Signal::Cpi)),
         };
@@ -380,6 +396,7 @@ impl Guard {
                     signal,
                     during: &during,
                     numbers: &numbers,
+                    duration_ns,
                     values: &values,
                     median: usual.median,
                     upper: limits.upper,
@@ -388,10 +405,16 @@ impl Guard {
                 &self.named,
             ),
         };
-        let reason = match &excused {
+        let mut reason = match &excused {
             Some(excuse) => excuse.reason.clone(),
-            None => why(&found, Blame::of(signal, &during).as_ref()),
+            None => why(mode, signal, &found, Blame::of(signal, &during).as_ref()),
         };
+        if mode == Mode::Paper && !spec.eligible {
+            reason += "; the paper would not judge by so little";
+            if !spec.too_few.is_empty() {
+                reason += &format!(": {}", spec.too_few.join(", "));
+            }
+        }
         let own = excused.as_ref().is_some_and(|excuse| excuse.own);
         if let Some(first) = found.first() {
             self.named.note(&first.component, id);
@@ -427,20 +450,24 @@ impl Guard {
         Some(line)
     }
 
-    /// Time of everybody's disk requests in these windows.
-    fn disk_of_all(&self, numbers: &[u64], duration_ns: u64) -> u64 {
+    /// What everybody used in these windows together: of the CPUs, or of the disk.
+    fn of_all(&self, numbers: &[u64], duration_ns: u64, of: fn(&Use) -> f64) -> u64 {
         let each = duration_ns as f64 / numbers.len().max(1) as f64;
         let ids = self.past.at_work(numbers);
-        let disk: f64 = ids
+        let all: f64 = ids
             .into_iter()
             .flat_map(|id| self.past.series(id, numbers.iter().copied()))
-            .map(|used| used.disk)
+            .map(|used| of(&used))
             .sum();
-        (disk * each) as u64
+        (all * each) as u64
     }
 
-    /// Ends the watch of services that are no longer seen.
+    /// Ends the watch of services that are no longer seen, and the learning.
     fn forget(&mut self) -> Vec<Interference> {
+        let now = self.windows;
+        // Those that come and go are not to take the places of others.
+        self.learners
+            .retain(|_, (last, _)| now.saturating_sub(*last) <= GONE_AFTER);
         let gone: BTreeSet<(String, Signal)> = self
             .watches
             .iter()
@@ -471,10 +498,12 @@ fn is_worth(signal: Signal, more: f64, window: &Inputs, used: &Used) -> bool {
 }
 
 /// What the first suspect's place rests on, or why there is none.
-fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
+fn why(mode: Mode, signal: Signal, found: &[Suspect], blame: Option<&Blame>) -> String {
     use courtside_core::model::interference::DecidedBy;
     let Some(first) = found.first() else {
-        return match blame {
+        // The paper does not ask for blame, and of a service time it may be a small part.
+        let decides = mode == Mode::Courtside && signal != Signal::Service;
+        return match blame.filter(|_| decides) {
             Some(blame) if blame.unknown() > 0.5 => format!(
                 "cannot tell who it waited for: {} of that was not seen",
                 percent(blame.unknown())
@@ -496,7 +525,7 @@ fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
             first.component
         ),
         DecidedBy::Exposure => format!(
-            "{} of the time of others' disk requests meanwhile was that of {}: at most so much of the wait is due to it",
+            "{} of the time of others' disk requests meanwhile was that of {}; that is no proof: whose were served first was not recorded",
             percent(first.score),
             first.component
         ),
@@ -504,9 +533,16 @@ fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
             "{} neighbours explain it together, and none of them alone",
             found.len()
         ),
-        DecidedBy::Correlation => format!(
-            "the use of {} goes with it; that is no proof: who had the CPU was not recorded",
-            first.component
-        ),
+        DecidedBy::Correlation => {
+            let missing = if signal == Signal::RunQueuePerRequest && blame.is_none() {
+                ": who had the CPU was not recorded"
+            } else {
+                ""
+            };
+            format!(
+                "the use of {} goes with it; that is no proof{missing}",
+                first.component
+            )
+        }
     }
 }
