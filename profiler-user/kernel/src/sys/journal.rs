@@ -145,6 +145,11 @@ impl Journal {
         let Some(name) = name else {
             return Err(io::Error::other("the path cannot be written down"));
         };
+        // A search comes back to the same limits again and again: that fills no journal.
+        let known = self.open.get(&id);
+        if known.is_some_and(|known| known.after.iter().any(|value| value == after)) {
+            return Ok(());
+        }
         let FileId { device, inode } = id;
         self.note(&format!(
             "set\t{device}\t{inode}\t{before}\t{after}\t{name}\n"
@@ -340,6 +345,23 @@ mod tests {
         assert_eq!(now, "max 100000");
         assert_eq!(how, "was 25000 100000, and is max 100000 again");
         assert_eq!(restored(&host).0, "");
+    }
+
+    #[test]
+    fn a_limit_that_comes_again_is_noted_once() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000", "25000 100000"]);
+        let journal = host.folder.path().join(JOURNAL);
+        let bytes = fs::read(&journal).unwrap();
+        fs::write(&journal, "").unwrap();
+        fs::write(&host.limit, "max 100000\n").unwrap();
+        let values = ["50000 100000", "25000 100000", "50000 100000"];
+        leave_behind(&host, &values);
+        assert_eq!(fs::read(&journal).unwrap(), bytes);
+        assert_eq!(
+            restored(&host).0,
+            "was 50000 100000, and is max 100000 again"
+        );
     }
 
     #[test]

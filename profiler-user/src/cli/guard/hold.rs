@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use courtside_agent::actuator::{Helper, helper as work};
 
 use super::{
@@ -85,6 +85,14 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
     let change = group
         .change(args.cap, None)
         .map_err(|refusal| anyhow::anyhow!("{} is not held back: {refusal}", args.group))?;
+    let inside = group.processes();
+    ensure!(
+        ![std::process::id(), helper.id()]
+            .iter()
+            .any(|own| inside.contains(own)),
+        "{} is not held back: Courtside itself is in it",
+        args.group
+    );
     let file = change.file.to_str().context("its path is no text")?;
     helper.set(file, &change.before, &change.after)?;
     let action = Action {
@@ -114,7 +122,7 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
         let renewed = helper.renew();
         if let Err(error) = renewed {
             // The next one takes back what this one has left.
-            drop(helper);
+            helper.end_at_once();
             let mut next = Helper::start(&folder).context(error.to_string())?;
             let what = next.lost().into_iter().map(|(_, reason)| reason).next();
             let what = format!("{error:#}; {}", what.unwrap_or_default());
