@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::interference::{Action, EventKind, INTERFERENCE_SCHEMA, Interference},
     sys::{
-        journal::{JOURNAL, Journal},
+        journal::{JOURNAL, Journal, Restored},
         limit::group_at,
     },
 };
@@ -137,15 +137,17 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
 }
 
 /// What an earlier guard left behind, taken back, if nobody else is at it.
-pub(super) fn left_behind(folder: &Path) -> anyhow::Result<Vec<String>> {
+pub(super) fn left_behind(folder: &Path) -> anyhow::Result<Vec<Restored>> {
     if !folder.join(JOURNAL).exists() {
         return Ok(Vec::new());
     }
     let mut journal = Journal::open(folder)?;
-    let restored = journal.restore().into_iter();
-    Ok(restored
-        .map(|restored| format!("{}: {}", restored.file.display(), restored.how))
-        .collect())
+    Ok(journal.restore())
+}
+
+/// What became of a limit, in words.
+pub(super) fn words(restored: &Restored) -> String {
+    format!("{}: {}", restored.file.display(), restored.how)
 }
 
 pub(super) fn restore(args: &RestoreArgs, root: &Path) -> anyhow::Result<u8> {
@@ -160,11 +162,20 @@ pub(super) fn restore(args: &RestoreArgs, root: &Path) -> anyhow::Result<u8> {
             folder.display()
         );
     }
-    let lines: Vec<Interference> = restored
-        .iter()
-        .map(|reason| line(EventKind::Released, None, reason))
+    let (failed, done): (Vec<_>, Vec<_>) = restored.iter().partition(|limit| limit.failed);
+    let lines: Vec<Interference> = done
+        .into_iter()
+        .map(|limit| line(EventKind::Released, None, &words(limit)))
         .collect();
     printer.print(&lines)?;
+    if let Some(limit) = failed.first() {
+        bail!(
+            "{}; {} in all could not be taken back and stay noted in {}",
+            words(limit),
+            failed.len(),
+            folder.display()
+        );
+    }
     Ok(0)
 }
 

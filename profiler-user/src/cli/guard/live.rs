@@ -88,7 +88,7 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     };
     let lines: Vec<Interference> = left
         .into_iter()
-        .map(|reason| watching.left(&reason))
+        .map(|limit| watching.left(&hold::words(&limit)))
         .collect();
     let mut reader = watching.printer.print(&lines)?;
     let mut clock = Clock::start(args.duration, Some(args.interval), false).draining(DRAIN_EVERY);
