@@ -25,7 +25,7 @@ use courtside_core::{
         interference::{EventKind, Expected, INTERFERENCE_SCHEMA, Interference, Signal, Suspect},
         spec::{JobSpec, Moments, Spec},
     },
-    units::percent,
+    units::{duration, percent},
 };
 
 pub use act::{Act, Actuator, Cap, Controller, Order};
@@ -70,6 +70,8 @@ pub struct GuardOptions {
 pub struct Guard {
     options: GuardOptions,
     given: Option<Spec>,
+    /// Length of the windows that it was learned from; none where that is not known or not one.
+    given_interval_ns: Option<u64>,
     specs: BTreeMap<(String, Signal), JobSpec>,
     /// Each with the last window that it took.
     learners: BTreeMap<String, (u64, Learner)>,
@@ -91,8 +93,10 @@ impl Guard {
             Mode::Courtside => LOOK_BACK,
             Mode::Paper => PAPER_LOOK_BACK,
         };
+        let given_interval_ns = given.as_ref().map(|spec| spec.interval_ns);
         Self {
             options,
+            given_interval_ns: given_interval_ns.filter(|ns| *ns > 0),
             given,
             specs: BTreeMap::new(),
             learners: BTreeMap::new(),
@@ -415,6 +419,7 @@ impl Guard {
                 reason += &format!(": {}", spec.too_few.join(", "));
             }
         }
+        reason += &self.other_length(duration_ns / numbers.len().max(1) as u64);
         let own = excused.as_ref().is_some_and(|excuse| excuse.own);
         if let Some(first) = found.first() {
             self.named.note(&first.component, id);
@@ -448,6 +453,19 @@ impl Guard {
         line.suspects = found;
         line.reason = reason;
         Some(line)
+    }
+
+    /// Says so if what is usual was learned from windows of another length: longer ones scatter less.
+    fn other_length(&self, now_ns: u64) -> String {
+        let other = self.given_interval_ns;
+        let other = other.filter(|given| given.abs_diff(now_ns) > given / 10);
+        other.map_or_else(String::new, |given_ns| {
+            format!(
+                "; the spec was learned from windows of {}, and these are of {}",
+                duration(given_ns),
+                duration(now_ns)
+            )
+        })
     }
 
     /// What everybody used in these windows together: of the CPUs, or of the disk.

@@ -87,7 +87,7 @@ impl Actuator for Elsewhere {
         }
         let mut order = self.notes.find(component, victim, cpus)?;
         if self.has_moved {
-            order.file = "elsewhere/cpu.max".to_owned();
+            "elsewhere/cpu.max".clone_into(&mut order.file);
         }
         Ok(order)
     }
@@ -223,6 +223,20 @@ fn the_hypervisor_exonerates_everybody_if_it_took_most_of_the_cpu() {
         assert!(!line.self_inflicted);
         assert_eq!(line.suspects.is_empty(), exonerates, "{line:#?}");
         assert_eq!(line.reason.contains("hypervisor"), exonerates);
+    }
+}
+
+#[test]
+fn a_spec_of_windows_of_another_length_is_said_to_be_one() {
+    for (interval_ns, is_said) in [(10 * SECOND, true), (SECOND, false), (0, false)] {
+        let mut world = World::new(25);
+        let mut spec = world.learned(60);
+        spec.interval_ns = interval_ns;
+        let mut guard = guard(spec);
+        world.run_queue *= 5.0;
+        let lines = world.pass(&mut guard, 5);
+        let line = anomaly(&lines, Signal::RunQueuePerRequest);
+        assert_eq!(line.reason.contains("windows of 10"), is_said, "{line:#?}");
     }
 }
 

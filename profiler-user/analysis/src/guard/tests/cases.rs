@@ -398,6 +398,18 @@ fn a_sample_of_too_little_use_neither_flags_nor_clears() {
 }
 
 #[test]
+fn everybody_of_the_ten_minutes_is_a_suspect() {
+    let mut guard = paper(spec(2.0));
+    for minute in 0..SAMPLES {
+        let cpi = if (2..7).contains(&minute) { 1.0 } else { 5.0 };
+        let early = if minute < 2 { 0.5 } else { 0.0 };
+        let tenants = [("program:early".to_owned(), early)];
+        guard.window(sample(minute, cpi, 0.5, &tenants), &is_victim);
+    }
+    scores_are(&suspected(&guard), &[0.6]);
+}
+
+#[test]
 fn the_papers_spec_has_no_bins_and_says_when_it_is_too_small_for_the_paper() {
     use courtside_core::model::spec::UsageBin;
     let story = Story::rise(2.0, 1.0, 5.0);
