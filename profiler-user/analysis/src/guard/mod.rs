@@ -151,15 +151,12 @@ impl Guard {
         last.is_some_and(|last| self.windows.saturating_sub(*last) < RECENT as u64)
     }
 
-    /// CPUs that a component used in the last window.
+    /// Most CPUs that a component used in one of the last windows: a single one may be a pause.
     #[must_use]
     pub fn usage(&self, component: &str) -> f64 {
-        let numbers = std::iter::once(self.windows);
-        self.past
-            .series(component, numbers)
-            .next()
-            .unwrap_or_default()
-            .cpu
+        let first = self.windows.saturating_sub(RECENT as u64 - 1);
+        let uses = self.past.series(component, first..=self.windows);
+        uses.map(|used| used.cpu).fold(0.0, f64::max)
     }
 
     /// A line without anything to say yet.

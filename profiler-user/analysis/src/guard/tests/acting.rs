@@ -32,6 +32,16 @@ fn feedback_settles_and_the_service_is_hardly_ever_slow_again() {
 }
 
 #[test]
+fn a_suspect_that_pauses_is_left_half_of_what_it_uses_at_work() {
+    let (mut world, mut guard) = slowed();
+    world.neighbours.last_mut().unwrap().1 = 0.05;
+    world.pass(&mut guard, 1);
+    let mut notes = Notes::default();
+    Controller::new(Act::Cap, Cap::Feedback).step(&guard, &mut notes);
+    assert!(cpus(&notes.set[0]) > 0.3, "{:?}", notes.set);
+}
+
+#[test]
 fn who_is_held_back_in_vain_is_let_go_and_not_tried_again() {
     let (mut world, mut guard) = slowed();
     let mut notes = Notes::default();
