@@ -43,7 +43,8 @@ fn printer(args: &OutputArgs) -> anyhow::Result<Printer> {
     })
 }
 
-fn line(event: EventKind, action: Option<Action>, reason: &str) -> Interference {
+/// What happened now, to no service that is watched.
+pub(super) fn line(event: EventKind, action: Option<Action>, reason: &str) -> Interference {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Interference {
         schema: INTERFERENCE_SCHEMA.to_owned(),

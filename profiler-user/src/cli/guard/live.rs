@@ -88,7 +88,7 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     };
     let lines: Vec<Interference> = left
         .into_iter()
-        .map(|limit| watching.left(&hold::words(&limit)))
+        .map(|limit| taken_back(&hold::words(&limit)))
         .collect();
     let mut reader = watching.printer.print(&lines)?;
     let mut clock = Clock::start(args.duration, Some(args.interval), false).draining(DRAIN_EVERY);
@@ -108,6 +108,11 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     }
     watching.end()?;
     Ok(0)
+}
+
+/// What an earlier guard had left; there may be no window yet whose end that could be told at.
+fn taken_back(reason: &str) -> Interference {
+    hold::line(EventKind::Released, None, reason)
 }
 
 /// A guard at work.
@@ -168,14 +173,8 @@ impl Watching {
         }
         let lost = self.limits.lost();
         lost.into_iter()
-            .map(|(file, reason)| self.left(&format!("{file}: {reason}")))
+            .map(|(file, reason)| taken_back(&format!("{file}: {reason}")))
             .collect()
-    }
-
-    fn left(&self, reason: &str) -> Interference {
-        let mut line = self.guard.line(EventKind::Released, "", None);
-        reason.clone_into(&mut line.reason);
-        line
     }
 
     /// Takes every limit back.
