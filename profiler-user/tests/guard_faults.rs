@@ -223,6 +223,21 @@ fn when_the_helper_is_killed_another_one_takes_the_limit_back() {
     assert_eq!(group.now(), before);
 }
 
+#[test]
+fn when_the_helper_stands_still_another_one_takes_the_limit_back() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    // It keeps the journal for as long as it lives.
+    kill_process(guard.helper(), Signal::STOP).unwrap();
+    let line = guard.line();
+    assert_eq!(line["event"], "released", "{line}");
+    assert_eq!(guard.status(), Some(1));
+    assert_eq!(group.now(), before);
+    assert!(journal_is_empty(state.path()));
+}
+
 /// Kills the guard and its helper, so that the limit is left behind.
 fn left_behind(group: &Group, state: &Path) {
     let mut guard = Guard::holding(group, state);

@@ -259,7 +259,15 @@ impl Limits {
     }
 
     fn forget(&mut self, path: &Path) {
-        if let Some(held) = self.held.remove(path) {
+        let Some(held) = self.held.remove(path) else {
+            return;
+        };
+        // What is still ours, or may be, is left to the next one.
+        let is_left = match read_limit(&held.file) {
+            Ok(now) => now == held.after && now != held.before,
+            Err(error) => error.raw_os_error() != Some(NO_DEVICE),
+        };
+        if !is_left {
             // If it cannot be noted, the next one finds that there is nothing to take back.
             let _ = self.journal.done(held.id);
         }
@@ -441,6 +449,28 @@ mod tests {
         assert!(rig.ask("nonsense")[0].starts_with("no\t"));
         assert_eq!(rig.now(), "max 100000\n");
         rig.end();
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_written_back_stays_in_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = folder.path().join("cpu.max");
+        fs::write(&limit, "max 100000\n").unwrap();
+        let mut limits = Limits {
+            journal: Journal::open(folder.path()).unwrap(),
+            held: BTreeMap::new(),
+            lost: Vec::new(),
+        };
+        limits.set(&limit, "max 100000", "50000 100000").unwrap();
+        // One that can be read only.
+        let held = limits.held.get_mut(&limit).unwrap();
+        held.file = File::open(&limit).unwrap();
+        let error = limits.release(&limit).unwrap_err();
+        assert!(error.contains("cannot be written"), "{error}");
+        drop(limits);
+        let restored = Journal::open(folder.path()).unwrap().restore();
+        assert!(!restored[0].failed, "{restored:?}");
+        assert_eq!(fs::read_to_string(&limit).unwrap(), "max 100000");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Helper {
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     lost: Vec<Lost>,
+    /// A command was not answered: what comes now is the answer to an earlier one.
+    is_late: bool,
 }
 
 impl Helper {
@@ -58,9 +60,12 @@ impl Helper {
             commands: Some(commands),
             answers: BufReader::new(answers),
             lost: Vec::new(),
+            is_late: false,
         };
-        helper.answer(FIRST_ANSWER)?;
-        Ok(helper)
+        match helper.answer(FIRST_ANSWER)? {
+            Ok(()) => Ok(helper),
+            Err(reason) => Err(anyhow!("{reason}")),
+        }
     }
 
     /// Its process.
@@ -102,17 +107,24 @@ impl Helper {
         if words.iter().any(|word| word.contains(['\t', '\n'])) {
             bail!("its path cannot be written down");
         }
+        if self.is_late {
+            bail!("the process that holds the limits does not answer");
+        }
         let commands = self.commands.as_mut();
         let commands = commands.context("the process that holds the limits has ended")?;
         let line = words.join("\t") + "\n";
+        // Until it is answered.
+        self.is_late = true;
         commands
             .write_all(line.as_bytes())
             .context("the process that holds the limits has ended")?;
-        self.answer(ANSWER)
+        let answer = self.answer(ANSWER)?;
+        self.is_late = false;
+        answer.map_err(|reason| anyhow!("{reason}"))
     }
 
-    /// Waits for `ok` or `no`, and takes what is lost meanwhile.
-    fn answer(&mut self, patience: Duration) -> anyhow::Result<()> {
+    /// Waits for `ok` or `no` with its reason, and takes what is lost meanwhile.
+    fn answer(&mut self, patience: Duration) -> anyhow::Result<Result<(), String>> {
         loop {
             if self.answers.buffer().is_empty() {
                 self.wait(patience)?;
@@ -124,8 +136,8 @@ impl Helper {
             }
             let line = line.trim_end_matches('\n');
             match line.split_once('\t') {
-                None if line == "ok" => return Ok(()),
-                Some(("no", reason)) => return Err(anyhow!("{reason}")),
+                None if line == "ok" => return Ok(Ok(())),
+                Some(("no", reason)) => return Ok(Err(reason.to_owned())),
                 Some(("lost", rest)) => {
                     let (file, reason) = rest.split_once('\t').unwrap_or((rest, ""));
                     self.lost.push((file.to_owned(), reason.to_owned()));
@@ -151,8 +163,23 @@ impl Helper {
         }
     }
 
-    /// Whether it has ended.
-    pub fn has_ended(&mut self) -> bool {
+    /// Ends it, by force if need be, so that another one gets its journal and takes its limits back. One that is stopped would
+    /// keep both.
+    pub fn end_at_once(mut self) {
+        self.commands = None;
+        let _ = self.wait(ANSWER);
+        if !self.has_ended() {
+            let _ = self.child.kill();
+            let _ = self.wait(ANSWER);
+        }
+    }
+
+    /// Whether it is of no use any more: it has ended, or has not answered.
+    pub fn has_failed(&mut self) -> bool {
+        self.is_late || self.has_ended()
+    }
+
+    fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 }

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeSet;
 
-use courtside_core::model::interference::{
-    Action, DecidedBy, Effect, EventKind, Interference, Signal, Suspect,
+use courtside_core::{
+    model::interference::{Action, DecidedBy, Effect, EventKind, Interference, Signal, Suspect},
+    units::percent,
 };
 
 use super::{
     Guard,
-    stats::{median, sigma},
+    detect::scatter,
+    search::{Level, MIN_CPUS, Search},
+    stats::median,
 };
 
 /// What may be done.
@@ -31,8 +34,8 @@ pub enum Act {
 pub enum Cap {
     /// So many CPUs, for five minutes at a time (CPI2, table 2).
     Cpus(f64),
-    /// Half of what it uses, and half again, until the signal is back within one standard deviation; then more and more
-    /// (additive increase, multiplicative decrease).
+    /// Half of what it uses, and half again, until the signal is back within one standard deviation; then more and more, up to
+    /// what was too much (additive increase, multiplicative decrease, with a memory of both).
     #[default]
     Feedback,
 }
@@ -43,14 +46,12 @@ const CAP_NS: u64 = 300_000_000_000;
 const JUDGE_AFTER: usize = 5;
 /// Feedback is judged after so many steps, if the signal is not back before.
 const JUDGE_ROUNDS: u32 = 4;
-/// Least that is left, in CPUs (CPI2, table 2: of best effort).
-const MIN_CPUS: f64 = 0.01;
-/// What is given back at a time, in CPUs.
-const GIVE_BACK: f64 = 0.05;
 /// A limit that is so many times what it used before limits nothing.
 const NO_LIMIT: f64 = 1.25;
 /// An action worked only if it took away this share of what was too much.
 const GOOD_PART: f64 = 0.25;
+/// Who has less of the blame, or of the disk, is not held back: little would come of it.
+const MIN_PART: f64 = 0.1;
 /// Most that are held back at a time.
 const MAX_HELD: usize = 8;
 /// Between two attempts at least (CPI2, section 4.2).
@@ -102,7 +103,7 @@ struct Held {
     victim: String,
     signal: Signal,
     order: Order,
-    cpus: f64,
+    search: Search,
     usage_before: f64,
     value_before: f64,
     until_unix_ns: u64,
@@ -122,6 +123,8 @@ pub struct Controller {
     held: Vec<Held>,
     /// Victim and suspect that have been decided about, while the victim is slow.
     tried: BTreeSet<(String, String)>,
+    /// Victims for which somebody would be held back, in a dry run, while they are slow.
+    pretended: BTreeSet<String>,
     last_attempt_ns: Option<u64>,
 }
 
@@ -156,6 +159,8 @@ impl Controller {
             let slow: BTreeSet<&str> = guard.anomalies().map(|(victim, ..)| victim).collect();
             self.tried
                 .retain(|(victim, _)| slow.contains(victim.as_str()));
+            self.pretended
+                .retain(|victim| slow.contains(victim.as_str()));
             lines.extend(self.attempt(guard, actuator));
         }
         lines
@@ -206,48 +211,33 @@ impl Controller {
             held.last = number;
             held.since.push(value);
         }
-        let sigma = match sigma(&usual) {
-            sigma if sigma > 0.0 => sigma,
-            _ => STEADY * usual.median,
-        };
         if held.since.len() >= JUDGE_AFTER {
+            let (middle, sigma) = match scatter(guard.mode(), &usual) {
+                (middle, sigma) if sigma > 0.0 => (middle, sigma),
+                (middle, _) => (middle, STEADY * middle),
+            };
             let after = median(&held.since);
             held.since.clear();
             held.rounds = held.rounds.saturating_add(1);
-            let is_back = after <= usual.median + sigma;
+            let feedback = self.cap == Cap::Feedback;
+            let level = Level::of(after, middle, sigma);
             // Feedback may need several steps; what a first, small one has brought is no verdict.
-            let is_time = self.cap != Cap::Feedback || is_back || held.rounds >= JUDGE_ROUNDS;
+            let is_time = !feedback || level == Level::Usual || held.rounds >= JUDGE_ROUNDS;
             if !held.judged && is_time {
                 held.judged = true;
-                lines.push(judged(held, guard, after, (usual.median, sigma)));
-            }
-            if self.cap == Cap::Feedback {
-                held.cpus = if is_back {
-                    held.cpus + GIVE_BACK
-                } else {
-                    (held.cpus / 2.0).max(MIN_CPUS)
-                };
-                if held.cpus >= NO_LIMIT * held.usage_before {
-                    let reason = "it has back what it used, and the signal is as usual";
+                let line = judged(held, guard, after, (middle, sigma));
+                let worked = line.effect.is_some_and(|effect| effect.worked);
+                lines.push(line);
+                // It is not to suffer for what somebody else does.
+                if feedback && !worked {
+                    let reason = "holding it back has not helped";
                     lines.push(released(held, guard, actuator, reason));
                     return (lines, false);
                 }
-                let next = actuator
-                    .find(&held.component, &held.victim, held.cpus)
-                    .and_then(|order| {
-                        let order = Order {
-                            before: held.order.before.clone(),
-                            ..order
-                        };
-                        actuator.set(&order).map(|()| order)
-                    });
-                match next {
-                    Ok(order) => held.order = order,
-                    Err(reason) => {
-                        lines.push(released(held, guard, actuator, &reason));
-                        return (lines, false);
-                    }
-                }
+            }
+            if feedback && let Err(reason) = search_on(held, level, actuator) {
+                lines.push(released(held, guard, actuator, &reason));
+                return (lines, false);
             }
         }
         if guard.time_unix_ns() >= held.until_unix_ns {
@@ -273,7 +263,10 @@ impl Controller {
         }
         let mut lines = Vec::new();
         for (victim, signal, anomaly) in guard.anomalies() {
-            if anomaly.excused || self.held.iter().any(|held| held.victim == victim) {
+            if anomaly.excused
+                || self.pretended.contains(victim)
+                || self.held.iter().any(|held| held.victim == victim)
+            {
                 continue;
             }
             for suspect in &anomaly.suspects {
@@ -312,7 +305,7 @@ impl Controller {
                     victim: victim.to_owned(),
                     signal,
                     order,
-                    cpus,
+                    search: Search::new(cpus),
                     usage_before: usage.max(cpus),
                     value_before: anomaly.value,
                     until_unix_ns: now.saturating_add(CAP_NS),
@@ -330,12 +323,38 @@ impl Controller {
                 lines.push(line);
                 if self.act == Act::Cap {
                     self.held.push(held);
+                } else {
+                    self.pretended.insert(victim.to_owned());
                 }
                 return lines;
             }
         }
         lines
     }
+}
+
+/// Takes the next step of the search, and writes it if it is another limit; or says why there is no limit any more.
+fn search_on(held: &mut Held, level: Level, actuator: &mut dyn Actuator) -> Result<(), String> {
+    let before = held.search.cpus();
+    let cpus = held.search.next(level);
+    if cpus >= NO_LIMIT * held.usage_before {
+        return Err("it has back what it used, and the signal is as usual".to_owned());
+    }
+    if cpus == before {
+        return Ok(());
+    }
+    let found = actuator.find(&held.component, &held.victim, cpus)?;
+    // The limit of the group that it was in would stay.
+    if found.file != held.order.file {
+        return Err("it is in another control group by now".to_owned());
+    }
+    let order = Order {
+        before: held.order.before.clone(),
+        ..found
+    };
+    actuator.set(&order)?;
+    held.order = order;
+    Ok(())
 }
 
 /// Whether there is more than a suspicion.
@@ -345,6 +364,17 @@ fn evidence(signal: Signal, suspect: &Suspect) -> Result<(), String> {
         return Err(format!(
             "its use goes with {}, which has many causes; that is too little to act on",
             signal.name()
+        ));
+    }
+    let of_what = match suspect.decided_by {
+        DecidedBy::Blame => "what the service waited",
+        DecidedBy::Exposure => "the time of others' disk requests",
+        DecidedBy::Correlation | DecidedBy::Group => return Ok(()),
+    };
+    if suspect.score < MIN_PART {
+        return Err(format!(
+            "it had only {} of {of_what}",
+            percent(suspect.score)
         ));
     }
     Ok(())

@@ -41,13 +41,17 @@ const CALM: usize = 3;
 /// Of signals that are times: this many median deviations, and at least this share of the median.
 const MADS: f64 = 4.0;
 const MIN_MORE_TIME: f64 = 0.5;
-/// Of ratios of hardware counters, which scatter little: as many standard deviations, and this share.
-const COUNTER_SIGMAS: f64 = 3.0;
+/// Of ratios of hardware counters, which scatter little: as many standard deviations, and this share. As many also of times
+/// whose median deviation is 0.
+const SIGMAS: f64 = 3.0;
 const MIN_MORE_COUNTER: f64 = 0.1;
 
-/// What is usual for a job that uses so many CPUs: of that bin, if it has enough samples.
+/// What is usual for a job that uses so many CPUs: of that bin, if it has enough samples. The paper has no bins.
 #[must_use]
-pub fn usual(spec: &JobSpec, usage: f64) -> Moments {
+pub fn usual(mode: Mode, spec: &JobSpec, usage: f64) -> Moments {
+    if mode == Mode::Paper {
+        return spec.all;
+    }
     let bin = half_cpus(usage);
     let mut bins = spec.bins.iter();
     let own = bins.find(|of| of.half_cpus == bin && of.moments.samples >= MIN_IN_BIN);
@@ -60,10 +64,16 @@ pub fn expected(mode: Mode, signal: Signal, usual: &Moments) -> Expected {
     let upper = match mode {
         Mode::Paper => usual.mean + PAPER_SIGMAS * usual.stddev,
         Mode::Courtside if signal.is_time() => {
-            usual.median + (MADS * usual.deviation).max(MIN_MORE_TIME * usual.median)
+            // More than half of the samples are the same, often 0, and still the rest may be usual.
+            let scatter = if usual.deviation > 0.0 {
+                MADS * usual.deviation
+            } else {
+                SIGMAS * usual.stddev
+            };
+            usual.median + scatter.max(MIN_MORE_TIME * usual.median)
         }
         Mode::Courtside => {
-            usual.median + (COUNTER_SIGMAS * sigma(usual)).max(MIN_MORE_COUNTER * usual.median)
+            usual.median + (SIGMAS * sigma(usual)).max(MIN_MORE_COUNTER * usual.median)
         }
     };
     Expected {
@@ -76,13 +86,19 @@ pub fn expected(mode: Mode, signal: Signal, usual: &Moments) -> Expected {
     }
 }
 
+/// The middle and the standard deviation that it is measured by.
+#[must_use]
+pub(super) fn scatter(mode: Mode, usual: &Moments) -> (f64, f64) {
+    match mode {
+        Mode::Paper => (usual.mean, usual.stddev),
+        Mode::Courtside => (usual.median, sigma(usual)),
+    }
+}
+
 /// How many standard deviations a value is above the usual.
 #[must_use]
 pub fn sigmas(mode: Mode, usual: &Moments, value: f64) -> Option<f64> {
-    let (middle, sigma) = match mode {
-        Mode::Paper => (usual.mean, usual.stddev),
-        Mode::Courtside => (usual.median, sigma(usual)),
-    };
+    let (middle, sigma) = scatter(mode, usual);
     (sigma > 0.0).then(|| (value - middle) / sigma)
 }
 
@@ -236,6 +252,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mostly_nothing_and_often_something_is_usual() {
+        // A service that writes to disk in two of five windows.
+        let writes: Vec<f64> = (0..100)
+            .map(|i| if i % 5 < 2 { 50.0 } else { 0.0 })
+            .collect();
+        let usual = moments(&writes);
+        assert_eq!((usual.median, usual.deviation), (0.0, 0.0));
+        let upper = expected(Mode::Courtside, Signal::BlockIoPerRequest, &usual).upper;
+        // Its standard deviation is 24.5.
+        assert!((upper - 73.48).abs() < 0.01, "{upper}");
+        let mut of_five = OfFive::default();
+        assert!(!writes.iter().any(|value| of_five.sample(*value > upper)));
+    }
+
+    #[test]
     fn a_bin_with_too_few_samples_does_not_speak() {
         use courtside_core::model::spec::UsageBin;
         let bin = |half_cpus, samples| UsageBin {
@@ -262,8 +293,11 @@ mod tests {
             bins: vec![bin(0, 19.0), bin(1, 20.0)],
             days: Vec::new(),
         };
-        assert_eq!(super::usual(&spec, 0.1).median, 1.0);
-        assert_eq!(super::usual(&spec, 0.7).median, 7.0);
-        assert_eq!(super::usual(&spec, 3.0).median, 1.0);
+        let of = |usage| super::usual(Mode::Courtside, &spec, usage).median;
+        assert_eq!(of(0.1), 1.0);
+        assert_eq!(of(0.7), 7.0);
+        assert_eq!(of(3.0), 1.0);
+        // The paper has one spec for each job and type of CPU.
+        assert_eq!(super::usual(Mode::Paper, &spec, 0.7).median, 1.0);
     }
 }

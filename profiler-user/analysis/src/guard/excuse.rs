@@ -10,9 +10,9 @@ use courtside_core::{
 };
 
 use super::{
+    blame::Blame,
     detect::{Mode, expected, usual},
     inputs::{Inputs, Used, share},
-    suspects::Blame,
 };
 
 /// More than this share of the waits, and it is what they were for.
@@ -38,6 +38,8 @@ pub(super) struct Case<'a> {
     /// The windows that were too high, as one, with the victim alone.
     pub windows: &'a Inputs,
     pub used: &'a Used,
+    /// All that everybody used of the CPUs in them.
+    pub cpu_of_all_ns: u64,
     /// All that everybody used of the disk in them, in the same unit as the victim's.
     pub disk_of_all_ns: u64,
     pub spec: &'a JobSpec,
@@ -50,28 +52,28 @@ pub(super) struct Case<'a> {
 pub(super) fn excuse(case: &Case<'_>) -> Option<Excuse> {
     let own = |reason: String| Excuse { own: true, reason };
     let waits = matches!(case.signal, Signal::RunQueuePerRequest | Signal::Service);
-    if waits {
-        if let Some(reason) = quota(case.used) {
-            return Some(own(reason));
-        }
-        if let Some(reason) = steal(case) {
-            return Some(Excuse { own: false, reason });
-        }
+    if let Some(reason) = steal(case).filter(|_| waits) {
+        return Some(Excuse { own: false, reason });
     }
     let blame = Blame::of(case.signal, case.used);
+    let most = |part: f64| {
+        let all = blame.as_ref().map_or(0, |blame| blame.total_ns);
+        part > MOST && matters(case, part * all as f64)
+    };
+    // Facts about others are not explained away: what a quota held back is no part of this wait.
     let foreign = blame.as_ref().map(|blame| blame.foreign(case.victim));
-    if let Some(blame) = &blame {
-        let itself = blame.share_of(case.victim);
-        if itself > MOST {
-            return Some(own(format!(
-                "{} of what it waited was for its own threads",
-                percent(itself)
-            )));
-        }
-    }
-    // Facts about others are not explained away.
-    if foreign.is_some_and(|foreign| foreign >= MOST) {
+    if foreign.is_some_and(most) {
         return None;
+    }
+    if let Some(reason) = quota(case).filter(|_| waits) {
+        return Some(own(reason));
+    }
+    let itself = blame.as_ref().map(|blame| blame.share_of(case.victim));
+    if let Some(itself) = itself.filter(|itself| most(*itself)) {
+        return Some(own(format!(
+            "{} of what it waited was for its own threads",
+            percent(itself)
+        )));
     }
     work(case)
         .or_else(|| disk(case))
@@ -79,23 +81,38 @@ pub(super) fn excuse(case: &Case<'_>) -> Option<Excuse> {
         .map(own)
 }
 
-/// Its own quota held it back for longer than it waited for a CPU.
-fn quota(used: &Used) -> Option<String> {
-    let throttled = used.throttled_ns?;
-    let all = throttled.saturating_add(used.run_queue_ns);
-    let part = share(throttled, all).filter(|part| *part > MOST)?;
-    Some(format!(
-        "its own CPU quota held it back for {} of the time that it was ready to run",
-        percent(part)
-    ))
+/// Whether a time in all requests is a good part of what is too much. A service time has many other parts than waits.
+fn matters(case: &Case<'_>, ns: f64) -> bool {
+    if case.signal != Signal::Service {
+        return true;
+    }
+    let usual = usual(case.mode, case.spec, case.windows.usage(case.used));
+    let value = case.windows.value(case.used, case.signal);
+    let more = (value.unwrap_or(0.0) - usual.median).max(0.0);
+    ns / case.used.requests.max(1) as f64 >= MOST * more
 }
 
+/// Its own quota held it back for longer than it waited for a CPU.
+fn quota(case: &Case<'_>) -> Option<String> {
+    let throttled = case.used.throttled_ns?;
+    let all = throttled.saturating_add(case.used.run_queue_ns);
+    let part = share(throttled, all).filter(|part| *part > MOST)?;
+    matters(case, throttled as f64).then(|| {
+        format!(
+            "its own CPU quota held it back for {} of the time that it was ready to run",
+            percent(part)
+        )
+    })
+}
+
+/// The hypervisor gave others more than half of the CPU time that was wanted here: most of what anybody waits is due to it.
 fn steal(case: &Case<'_>) -> Option<String> {
     let steal = case.windows.steal_ns?;
-    let part = share(steal, case.used.run_queue_ns).filter(|part| *part > MOST)?;
+    let wanted = steal.saturating_add(case.cpu_of_all_ns);
+    let part = share(steal, wanted).filter(|part| *part > MOST)?;
     Some(format!(
-        "the hypervisor gave the CPUs to others for {} of the time that it waited",
-        percent(part.min(1.0))
+        "the hypervisor gave the CPUs to others for {} of the time that they were wanted",
+        percent(part)
     ))
 }
 
@@ -106,7 +123,7 @@ fn work(case: &Case<'_>) -> Option<String> {
     }
     let over = |spec: &JobSpec, signal| {
         let value = case.windows.value(case.used, signal)?;
-        let usual = usual(spec, case.windows.usage(case.used));
+        let usual = usual(case.mode, spec, case.windows.usage(case.used));
         Some((value, expected(case.mode, signal, &usual)))
     };
     let (value, limits) = over(case.on_cpu?, Signal::OnCpuPerRequest)?;

@@ -28,7 +28,7 @@ pub struct Inputs {
     pub lost: u64,
     /// Architecture and number of CPUs.
     pub platform: String,
-    /// Time that the hypervisor gave to others; none where that is not known.
+    /// Time that the hypervisor gave to others, of all CPUs together; none where that is not known.
     pub steal_ns: Option<u64>,
     /// What each component on this host used.
     pub components: BTreeMap<String, Used>,
@@ -98,6 +98,7 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
         duration_ns: snapshot.window.duration_ns,
         lost: snapshot.quality.lost_in_all(),
         platform: platform(snapshot),
+        // No snapshot tells it either; who is there at the time can ask the kernel.
         steal_ns: None,
         components: here
             .map(|component| (component.id.clone(), used(component)))

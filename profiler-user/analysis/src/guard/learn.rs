@@ -99,10 +99,12 @@ pub(super) fn half_cpus(usage: f64) -> u32 {
     (usage.max(0.0) * 2.0).min(f64::from(u32::MAX)) as u32
 }
 
-/// What was seen of one job and signal.
+/// Job, platform and signal.
+type Key = (String, String, Signal);
+
+/// What was seen of them.
 #[derive(Clone, Debug, Default)]
 struct Series {
-    platform: String,
     tasks: u64,
     rate_high: Option<f64>,
     days: BTreeMap<u64, Day>,
@@ -111,10 +113,10 @@ struct Series {
 /// Takes windows.
 #[derive(Clone, Debug, Default)]
 pub struct Learner {
-    series: BTreeMap<(String, Signal), Series>,
+    series: BTreeMap<Key, Series>,
     sources: Vec<SpecSource>,
     interval_ns: Option<u64>,
-    left_out: BTreeSet<(String, Signal)>,
+    left_out: BTreeSet<Key>,
 }
 
 /// How a spec is made of what was seen.
@@ -203,7 +205,7 @@ impl Learner {
                 let Some(value) = window.value(used, signal) else {
                     continue;
                 };
-                let key = (id.clone(), signal);
+                let key = (id.clone(), window.platform.clone(), signal);
                 if self.series.len() >= MAX_SERIES && !self.series.contains_key(&key) {
                     if self.left_out.len() < MAX_SERIES {
                         self.left_out.insert(key);
@@ -211,7 +213,6 @@ impl Learner {
                     continue;
                 }
                 let series = self.series.entry(key).or_default();
-                series.platform.clone_from(&window.platform);
                 series.tasks = series.tasks.max(used.tasks);
                 if used.requests > 0 {
                     let rate = window.rate(used);
@@ -240,7 +241,7 @@ impl Learner {
     /// # Errors
     /// Nothing was at work, or for too few windows.
     pub fn finish(&self, earlier: &[Spec], options: LearnOptions) -> Result<Spec, CannotLearn> {
-        let mut all: BTreeMap<(String, String, Signal), JobSpec> = BTreeMap::new();
+        let mut all: BTreeMap<Key, JobSpec> = BTreeMap::new();
         for spec in earlier.iter().flat_map(|spec| &spec.specs) {
             let key = (spec.job.clone(), spec.platform.clone(), spec.signal);
             match all.get_mut(&key) {
@@ -250,12 +251,11 @@ impl Learner {
                 Some(known) => join(known, spec),
             }
         }
-        for ((job, signal), series) in &self.series {
-            let found = of_series(job, *signal, series);
-            let key = (job.clone(), series.platform.clone(), *signal);
-            match all.get_mut(&key) {
+        for (key, series) in &self.series {
+            let found = of_series(key, series);
+            match all.get_mut(key) {
                 None => {
-                    all.insert(key, found);
+                    all.insert(key.clone(), found);
                 }
                 Some(known) => join(known, &found),
             }
@@ -298,13 +298,13 @@ impl Learner {
     }
 }
 
-fn of_series(job: &str, signal: Signal, series: &Series) -> JobSpec {
+fn of_series((job, platform, signal): &Key, series: &Series) -> JobSpec {
     let samples = series.days.values().flat_map(|day| &day.samples);
     let bytes: Vec<f64> = samples.filter_map(|sample| sample.disk_bytes).collect();
     JobSpec {
-        job: job.to_owned(),
-        platform: series.platform.clone(),
-        signal,
+        job: job.clone(),
+        platform: platform.clone(),
+        signal: *signal,
         tasks: series.tasks,
         windows: series.days.values().map(|day| day.seen).sum(),
         usable: false,
@@ -442,6 +442,28 @@ mod tests {
         assert_eq!((found.windows, found.days.len()), (200, 2));
         assert_eq!(spec.sources.len(), 2);
         assert_eq!(spec.interval_ns, 1_000_000_000);
+    }
+
+    #[test]
+    fn machines_of_two_kinds_have_two_specs() {
+        let windows = (0..100).map(|i| {
+            let mut window = window(7, i, 100, if i < 50 { 100 } else { 900 });
+            if i >= 50 {
+                "aarch64, 4 CPUs".clone_into(&mut window.platform);
+            }
+            window
+        });
+        let spec = learned(windows)
+            .finish(&[], LearnOptions::default())
+            .unwrap();
+        let mut found: Vec<(&str, f64)> = spec
+            .specs
+            .iter()
+            .filter(|spec| spec.signal == Signal::RunQueuePerRequest)
+            .map(|spec| (spec.platform.as_str(), spec.all.mean))
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(b.0));
+        assert_eq!(found, [("aarch64, 4 CPUs", 9.0), ("x86_64, 2 CPUs", 1.0)]);
     }
 
     #[test]

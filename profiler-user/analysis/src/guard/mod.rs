@@ -4,12 +4,14 @@
 //! clocks, control groups, how anything is shown.
 
 mod act;
+mod blame;
 mod correlation;
 mod detect;
 mod excuse;
 mod inputs;
 mod learn;
 mod past;
+mod search;
 mod stats;
 mod suspects;
 #[cfg(test)]
@@ -23,7 +25,7 @@ use courtside_core::{
         interference::{EventKind, Expected, INTERFERENCE_SCHEMA, Interference, Signal, Suspect},
         spec::{JobSpec, Moments, Spec},
     },
-    units::percent,
+    units::{duration, percent},
 };
 
 pub use act::{Act, Actuator, Cap, Controller, Order};
@@ -34,11 +36,12 @@ pub use learn::{CannotLearn, LearnOptions, Learner, MIN_SAMPLES};
 pub use stats::{MAD_TO_SIGMA, median, moments, over_days, sigma};
 pub use watch::Anomaly;
 
+use blame::Blame;
 use detect::RECENT;
 use excuse::{Case, excuse};
-use past::Past;
-use suspects::{Blame, Named, Question, suspects};
-use watch::{Change, Sample, Watch};
+use past::{Past, Use};
+use suspects::{Named, Question, suspects};
+use watch::{Change, GONE_AFTER, Sample, Watch};
 
 /// Windows that are looked back on: two minutes of a second each.
 const LOOK_BACK: usize = 120;
@@ -67,8 +70,11 @@ pub struct GuardOptions {
 pub struct Guard {
     options: GuardOptions,
     given: Option<Spec>,
+    /// Length of the windows that it was learned from; none where that is not known or not one.
+    given_interval_ns: Option<u64>,
     specs: BTreeMap<(String, Signal), JobSpec>,
-    learners: BTreeMap<String, Learner>,
+    /// Each with the last window that it took.
+    learners: BTreeMap<String, (u64, Learner)>,
     watches: BTreeMap<(String, Signal), Watch>,
     minutes: Minutes,
     past: Past,
@@ -87,8 +93,10 @@ impl Guard {
             Mode::Courtside => LOOK_BACK,
             Mode::Paper => PAPER_LOOK_BACK,
         };
+        let given_interval_ns = given.as_ref().map(|spec| spec.interval_ns);
         Self {
             options,
+            given_interval_ns: given_interval_ns.filter(|ns| *ns > 0),
             given,
             specs: BTreeMap::new(),
             learners: BTreeMap::new(),
@@ -101,6 +109,12 @@ impl Guard {
             lost: 0,
             time_unix_ns: 0,
         }
+    }
+
+    /// How it is judged.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.options.mode
     }
 
     /// Windows judged so far; samples in mode paper.
@@ -137,15 +151,12 @@ impl Guard {
         last.is_some_and(|last| self.windows.saturating_sub(*last) < RECENT as u64)
     }
 
-    /// CPUs that a component used in the last window.
+    /// Most CPUs that a component used in one of the last windows: a single one may be a pause.
     #[must_use]
     pub fn usage(&self, component: &str) -> f64 {
-        let numbers = std::iter::once(self.windows);
-        self.past
-            .series(component, numbers)
-            .next()
-            .unwrap_or_default()
-            .cpu
+        let first = self.windows.saturating_sub(RECENT as u64 - 1);
+        let uses = self.past.series(component, first..=self.windows);
+        uses.map(|used| used.cpu).fold(0.0, f64::max)
     }
 
     /// A line without anything to say yet.
@@ -192,7 +203,9 @@ impl Guard {
         }
         let mut lines = Vec::new();
         for (id, used) in &window.components {
-            if !watched(id) {
+            // The paper drops such a sample: it neither teaches, flags nor clears, and nothing is correlated with it.
+            let dropped = self.options.mode == Mode::Paper && window.usage(used) < PAPER_MIN_USAGE;
+            if !watched(id) || dropped {
                 continue;
             }
             if !self.knows(id) {
@@ -243,7 +256,8 @@ impl Guard {
         if self.learners.len() >= MAX_VICTIMS && !self.learners.contains_key(id) {
             return Vec::new();
         }
-        let learner = self.learners.entry(id.to_owned()).or_default();
+        let (last, learner) = self.learners.entry(id.to_owned()).or_default();
+        *last = self.windows;
         learner.add(window, |component| component == id);
         if learner.windows() < needed {
             return Vec::new();
@@ -284,10 +298,10 @@ impl Guard {
         let spec = self.specs.get(&key)?;
         let value = window.value(used, signal)?;
         let mode = self.options.mode;
-        let usual = usual(spec, window.usage(used));
+        let usual = usual(mode, spec, window.usage(used));
         let limits = expected(mode, signal, &usual);
         let too_high = match mode {
-            Mode::Paper => window.usage(used) >= PAPER_MIN_USAGE && value > limits.upper,
+            Mode::Paper => value > limits.upper,
             Mode::Courtside => {
                 value > limits.upper && is_worth(signal, value - usual.median, window, used)
             }
@@ -352,17 +366,20 @@ impl Guard {
             .collect();
         let windows = Inputs {
             duration_ns,
+            steal_ns: watch.high_steal(),
             platform: platform.to_owned(),
             ..Inputs::default()
         };
+        let spec = self.specs.get(&key)?;
         let case = Case {
             mode,
             victim: id,
             signal,
             windows: &windows,
             used: &during,
-            disk_of_all_ns: self.disk_of_all(&numbers, duration_ns),
-            spec: self.specs.get(&key)?,
+            cpu_of_all_ns: self.of_all(&numbers, duration_ns, |used| used.cpu),
+            disk_of_all_ns: self.of_all(&numbers, duration_ns, |used| used.disk),
+            spec,
             on_cpu: self.specs.get(&(id.to_owned(), Signal::OnCpuPerRequest)),
             cpi: self.specs.get(&(id.to_owned(), Signal::Cpi)),
         };
@@ -380,6 +397,7 @@ impl Guard {
                     signal,
                     during: &during,
                     numbers: &numbers,
+                    duration_ns,
                     values: &values,
                     median: usual.median,
                     upper: limits.upper,
@@ -388,10 +406,17 @@ impl Guard {
                 &self.named,
             ),
         };
-        let reason = match &excused {
+        let mut reason = match &excused {
             Some(excuse) => excuse.reason.clone(),
-            None => why(&found, Blame::of(signal, &during).as_ref()),
+            None => why(mode, signal, &found, Blame::of(signal, &during).as_ref()),
         };
+        if mode == Mode::Paper && !spec.eligible {
+            reason += "; the paper would not judge by so little";
+            if !spec.too_few.is_empty() {
+                reason += &format!(": {}", spec.too_few.join(", "));
+            }
+        }
+        reason += &self.other_length(duration_ns / numbers.len().max(1) as u64);
         let own = excused.as_ref().is_some_and(|excuse| excuse.own);
         if let Some(first) = found.first() {
             self.named.note(&first.component, id);
@@ -427,20 +452,37 @@ impl Guard {
         Some(line)
     }
 
-    /// Time of everybody's disk requests in these windows.
-    fn disk_of_all(&self, numbers: &[u64], duration_ns: u64) -> u64 {
-        let each = duration_ns as f64 / numbers.len().max(1) as f64;
-        let ids = self.past.at_work(numbers);
-        let disk: f64 = ids
-            .into_iter()
-            .flat_map(|id| self.past.series(id, numbers.iter().copied()))
-            .map(|used| used.disk)
-            .sum();
-        (disk * each) as u64
+    /// Says so if what is usual was learned from windows of another length: longer ones scatter less.
+    fn other_length(&self, now_ns: u64) -> String {
+        let other = self.given_interval_ns;
+        let other = other.filter(|given| given.abs_diff(now_ns) > given / 10);
+        other.map_or_else(String::new, |given_ns| {
+            format!(
+                "; the spec was learned from windows of {}, and these are of {}",
+                duration(given_ns),
+                duration(now_ns)
+            )
+        })
     }
 
-    /// Ends the watch of services that are no longer seen.
+    /// What everybody used in these windows together: of the CPUs, or of the disk.
+    fn of_all(&self, numbers: &[u64], duration_ns: u64, of: fn(&Use) -> f64) -> u64 {
+        let each = duration_ns as f64 / numbers.len().max(1) as f64;
+        let ids = self.past.at_work(numbers);
+        let all: f64 = ids
+            .into_iter()
+            .flat_map(|id| self.past.series(id, numbers.iter().copied()))
+            .map(|used| of(&used))
+            .sum();
+        (all * each) as u64
+    }
+
+    /// Ends the watch of services that are no longer seen, and the learning.
     fn forget(&mut self) -> Vec<Interference> {
+        let now = self.windows;
+        // Those that come and go are not to take the places of others.
+        self.learners
+            .retain(|_, (last, _)| now.saturating_sub(*last) <= GONE_AFTER);
         let gone: BTreeSet<(String, Signal)> = self
             .watches
             .iter()
@@ -471,10 +513,12 @@ fn is_worth(signal: Signal, more: f64, window: &Inputs, used: &Used) -> bool {
 }
 
 /// What the first suspect's place rests on, or why there is none.
-fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
+fn why(mode: Mode, signal: Signal, found: &[Suspect], blame: Option<&Blame>) -> String {
     use courtside_core::model::interference::DecidedBy;
     let Some(first) = found.first() else {
-        return match blame {
+        // The paper does not ask for blame, and of a service time it may be a small part.
+        let decides = mode == Mode::Courtside && signal != Signal::Service;
+        return match blame.filter(|_| decides) {
             Some(blame) if blame.unknown() > 0.5 => format!(
                 "cannot tell who it waited for: {} of that was not seen",
                 percent(blame.unknown())
@@ -496,7 +540,7 @@ fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
             first.component
         ),
         DecidedBy::Exposure => format!(
-            "{} of the time of others' disk requests meanwhile was that of {}: at most so much of the wait is due to it",
+            "{} of the time of others' disk requests meanwhile was that of {}; that is no proof: whose were served first was not recorded",
             percent(first.score),
             first.component
         ),
@@ -504,9 +548,16 @@ fn why(found: &[Suspect], blame: Option<&Blame>) -> String {
             "{} neighbours explain it together, and none of them alone",
             found.len()
         ),
-        DecidedBy::Correlation => format!(
-            "the use of {} goes with it; that is no proof: who had the CPU was not recorded",
-            first.component
-        ),
+        DecidedBy::Correlation => {
+            let missing = if signal == Signal::RunQueuePerRequest && blame.is_none() {
+                ": who had the CPU was not recorded"
+            } else {
+                ""
+            };
+            format!(
+                "the use of {} goes with it; that is no proof{missing}",
+                first.component
+            )
+        }
     }
 }

@@ -3,13 +3,13 @@
 //! In: [`Inputs`], window after window. Out: series by component, with bounded memory. Must not know: who is suspected of
 //! what.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::inputs::{Inputs, Used, share};
 
 /// Components of a window that are kept, the busiest.
 const MAX_COMPONENTS: usize = 1024;
-/// Names that are kept, at most; later ones are no suspects.
+/// Names that are kept, at most, unless more are in the last windows.
 const MAX_NAMES: usize = 65_536;
 
 /// What one component used in one window, in CPUs, and in disk requests under way.
@@ -32,6 +32,8 @@ pub(super) struct Past {
     windows: VecDeque<Window>,
     capacity: usize,
     names: HashMap<String, u32>,
+    /// Number of the next name.
+    next: u32,
 }
 
 impl Past {
@@ -40,10 +42,14 @@ impl Past {
             windows: VecDeque::new(),
             capacity,
             names: HashMap::new(),
+            next: 0,
         }
     }
 
     pub(super) fn push(&mut self, number: u64, window: &Inputs) {
+        if self.names.len() >= MAX_NAMES {
+            self.forget_names();
+        }
         let of = |used: &Used| Use {
             cpu: window.usage(used),
             disk: share(used.disk_ns, window.duration_ns).unwrap_or(0.0),
@@ -73,12 +79,17 @@ impl Past {
         if let Some(number) = self.names.get(id) {
             return Some(*number);
         }
-        if self.names.len() >= MAX_NAMES {
-            return None;
-        }
-        let number = u32::try_from(self.names.len()).ok()?;
+        let number = self.next;
+        self.next = number.checked_add(1)?;
         self.names.insert(id.to_owned(), number);
         Some(number)
+    }
+
+    /// Those that did nothing in the last windows make room for others.
+    fn forget_names(&mut self) {
+        let uses = self.windows.iter().flat_map(|window| &window.uses);
+        let used: HashSet<u32> = uses.map(|(name, _)| *name).collect();
+        self.names.retain(|_, name| used.contains(name));
     }
 
     fn window(&self, number: u64) -> Option<&Window> {
@@ -127,5 +138,35 @@ impl Past {
     /// Whether this window is still there.
     pub(super) fn has(&self, number: u64) -> bool {
         self.window(number).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_come_and_go_make_room_for_others() {
+        let mut past = Past::new(3);
+        for number in 0..80 {
+            let used = |i: u32| {
+                let used = Used {
+                    cpu_ns: 500,
+                    ..Used::default()
+                };
+                (format!("program:{number}-{i}"), used)
+            };
+            let window = Inputs {
+                duration_ns: 1000,
+                components: (0..1000).map(used).collect(),
+                ..Inputs::default()
+            };
+            past.push(number, &window);
+        }
+        let of = |id: &str, number: u64| past.series(id, std::iter::once(number)).next().unwrap();
+        assert_eq!(of("program:79-999", 79).cpu, 0.5);
+        assert_eq!(of("program:77-0", 77).cpu, 0.5);
+        assert_eq!(of("program:79-999", 78).cpu, 0.0);
+        assert!(past.names.len() <= MAX_NAMES + 1000);
     }
 }

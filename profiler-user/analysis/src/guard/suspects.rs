@@ -12,15 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use courtside_core::model::interference::{DecidedBy, Signal, Suspect};
 
 use super::{
+    blame::{Blame, is_other},
     correlation::{CORRELATION_THRESHOLD, correlation, explained},
     detect::Mode,
     inputs::{Used, share},
     past::{Past, Use},
 };
-
-/// Names that the blame may hold besides components: nobody had the CPU, or it could not be told who.
-const IDLE: &str = "idle";
-const UNKNOWN: &str = "unknown";
 
 /// Suspects that are named, at most.
 const MAX_SUSPECTS: usize = 10;
@@ -52,8 +49,9 @@ pub(super) struct Question<'a> {
     pub signal: Signal,
     /// What the victim used in the windows that were too high, together.
     pub during: &'a Used,
-    /// Those windows.
+    /// Those windows, and their length together.
     pub numbers: &'a [u64],
+    pub duration_ns: u64,
     /// Window and value of each sample that is remembered.
     pub values: &'a [(u64, f64)],
     /// What is usual.
@@ -85,58 +83,16 @@ impl Named {
     }
 }
 
-/// Who waited for whom, as a fact.
-pub(super) struct Blame {
-    /// By component; those of the victim itself, `idle` and `unknown` among them.
-    pub by: BTreeMap<String, u64>,
-    pub total_ns: u64,
-}
-
-impl Blame {
-    /// What the signal's waits were for; none where that was not recorded, or the signal is no wait.
-    pub(super) fn of(signal: Signal, used: &Used) -> Option<Self> {
-        let lists: Vec<&Vec<(String, u64)>> = match signal {
-            Signal::RunQueuePerRequest => vec![used.run_queue_by.as_ref()?],
-            Signal::BlockIoPerRequest => vec![used.queued_behind.as_ref()?],
-            Signal::Service => vec![used.run_queue_by.as_ref()?, used.queued_behind.as_ref()?],
-            Signal::Cpi | Signal::LlcMissesPerInstruction | Signal::OnCpuPerRequest => return None,
-        };
-        let mut by: BTreeMap<String, u64> = BTreeMap::new();
-        let mut total_ns = 0u64;
-        for (component, ns) in lists.into_iter().flatten() {
-            let sum = by.entry(component.clone()).or_default();
-            *sum = sum.saturating_add(*ns);
-            total_ns = total_ns.saturating_add(*ns);
-        }
-        Some(Self { by, total_ns })
-    }
-
-    /// Share of those that are neither the victim nor nobody.
-    pub(super) fn foreign(&self, victim: &str) -> f64 {
-        let others = self.by.iter().filter(|(id, _)| is_other(id, victim));
-        let ns = others.fold(0u64, |sum, (_, ns)| sum.saturating_add(*ns));
-        share(ns, self.total_ns).unwrap_or(0.0)
-    }
-
-    /// Share of this one.
-    pub(super) fn share_of(&self, id: &str) -> f64 {
-        let ns = self.by.get(id).copied().unwrap_or(0);
-        share(ns, self.total_ns).unwrap_or(0.0)
-    }
-
-    /// Share of what could not be told.
-    pub(super) fn unknown(&self) -> f64 {
-        self.share_of(UNKNOWN)
-    }
-}
-
-fn is_other(id: &str, victim: &str) -> bool {
-    id != victim && id != IDLE && id != UNKNOWN
-}
-
 /// Who may have made it.
 pub(super) fn suspects(question: &Question<'_>, past: &Past, named: &Named) -> Vec<Suspect> {
-    let ids = past.at_work(question.numbers);
+    let ids = match question.mode {
+        // The paper looks at everybody who did something in its ten minutes.
+        Mode::Paper => {
+            let numbers = question.values.iter().map(|(number, _)| *number);
+            past.at_work(&numbers.collect::<Vec<u64>>())
+        }
+        Mode::Courtside => past.at_work(question.numbers),
+    };
     let mut all: Vec<Suspect> = ids
         .into_iter()
         .filter(|id| is_other(id, question.victim))
@@ -179,8 +135,9 @@ fn is_told(question: &Question<'_>, blame: &Blame) -> bool {
         return foreign >= MIN_FOREIGN;
     }
     let waited = foreign * blame.total_ns as f64 / question.during.requests.max(1) as f64;
-    let latest = question.values.last().map_or(0.0, |(_, value)| *value);
-    waited >= 0.5 * (latest - question.median).max(0.0) && foreign >= MIN_FOREIGN
+    let (count, sum_ns) = question.during.timed;
+    let value = share(sum_ns, count).unwrap_or(0.0);
+    waited >= 0.5 * (value - question.median).max(0.0) && foreign >= MIN_FOREIGN
 }
 
 fn by_blame(question: &Question<'_>, all: &mut Vec<Suspect>, blame: &Blame) -> Vec<Suspect> {
@@ -236,10 +193,10 @@ fn by_disk(question: &Question<'_>, all: &mut Vec<Suspect>, past: &Past) -> Vec<
     with_use.into_iter().map(|(_, suspect)| suspect).collect()
 }
 
-/// Time of its requests that were under way for as long as the service waited.
+/// Time of its requests in those windows, and not more than the service waited.
 fn exposure_ns(mean: f64, question: &Question<'_>) -> u64 {
-    let waited = question.during.block_io_ns as f64;
-    (mean.min(1.0) * waited) as u64
+    let under_way = (mean * question.duration_ns as f64) as u64;
+    under_way.min(question.during.block_io_ns)
 }
 
 /// What goes with the excess.
@@ -407,6 +364,7 @@ mod tests {
             signal,
             during,
             numbers: &numbers,
+            duration_ns: numbers.len() as u64 * 1_000_000_000,
             values: &values,
             median: upper / 2.0,
             upper,
@@ -533,6 +491,32 @@ mod tests {
     }
 
     #[test]
+    fn a_service_time_is_not_explained_by_waits_of_next_to_nothing() {
+        let past = past(&[("hog", step(0.0, 0.9))]);
+        let mut values = step(1.0, 5.0);
+        // The last window is as usual again: that makes what was too much no smaller.
+        values[14] = 1.0;
+        let during = Used {
+            requests: 500,
+            timed: (500, 2500),
+            run_queue_by: Some(vec![("hog".to_owned(), 100)]),
+            queued_behind: Some(Vec::new()),
+            ..Used::default()
+        };
+        let of = |during: &Used| {
+            let signal = Signal::Service;
+            let found = ask(Mode::Courtside, signal, &values, 2.0, during, &past);
+            found.first().map(|first| first.decided_by)
+        };
+        assert_eq!(of(&during), Some(DecidedBy::Correlation));
+        let during = Used {
+            run_queue_by: Some(vec![("hog".to_owned(), 1500)]),
+            ..during
+        };
+        assert_eq!(of(&during), Some(DecidedBy::Blame));
+    }
+
+    #[test]
     fn who_loads_the_disk_while_it_waits_is_exposed() {
         let past = past(&[("writer", step(0.0, 2.0)), ("reader", step(0.2, 0.2))]);
         let during = Used {
@@ -553,5 +537,13 @@ mod tests {
         assert_eq!(found[0].decided_by, DecidedBy::Exposure);
         assert_eq!(found[0].exposure_ns, Some(1000));
         assert!(found[0].score > 0.9);
+        // Two of its requests under way in each of five seconds, of a hundred that were waited.
+        let during = Used {
+            block_io_ns: 100_000_000_000,
+            ..during
+        };
+        let values = step(1.0, 5.0);
+        let found = ask(Mode::Courtside, signal, &values, 2.0, &during, &past);
+        assert_eq!(found[0].exposure_ns, Some(10_000_000_000));
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Windows without a value after which a service is no longer watched.
-const GONE_AFTER: u64 = 60;
+pub(super) const GONE_AFTER: u64 = 60;
 
 /// A window of the service.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ struct Look {
     value: f64,
     too_high: bool,
     duration_ns: u64,
+    steal_ns: Option<u64>,
     used: Used,
 }
 
@@ -98,6 +99,7 @@ impl Watch {
             value: sample.value,
             too_high: sample.too_high,
             duration_ns: sample.window.duration_ns,
+            steal_ns: sample.window.steal_ns,
             used: sample.used.clone(),
         });
         let usage = sample.window.usage(sample.used);
@@ -153,6 +155,13 @@ impl Watch {
             duration_ns = duration_ns.saturating_add(look.duration_ns);
         }
         (used, duration_ns)
+    }
+
+    /// What the hypervisor gave to others in those windows; none where that is not known.
+    pub(super) fn high_steal(&self) -> Option<u64> {
+        self.too_high().try_fold(0u64, |sum, look| {
+            look.steal_ns.map(|steal| sum.saturating_add(steal))
+        })
     }
 
     pub(super) fn values(&self) -> Vec<(u64, f64)> {

@@ -165,8 +165,8 @@ pub struct Suspect {
     pub blamed_ns: Option<u64>,
     /// The same as a share of all that the service waited.
     pub blamed_share: Option<f64>,
-    /// Time of its disk requests in the windows that were too high: an upper bound of what the service waited behind them; null
-    /// for other signals.
+    /// Time of its disk requests in the windows that were too high, and not more than the service waited for the disk: at most so
+    /// long did each thread of it wait behind them; null for other signals.
     pub exposure_ns: Option<u64>,
     /// Its share in what all suspects together explain of the excess, by non-negative least squares; null where they do not.
     pub group_share: Option<f64>,

@@ -62,6 +62,8 @@ pub struct Restored {
     pub file: PathBuf,
     /// In words.
     pub how: String,
+    /// It may still be there: it could not be read or written. The journal keeps it.
+    pub failed: bool,
 }
 
 /// The journal, open and locked.
@@ -145,6 +147,11 @@ impl Journal {
         let Some(name) = name else {
             return Err(io::Error::other("the path cannot be written down"));
         };
+        // A search comes back to the same limits again and again: that fills no journal.
+        let known = self.open.get(&id);
+        if known.is_some_and(|known| known.after.iter().any(|value| value == after)) {
+            return Ok(());
+        }
         let FileId { device, inode } = id;
         self.note(&format!(
             "set\t{device}\t{inode}\t{before}\t{after}\t{name}\n"
@@ -183,12 +190,16 @@ impl Journal {
         let left = self.open.clone();
         left.into_iter()
             .map(|(id, written)| {
-                let how = take_back(id, &written);
-                // If it cannot be noted, the next one finds nothing to take back.
-                let _ = self.done(id);
+                let taken = take_back(id, &written);
+                let failed = taken.is_err();
+                if !failed {
+                    // If it cannot be noted, the next one finds nothing to take back.
+                    let _ = self.done(id);
+                }
                 Restored {
                     file: written.file,
-                    how,
+                    how: taken.unwrap_or_else(|reason| reason),
+                    failed,
                 }
             })
             .collect()
@@ -232,26 +243,27 @@ pub fn write_limit(file: &File, value: &str) -> io::Result<()> {
     file.write_all_at(value.as_bytes(), 0)
 }
 
-fn take_back(id: FileId, written: &Written) -> String {
+/// What became of it; an error if it may still be there.
+fn take_back(id: FileId, written: &Written) -> Result<String, String> {
+    let gone = || Ok("its control group is gone".to_owned());
     let file = match open_limit(&written.file) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return "its control group is gone".to_owned();
-        }
-        Err(error) => return format!("cannot be opened: {error}"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return gone(),
+        Err(error) => return Err(format!("cannot be opened: {error}")),
     };
     if FileId::of(&file).ok() != Some(id) {
-        return "its control group was made anew: left as it is".to_owned();
+        return Ok("its control group was made anew: left as it is".to_owned());
     }
     match read_limit(&file) {
-        Err(error) => format!("cannot be read: {error}"),
-        Ok(now) if now == written.before => format!("is {now}, as it was before"),
-        Ok(now) if !written.after.contains(&now) => {
-            format!("somebody else has changed it to {now}: left as it is")
-        }
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => gone(),
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(now) if now == written.before => Ok(format!("is {now}, as it was before")),
+        Ok(now) if !written.after.contains(&now) => Ok(format!(
+            "somebody else has changed it to {now}: left as it is"
+        )),
         Ok(now) => match write_limit(&file, &written.before) {
-            Ok(()) => format!("was {now}, and is {} again", written.before),
-            Err(error) => format!("is {now}, and cannot be written: {error}"),
+            Ok(()) => Ok(format!("was {now}, and is {} again", written.before)),
+            Err(error) => Err(format!("is {now}, and cannot be written: {error}")),
         },
     }
 }
@@ -343,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_comes_again_is_noted_once() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000", "25000 100000"]);
+        let journal = host.folder.path().join(JOURNAL);
+        let bytes = fs::read(&journal).unwrap();
+        fs::write(&journal, "").unwrap();
+        fs::write(&host.limit, "max 100000\n").unwrap();
+        let values = ["50000 100000", "25000 100000", "50000 100000"];
+        leave_behind(&host, &values);
+        assert_eq!(fs::read(&journal).unwrap(), bytes);
+        assert_eq!(
+            restored(&host).0,
+            "was 50000 100000, and is max 100000 again"
+        );
+    }
+
+    #[test]
     fn a_write_that_was_noted_and_never_happened_is_no_foreign_one() {
         let host = host("max 100000\n");
         leave_behind(&host, &["50000 100000"]);
@@ -380,6 +409,25 @@ mod tests {
         fs::rename(&host.limit, host.folder.path().join("away")).unwrap();
         let mut journal = Journal::open(host.folder.path()).unwrap();
         assert!(journal.restore()[0].how.contains("gone"));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_stays_in_the_journal() {
+        let host = host("max 100000\n");
+        leave_behind(&host, &["50000 100000"]);
+        let away = host.folder.path().join("away");
+        fs::rename(&host.limit, &away).unwrap();
+        // A folder cannot be opened for writing.
+        fs::create_dir(&host.limit).unwrap();
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        let left = journal.restore();
+        assert!(left[0].failed && left[0].how.contains("cannot be opened"));
+        drop(journal);
+        fs::remove_dir(&host.limit).unwrap();
+        fs::rename(&away, &host.limit).unwrap();
+        let (how, now) = restored(&host);
+        assert_eq!(how, "was 50000 100000, and is max 100000 again");
+        assert_eq!(now, "max 100000");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod privileges;
 pub mod process;
 pub mod program;
 pub mod signals;
+pub mod steal;
 pub mod symbols;
 pub mod throttle;
 pub mod usage;

@@ -34,7 +34,7 @@ Nothing is done without --act cap, and only to components that an --allow names,
 of their own. A limit is taken back when the guard ends, however it ends, and after three seconds in
 which it does not run. What somebody else writes there meanwhile stays. Nobody is ever killed.
 
-Without --spec it learns from the first minute; who slows the service then already counts as usual.";
+Without --spec it learns from the first 60 windows; who slows the service then already counts as usual.";
 
 pub(in crate::cli) const LEARN_EXAMPLES: &str = "\
 Examples:
@@ -133,7 +133,7 @@ pub enum GuardCommand {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Judging")]
 pub struct JudgeArgs {
-    /// What is usual, as `guard learn` wrote it [default: what is learned from the first minute]
+    /// What is usual, as `guard learn` wrote it [default: what is learned from the first 60 windows]
     #[arg(long, value_name = "SPEC.json")]
     pub spec: Option<PathBuf>,
     /// When a number is too high: paper is as CPI2 does it

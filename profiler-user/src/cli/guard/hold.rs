@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use courtside_agent::actuator::{Helper, helper as work};
 
 use super::{
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::interference::{Action, EventKind, INTERFERENCE_SCHEMA, Interference},
     sys::{
-        journal::{JOURNAL, Journal},
+        journal::{JOURNAL, Journal, Restored},
         limit::group_at,
     },
 };
@@ -43,7 +43,8 @@ fn printer(args: &OutputArgs) -> anyhow::Result<Printer> {
     })
 }
 
-fn line(event: EventKind, action: Option<Action>, reason: &str) -> Interference {
+/// What happened now, to no service that is watched.
+pub(super) fn line(event: EventKind, action: Option<Action>, reason: &str) -> Interference {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Interference {
         schema: INTERFERENCE_SCHEMA.to_owned(),
@@ -85,6 +86,14 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
     let change = group
         .change(args.cap, None)
         .map_err(|refusal| anyhow::anyhow!("{} is not held back: {refusal}", args.group))?;
+    let inside = group.processes();
+    ensure!(
+        ![std::process::id(), helper.id()]
+            .iter()
+            .any(|own| inside.contains(own)),
+        "{} is not held back: Courtside itself is in it",
+        args.group
+    );
     let file = change.file.to_str().context("its path is no text")?;
     helper.set(file, &change.before, &change.after)?;
     let action = Action {
@@ -114,7 +123,7 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
         let renewed = helper.renew();
         if let Err(error) = renewed {
             // The next one takes back what this one has left.
-            drop(helper);
+            helper.end_at_once();
             let mut next = Helper::start(&folder).context(error.to_string())?;
             let what = next.lost().into_iter().map(|(_, reason)| reason).next();
             let what = format!("{error:#}; {}", what.unwrap_or_default());
@@ -129,15 +138,17 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
 }
 
 /// What an earlier guard left behind, taken back, if nobody else is at it.
-pub(super) fn left_behind(folder: &Path) -> anyhow::Result<Vec<String>> {
+pub(super) fn left_behind(folder: &Path) -> anyhow::Result<Vec<Restored>> {
     if !folder.join(JOURNAL).exists() {
         return Ok(Vec::new());
     }
     let mut journal = Journal::open(folder)?;
-    let restored = journal.restore().into_iter();
-    Ok(restored
-        .map(|restored| format!("{}: {}", restored.file.display(), restored.how))
-        .collect())
+    Ok(journal.restore())
+}
+
+/// What became of a limit, in words.
+pub(super) fn words(restored: &Restored) -> String {
+    format!("{}: {}", restored.file.display(), restored.how)
 }
 
 pub(super) fn restore(args: &RestoreArgs, root: &Path) -> anyhow::Result<u8> {
@@ -152,11 +163,20 @@ pub(super) fn restore(args: &RestoreArgs, root: &Path) -> anyhow::Result<u8> {
             folder.display()
         );
     }
-    let lines: Vec<Interference> = restored
-        .iter()
-        .map(|reason| line(EventKind::Released, None, reason))
+    let (failed, done): (Vec<_>, Vec<_>) = restored.iter().partition(|limit| limit.failed);
+    let lines: Vec<Interference> = done
+        .into_iter()
+        .map(|limit| line(EventKind::Released, None, &words(limit)))
         .collect();
     printer.print(&lines)?;
+    if let Some(limit) = failed.first() {
+        bail!(
+            "{}; {} in all could not be taken back and stay noted in {}",
+            words(limit),
+            failed.len(),
+            folder.display()
+        );
+    }
     Ok(0)
 }
 

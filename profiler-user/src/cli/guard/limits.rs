@@ -98,9 +98,18 @@ impl Limits {
         }
     }
 
+    /// One that has not answered may still write what was asked for: the next one takes that back.
+    fn replace_if_failed(&mut self, reason: &str) {
+        if self.helper.as_mut().is_some_and(Helper::has_failed) {
+            self.replace(reason);
+        }
+    }
+
     fn replace(&mut self, reason: &str) {
         // The old one is gone before the new one looks for what it left.
-        self.helper = None;
+        if let Some(helper) = self.helper.take() {
+            helper.end_at_once();
+        }
         match Helper::start(&self.folder) {
             Ok(helper) => self.helper = Some(helper),
             Err(error) => {
@@ -230,9 +239,7 @@ impl Actuator for Limits {
             }
             Err(error) => {
                 let reason = format!("{error:#}");
-                if self.helper.as_mut().is_some_and(Helper::has_ended) {
-                    self.replace(&reason);
-                }
+                self.replace_if_failed(&reason);
                 Err(reason)
             }
         }
@@ -240,10 +247,12 @@ impl Actuator for Limits {
 
     fn release(&mut self, order: &Order) -> Result<(), String> {
         self.ours.remove(&order.file);
-        let helper = self.helper()?;
-        helper
-            .release(&order.file)
-            .map_err(|error| format!("{error:#}"))
+        let released = self.helper()?.release(&order.file);
+        released.map_err(|error| {
+            let reason = format!("{error:#}");
+            self.replace_if_failed(&reason);
+            reason
+        })
     }
 
     fn lost(&mut self) -> Vec<Lost> {

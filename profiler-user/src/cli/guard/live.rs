@@ -3,7 +3,11 @@
 //! In: what to watch, what is usual, what may be done. Out: lines as they come. Must not know: how it is told who slows whom,
 //! how limits are written.
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use courtside_agent::measure::{Kernel, Measurement};
@@ -22,12 +26,13 @@ use super::{
     victims::Victims,
 };
 use crate::{
-    analysis::guard::{Act, Actuator as _, Controller, Guard, inputs},
+    analysis::guard::{Act, Actuator as _, Controller, Guard, LEARN_WINDOWS, Mode, inputs},
     frame::Merge,
     model::{
         State, View, fold,
         interference::{EventKind, Interference},
     },
+    sys::steal::stolen_ns,
 };
 
 /// How often the kernel's maps are read, and limits renewed, while one window lasts long.
@@ -58,13 +63,19 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     // What is written from here on is added.
     printer.output.place()?;
     if args.judge.spec.is_none() {
+        let first = match guard.mode() {
+            Mode::Courtside => format!("its first {LEARN_WINDOWS} windows"),
+            Mode::Paper => "ten seconds of each of ten minutes".to_owned(),
+        };
         // Words that nobody reads are no reason to stop.
         let _ = writeln!(
             std::io::stderr(),
-            "courtside: without --spec it learns from the first minute what is usual; who slows a service already counts as usual then"
+            "courtside: without --spec it learns from {first} what is usual of a service; who slows it already counts as usual then"
         );
     }
     let mut watching = Watching {
+        root: root.to_owned(),
+        stolen_ns: stolen_ns(root),
         measurement,
         begun: Merge::default(),
         state: State::default(),
@@ -77,7 +88,7 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     };
     let lines: Vec<Interference> = left
         .into_iter()
-        .map(|reason| watching.left(&reason))
+        .map(|limit| taken_back(&hold::words(&limit)))
         .collect();
     let mut reader = watching.printer.print(&lines)?;
     let mut clock = Clock::start(args.duration, Some(args.interval), false).draining(DRAIN_EVERY);
@@ -99,8 +110,16 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     Ok(0)
 }
 
+/// What an earlier guard had left; there may be no window yet whose end that could be told at.
+fn taken_back(reason: &str) -> Interference {
+    hold::line(EventKind::Released, None, reason)
+}
+
 /// A guard at work.
 struct Watching {
+    root: PathBuf,
+    /// What the hypervisor had given to others at the end of the last window.
+    stolen_ns: Option<u64>,
     measurement: Box<dyn Measurement>,
     /// Parts of the window that were read before its end.
     begun: Merge,
@@ -125,10 +144,18 @@ impl Watching {
         self.limits.see(&frame, &snapshot, self.seen.group_by);
         let victims = self.victims.of(&frame, &snapshot);
         let watched = |id: &str| victims.as_ref().is_none_or(|ids| ids.contains(id));
-        let mut lines = self.guard.window(inputs(&snapshot), &watched);
+        let mut window = inputs(&snapshot);
+        window.steal_ns = self.steal();
+        let mut lines = self.guard.window(window, &watched);
         lines.extend(self.unclaimed());
         lines.extend(self.controller.step(&self.guard, &mut self.limits));
         self.printer.print(&lines)
+    }
+
+    /// What the hypervisor gave to others since the last window.
+    fn steal(&mut self) -> Option<u64> {
+        let before = std::mem::replace(&mut self.stolen_ns, stolen_ns(&self.root));
+        Some(self.stolen_ns?.saturating_sub(before?))
     }
 
     /// Reads the window so far; says at once what has become of limits.
@@ -146,14 +173,8 @@ impl Watching {
         }
         let lost = self.limits.lost();
         lost.into_iter()
-            .map(|(file, reason)| self.left(&format!("{file}: {reason}")))
+            .map(|(file, reason)| taken_back(&format!("{file}: {reason}")))
             .collect()
-    }
-
-    fn left(&self, reason: &str) -> Interference {
-        let mut line = self.guard.line(EventKind::Released, "", None);
-        reason.clone_into(&mut line.reason);
-        line
     }
 
     /// Takes every limit back.

@@ -6,17 +6,19 @@
 use std::{
     env,
     fs::{DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::super::args::StateArgs;
 
 const FOLDER: &str = "courtside";
 const LOCK: &str = "guard.lock";
+/// Whoever may write here decides which limits are written.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The folder, made if it is not there.
 pub(super) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
@@ -42,6 +44,15 @@ pub(super) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
                 )
             })?;
     }
+    let metadata = folder
+        .metadata()
+        .with_context(|| format!("cannot look at the folder {}", folder.display()))?;
+    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    ensure!(
+        is_ours && metadata.mode() & WRITABLE_BY_OTHERS == 0,
+        "others can write to the folder {}, and what is noted there is written to control groups; name another one with: --state FOLDER",
+        folder.display()
+    );
     Ok(folder)
 }
 
@@ -107,5 +118,20 @@ mod tests {
         assert_eq!(folder(&args, root.path()).unwrap(), wanted);
         let mode = std::fs::metadata(&wanted).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        use std::{fs, os::unix::fs::PermissionsExt};
+        let root = tempfile::tempdir().unwrap();
+        let args = StateArgs {
+            state: Some(root.path().to_owned()),
+        };
+        assert!(folder(&args, root.path()).is_ok());
+        for mode in [0o777, 0o1777, 0o770] {
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let said = folder(&args, root.path()).unwrap_err().to_string();
+            assert!(said.contains("others can write"), "{said}");
+        }
     }
 }
