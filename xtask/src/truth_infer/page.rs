@@ -239,7 +239,13 @@ mod tests {
 
     #[test]
     fn what_is_beside_the_ranks_is_taken_off() {
-        let text = page(&machine(), 0.01, super::super::QUICK, 1.0, &[row(Some(1_140_000_000))]);
+        let text = page(
+            &machine(),
+            0.01,
+            super::super::QUICK,
+            1.0,
+            &[row(Some(1_140_000_000))],
+        );
         assert!(
             text.contains("| ring of 2 | 1 | 2.000 | 1.040 | 1.000 | 0.900 to 1.100 | +4.0 % | -0.4 % | +1.0 % |"),
             "{text}"
@@ -262,6 +268,9 @@ mod tests {
             ..row(None)
         };
         let text = page(&machine(), 0.01, super::super::QUICK, 1.0, &[failed]);
-        assert!(text.contains("- ring of 2, 1 loaded: no such file"), "{text}");
+        assert!(
+            text.contains("- ring of 2, 1 loaded: no such file"),
+            "{text}"
+        );
     }
 }
