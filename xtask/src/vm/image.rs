@@ -29,6 +29,7 @@ pub fn build(arch: Arch) -> Result<PathBuf> {
     } else {
         for_another(arch)?
     };
+    fs::create_dir_all(dir())?;
     let path = dir().join(format!("{}.cpio", arch.target()));
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     let mut archive = BufWriter::new(file);
