@@ -82,14 +82,14 @@ pub fn all(arch: Arch, program: &Path, here: &Path, scratch: &Path) -> Result<Ve
     }
     let pages = scratch.join("man");
     sh::output(sh::command(here).arg("man").arg(&pages))?;
+    // Debian's pages are compressed; without its own name and time in it a file is the same each time.
+    let compress = ["-9", "-n", "--recursive"];
+    sh::run(sh::command("gzip").args(compress).arg(&pages))?;
     for (page, name) in listed(&pages)? {
-        // Debian's pages are compressed; without its own name and time in it the file is the same each time.
-        sh::run(sh::command("gzip").args(["-9", "-n", "--keep"]).arg(&page))?;
-        let packed = page.with_added_extension("gz");
         add(
-            packed,
-            format!("man/{name}.gz"),
-            Some(format!("usr/share/man/man1/{name}.gz")),
+            page,
+            format!("man/{name}"),
+            Some(format!("usr/share/man/man1/{name}")),
         );
     }
     for (dashboard, name) in listed(&root.join("dashboards"))? {
