@@ -101,7 +101,7 @@ enum Command {
 enum TruthOf {
     /// Have parallel applications of ours inferred beside a load, run them without it, and write docs/infer-truth.md
     Infer {
-        /// Two minutes instead of ten, to see that it works; printed, not written
+        /// A minute instead of three, to see that it works; printed, not written
         #[arg(long)]
         quick: bool,
     },

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::run::{Answer, Row};
+use super::run::{Answer, Counted, Iterations, Row};
 use super::{CPUS, Plan};
 use crate::bench::Machine;
 
@@ -68,9 +68,10 @@ fn counts(page: &mut String, rows: &[Row], plan: Plan, missed: &mut Vec<String>)
     for (row, answer) in answers(rows, missed) {
         let (own, told) = (&answer.own, &answer.told);
         let sent = own.messages() + own.connections();
-        let most = |count: fn(&super::run::Iterations) -> Option<u64>| {
+        let most = |rule: fn(&Iterations) -> &Option<Counted>| {
             let each = told.processes.iter();
-            let most = each.filter_map(|process| count(&process.iterations)).max();
+            let counted = each.filter_map(|process| rule(&process.iterations).as_ref());
+            let most = counted.map(|counted| counted.count).max();
             most.map_or_else(|| "-".to_owned(), |most| most.to_string())
         };
         let also = if told.topology.also.is_empty() {
@@ -87,9 +88,9 @@ fn counts(page: &mut String, rows: &[Row], plan: Plan, missed: &mut Vec<String>)
             told.topology.shape,
             told.processes.len(),
             told.messages(),
-            most(|rules| rules.by_turn.count),
-            most(|rules| rules.by_gap.count),
-            most(|rules| rules.by_blocking.count),
+            most(|rules| &rules.by_turn),
+            most(|rules| &rules.by_gap),
+            most(|rules| &rules.by_blocking),
             plan.iterations,
             told.events(),
         );
@@ -201,7 +202,7 @@ mod tests {
         }));
         let told = serde_json::from_value(serde_json::json!({
             "processes": [
-                { "tgid": 7, "iterations": { "by_turn": { "count": 10 }, "by_gap": { "count": null }, "by_blocking": { "count": 3 } } },
+                { "tgid": 7, "iterations": { "by_turn": { "count": 10 }, "by_gap": null, "by_blocking": { "count": 3 } } },
                 { "tgid": 8, "iterations": { "by_turn": { "count": 9 }, "by_gap": { "count": 8 }, "by_blocking": { "count": 1 } } },
             ],
             "topology": { "shape": "ring", "also": ["pipeline"] },

@@ -110,14 +110,14 @@ pub struct Process {
 
 #[derive(Debug, Deserialize)]
 pub struct Iterations {
-    pub by_turn: Counted,
-    pub by_gap: Counted,
-    pub by_blocking: Counted,
+    pub by_turn: Option<Counted>,
+    pub by_gap: Option<Counted>,
+    pub by_blocking: Option<Counted>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Counted {
-    pub count: Option<u64>,
+    pub count: u64,
 }
 
 #[derive(Debug, Deserialize)]
