@@ -237,8 +237,14 @@ impl<'a> Booking<'a> {
             );
             return true;
         }
+        // What came on its CPU just before it was woken may have been for somebody else, as where one that connects has just
+        // written to another one.
         let other = match cause {
-            Cause::Data(connection) => self.links.inwards(connection),
+            Cause::Data(connection)
+                if self.links.owner(connection) == Some(self.thread.process) =>
+            {
+                self.links.inwards(connection)
+            }
             _ => None,
         };
         if let Some(link) = other {
@@ -261,5 +267,54 @@ impl<'a> Booking<'a> {
         }
         self.push(to_ns, Op::Wait { ns, disk: false });
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::threads::Threads, *};
+
+    const OWN: u32 = 1;
+    const OTHER: u32 = 2;
+    const CONNECTION: u64 = 77;
+
+    /// Data of a connection came on the CPU just before a thread was woken there; its next call is on another one.
+    fn ops_after_data_of(reader: u32) -> Vec<Op> {
+        let (mut links, mut segments) = (Links::default(), Segments::default());
+        links.read(CONNECTION, reader, (0, false), 0, 10).unwrap();
+        let mut threads = Threads::default();
+        threads.told(1, OWN, None, 90);
+        threads.switch(
+            0,
+            100,
+            (0, u32::MAX),
+            courtside_core::event::Off::RunQueue,
+            1,
+        );
+        threads.switch(0, 200, (1, OWN), courtside_core::event::Off::Sleep, 0);
+        threads.arrival(0, 299, CONNECTION);
+        threads.wake(1, OTHER, 0, 300);
+        let thread = threads.get(1).unwrap();
+        thread.complete(400);
+        thread.track = segments.begin(OWN, 100);
+        let pieces = std::mem::take(&mut thread.pieces);
+        Booking::new(&mut links, &mut segments, thread, For::Nothing).all(&pieces);
+        segments.tracks[0].ops.clone()
+    }
+
+    #[test]
+    fn a_sleep_waits_for_data_of_its_own_process_only() {
+        let is_receive = |op: &Op| matches!(op, Op::Receive { waited_ns: 100, .. });
+        assert!(ops_after_data_of(OWN).iter().any(is_receive));
+        let ops = ops_after_data_of(OTHER);
+        assert!(
+            !ops.iter().any(|op| matches!(op, Op::Receive { .. })),
+            "{ops:?}"
+        );
+        let wait = Op::Wait {
+            ns: 100,
+            disk: false,
+        };
+        assert!(ops.contains(&wait), "{ops:?}");
     }
 }
