@@ -258,3 +258,43 @@ fn what_cannot_be_predicted_is_status_1_and_wrong_usage_is_2() {
         assert_eq!(courtside(wrong).status.code(), Some(2), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_page_has_the_curves_of_a_prediction_and_loads_nothing() {
+    let recordings = Recordings::at(&[100, 200, 400]);
+    let (file, page) = (recordings.fitted(), recordings.path("shop.html"));
+    let predict = |more: &[&str]| {
+        let first = [
+            "model",
+            "predict",
+            &file,
+            "--requests",
+            "1000",
+            "-F",
+            "html",
+        ];
+        courtside(&[&first, more].concat())
+    };
+    let output = predict(&["--rate", "100,200,400,9999", "-o", &page]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
+    for says in [
+        "<h1>Prediction for web:80</h1>",
+        "<svg",
+        "mean, measured",
+        "/s: cpu of web01</text>",
+        "At 9 999/s full has neither mean nor percentile: more requests come in",
+        "What is taken for true",
+    ] {
+        assert!(html.contains(says), "{says}");
+    }
+    for way in ["<script", "src=", "@import", "url(", "http://", "https://"] {
+        assert!(!html.contains(way), "{way}");
+    }
+    // As with `diff`, onto stdout as well; and what is read is not written over.
+    let output = predict(&["--cores", "web01=1"]);
+    assert!(text(&output.stdout).contains("measured where the profile was recorded"));
+    assert_eq!(predict(&["-o", &file]).status.code(), Some(1));
+}

@@ -303,3 +303,36 @@ fn what_cannot_be_told_is_status_1_with_the_reason_and_nothing_is_written() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn a_page_has_the_curves_and_loads_nothing() {
+    let files = Files::new();
+    let names = files.by_law();
+    let page = files.name("scaling.html");
+    let mut arguments = vec!["scale", "-F", "html", "-o", &page];
+    arguments.extend(names.iter().map(String::as_str));
+    let output = courtside(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"));
+    for says in [
+        "<h1>How web:80 scales</h1>",
+        "<svg",
+        "Universal Scalability Law",
+        "best by the law: 6.7",
+        "What is needed for the rest",
+        // Eight do 2.837 times as much, and the axes end at 8: 224 - 200 x 2.837 / 8.
+        "cx=\"420.0\" cy=\"153.1\"",
+    ] {
+        assert!(html.contains(says), "{says}");
+    }
+    for way in ["<script", "src=", "@import", "url(", "http://", "https://"] {
+        assert!(!html.contains(way), "{way}");
+    }
+    // As with `diff`, onto stdout as well; and what is read is not written over.
+    let output = courtside(&["scale", &names[0], &names[1], "-F", "html"]);
+    assert!(text(&output.stdout).ends_with("</html>"));
+    let output = courtside(&["scale", &names[0], &names[1], "-F", "html", "-o", &names[1]]);
+    assert_eq!(output.status.code(), Some(1));
+}

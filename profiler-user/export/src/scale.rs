@@ -13,6 +13,8 @@ use courtside_core::{
 
 mod pictures;
 
+pub(crate) use pictures::{amount, fitted};
+
 use super::Style;
 use super::text::{
     ALARM, BOLD, DIM, Grid, GridColumn, HEAD, Line, PLAIN, WARN, clip, flow, joined,
@@ -127,7 +129,7 @@ fn row(point: &ScalingPoint) -> Vec<Line> {
 }
 
 /// Tasks a second; where that is less than one in a hundred seconds it is not rounded away.
-fn each_second(per_second: f64) -> String {
+pub(crate) fn each_second(per_second: f64) -> String {
     if per_second > 0.0 && per_second < 0.1 {
         format!("{per_second:.4}")
     } else {
@@ -211,7 +213,7 @@ fn laws(scaling: &Scaling, style: Style) -> Vec<Line> {
 }
 
 /// A share that may be small or below 0.
-fn small(value: f64) -> String {
+pub(crate) fn small(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
     } else if value.abs() < 0.001 {
@@ -336,8 +338,8 @@ fn needed_lines(needed: &Needed, style: Style) -> Vec<Line> {
     lines
 }
 
-fn words(scaling: &Scaling, style: Style) -> Vec<Line> {
-    let mut texts = Vec::new();
+/// Why fields are null: one sentence for each reason, with all fields that it is of.
+pub(crate) fn reasons(scaling: &Scaling) -> Vec<String> {
     // One reason for each field, though it be the same at every size.
     let mut told: Vec<(&str, &str)> = Vec::new();
     let unknown = scaling.points.iter().flat_map(|point| &point.unknown);
@@ -354,9 +356,13 @@ fn words(scaling: &Scaling, style: Style) -> Vec<Line> {
             None => reasons.push((why, vec![field])),
         }
     }
-    for (why, fields) in reasons {
-        texts.push(format!("Not known: {}: {why}.", fields.join(", ")));
-    }
+    let said =
+        |(why, fields): (&str, Vec<&str>)| format!("Not known: {}: {why}.", fields.join(", "));
+    reasons.into_iter().map(said).collect()
+}
+
+fn words(scaling: &Scaling, style: Style) -> Vec<Line> {
+    let mut texts = reasons(scaling);
     texts.extend(scaling.notes.iter().cloned());
     let based = scaling.points.iter().map(|point| {
         format!(
@@ -374,14 +380,14 @@ fn words(scaling: &Scaling, style: Style) -> Vec<Line> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use courtside_core::model::scaling::{
         CauseKind, Identity, Inflation, SCALING_SCHEMA, ScalingKind, Unknown, Usl,
     };
 
     use super::*;
 
-    fn scaling() -> Scaling {
+    pub(crate) fn scaling() -> Scaling {
         let point = |n: u32, throughput: f64| ScalingPoint {
             n,
             runs: 1,

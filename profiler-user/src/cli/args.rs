@@ -17,12 +17,13 @@ mod guard;
 mod infer;
 mod measure;
 mod model;
+mod page;
 mod recordings;
 mod scale;
 mod serve;
 mod tail;
 
-pub use diff::{DiffArgs, DiffFormat};
+pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use guard::{
     GuardArgs, GuardCommand, GuardReplayArgs, HelperArgs, HoldArgs, JudgeArgs, LearnArgs,
@@ -31,6 +32,7 @@ pub use guard::{
 pub use infer::{CalibrateArgs, InferArgs, InferCommand, InferCompareArgs};
 pub use measure::{MeasureArgs, RttFloor};
 pub use model::{FitArgs, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate};
+pub use page::{PageFormat, PageOutputArgs};
 pub use recordings::{RecordArgs, ReplayArgs, nanoseconds};
 pub use scale::{At, ScaleArgs, ScaleCommand, ScaleRunArgs};
 pub use serve::ServeArgs;

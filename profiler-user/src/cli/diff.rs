@@ -9,7 +9,7 @@ use anyhow::ensure;
 use courtside_agent::measure::Kernel;
 
 use super::{
-    args::{DiffArgs, DiffFormat, LEAST_MEASURED},
+    args::{DiffArgs, LEAST_MEASURED, PageFormat},
     now::{NOW, Wanted, measure},
     output::Output,
     place::Inputs,
@@ -83,7 +83,7 @@ fn with_now(args: &DiffArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
         interval,
         limit,
         command: &args.command,
-        aside: to.format() != DiffFormat::Table && output.is_stdout(),
+        aside: to.format() != PageFormat::Table && output.is_stdout(),
         events: false,
     };
     let mut measured = measure(&wanted, kernel, root)?;
@@ -160,11 +160,11 @@ fn tell(
     Ok(found.worse)
 }
 
-fn shown(found: &Diff, format: DiffFormat, output: &Output) -> anyhow::Result<String> {
+fn shown(found: &Diff, format: PageFormat, output: &Output) -> anyhow::Result<String> {
     Ok(match format {
-        DiffFormat::Json => json::to_string(found)?,
-        DiffFormat::Table => diff::render(found, output.style()),
-        DiffFormat::Html => report::comparison(found),
+        PageFormat::Json => json::to_string(found)?,
+        PageFormat::Table => diff::render(found, output.style()),
+        PageFormat::Html => report::comparison(found),
     })
 }
 

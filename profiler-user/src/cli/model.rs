@@ -1,6 +1,6 @@
 //! `model`: profiles of recordings, predictions and placements from profiles.
 //!
-//! In: recordings, or a profile and what is said of machines. Out: a table or JSON. Must not know: how anything is fitted or
+//! In: recordings, or a profile and what is said of machines. Out: a table, JSON or a page. Must not know: how anything is fitted or
 //! predicted, how that is shown.
 
 use std::{fs::File, io::Read, path::Path};
@@ -8,7 +8,10 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::{Context, ensure};
 
 use super::{
-    args::{FitArgs, Format, ModelArgs, ModelCommand, PlaceArgs, PredictArgs, Rate, nanoseconds},
+    args::{
+        FitArgs, Format, ModelArgs, ModelCommand, PageFormat, PlaceArgs, PredictArgs, Rate,
+        nanoseconds,
+    },
     output::Output,
     place::Inputs,
     recorded,
@@ -16,7 +19,10 @@ use super::{
 };
 use crate::{
     analysis::model::{self as analysis, FitOptions, Gathered, Question, Wish},
-    export::{json, model as tables},
+    export::{
+        json, model as tables,
+        report::{self, Measured},
+    },
     model::{nodes::Nodes, profile::Profile},
     pass::{Consumer, PassWindow},
     record::Recording,
@@ -109,8 +115,15 @@ fn predict(args: &PredictArgs) -> anyhow::Result<u8> {
     let found = analysis::predict(&profile, &question)?;
     let mut output = Output::open(&args.output.output, args.output.color, &inputs)?;
     output.write(match args.output.format() {
-        Format::Json => json::to_string(&found)?,
-        Format::Table => tables::prediction(&found, output.style()),
+        PageFormat::Json => json::to_string(&found)?,
+        PageFormat::Table => tables::prediction(&found, output.style()),
+        PageFormat::Html => {
+            let measured = Measured {
+                points: &profile.measured,
+                is_elsewhere: args.place.is_some() || !args.cores.is_empty(),
+            };
+            report::prediction(&found, measured)
+        }
     })?;
     output.place()?;
     Ok(0)

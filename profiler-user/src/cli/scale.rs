@@ -1,6 +1,6 @@
 //! `scale`: how something scales, over recordings at several sizes or over runs that it makes itself.
 //!
-//! In: recordings, or a command. Out: a table or JSON. Must not know: what a loss is made of, how that is shown.
+//! In: recordings, or a command. Out: a table, JSON or a page. Must not know: what a loss is made of, how that is shown.
 
 mod run;
 
@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::Context;
 
 use super::{
-    args::{Format, ScaleArgs, ScaleCommand},
+    args::{PageFormat, ScaleArgs, ScaleCommand},
     output::Output,
     place::Inputs,
     recorded,
@@ -110,10 +110,11 @@ fn kind(weak: bool) -> ScalingKind {
     }
 }
 
-fn print(found: &Scaling, output: &mut Output, format: Format) -> anyhow::Result<()> {
+fn print(found: &Scaling, output: &mut Output, format: PageFormat) -> anyhow::Result<()> {
     output.write(match format {
-        Format::Json => export::json::to_string(found)?,
-        Format::Table => export::scale::render(found, output.style()),
+        PageFormat::Json => export::json::to_string(found)?,
+        PageFormat::Table => export::scale::render(found, output.style()),
+        PageFormat::Html => export::report::scaling(found),
     })?;
     output.place()
 }

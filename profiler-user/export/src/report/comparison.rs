@@ -2,10 +2,12 @@
 //!
 //! In: a [`Diff`]. Out: HTML that needs no script and loads nothing. Must not know: when a number has changed.
 
-use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use maud::{Markup, html};
 
 use super::super::{diff::signed, text::clip};
+use super::frame::{frame, section};
 use super::picks::rest;
+use super::ratios::Axis;
 use courtside_core::{
     model::{
         difference::{Change, Diff, Recorded},
@@ -16,9 +18,7 @@ use courtside_core::{
     units::{count, duration, percent},
 };
 
-const STYLE: &str = include_str!("report.css");
 const OWN_STYLE: &str = include_str!("comparison.css");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /// Most changes with a bar.
 const MAX_ROWS: usize = 200;
@@ -27,50 +27,22 @@ const MAX_SAID: usize = 5;
 /// Most components that are named which only one has.
 const MAX_NAMES: usize = 60;
 const NAME_WIDTH: usize = 48;
-/// What may be a mark of the axis, and its ends: each with its inverse, so that the axis is the same to both sides.
-const LADDER: [f64; 10] = [
-    1.25, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 10_000.0,
-];
-/// Marks that are nearer than this share of the axis run into each other on a small screen.
-const APART: f64 = 14.0;
 
 /// What changed, as a page.
 #[must_use]
 pub fn comparison(diff: &Diff) -> String {
-    page(diff).into_string()
-}
-
-fn page(diff: &Diff) -> Markup {
     let title = format!("{} → {}", title(&diff.a), title(&diff.b));
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="generator" content={ "courtside " (env!("CARGO_PKG_VERSION")) };
-                link rel="icon" href="data:,";
-                title { (title) " · courtside" }
-                style { (PreEscaped(STYLE)) (PreEscaped(OWN_STYLE)) }
-            }
-            body {
-                header {
-                    h1 { (title) }
-                    p.sub { "What changed from A to B, by more than windows scatter" }
-                    (chips(diff))
-                }
-                main {
-                    (verdict(diff))
-                    @if !diff.changes.is_empty() { (changes(diff)) }
-                    (compared(diff))
-                    (reading(diff))
-                }
-                footer { p { "Made by courtside " (env!("CARGO_PKG_VERSION")) "." } }
-            }
-        }
-    }
+    let header = html! {
+        p.sub { "What changed from A to B, by more than windows scatter" }
+        (chips(diff))
+    };
+    let main = html! {
+        (verdict(diff))
+        @if !diff.changes.is_empty() { (changes(diff)) }
+        (compared(diff))
+        (reading(diff))
+    };
+    frame(&title, &[OWN_STYLE], header, main)
 }
 
 /// A file without its folders.
@@ -166,14 +138,7 @@ fn changes(diff: &Diff) -> Markup {
                 thead {
                     tr {
                         th.label { "number" }
-                        th.track aria-label="B / A" {
-                            div {
-                                @for (ratio, name) in axis.marks() {
-                                    @let at = axis.at(ratio);
-                                    span.mark.last[at > 92.0].first[at < 8.0] style={ "left:" (fixed(at)) "%" } { (name) }
-                                }
-                            }
-                        }
+                        (axis.head("B / A"))
                         th.n.time { "change" }
                         th.n.was { "A → B" }
                         th.n.p { "by chance" }
@@ -204,13 +169,6 @@ fn row(change: &Change, axis: &Axis) -> Markup {
         Some(false) => "better",
         None => "neither",
     };
-    let one = axis.at(1.0);
-    // Without a ratio it goes on for ever.
-    let end = match change.ratio {
-        Some(ratio) => axis.at(ratio),
-        None if change.b > change.a => 100.0,
-        None => 0.0,
-    };
     let value = |value: f64| {
         let (name, unit) = (String::new(), change.unit.clone());
         Evidence { name, value, unit }.how_much()
@@ -218,15 +176,7 @@ fn row(change: &Change, axis: &Axis) -> Markup {
     html! {
         tr title=(change.says) {
             td.label style=[is_part(&change.field).then_some("--depth:1")] { (words(&change.field)) }
-            td.track {
-                div {
-                    span.(class).open[change.ratio.is_none()] style=(from_to(one, end)) {}
-                    @if let Some([low, high]) = change.interval95 {
-                        span.between style=(from_to(axis.at(low), axis.at(high))) {}
-                    }
-                    i style={ "left:" (fixed(one)) "%" } {}
-                }
-            }
+            (axis.bar(class, change.ratio, change.b > change.a, change.interval95))
             td.n.time.(class) {
                 @match change.ratio {
                     Some(ratio) => (signed(ratio)),
@@ -240,17 +190,8 @@ fn row(change: &Change, axis: &Axis) -> Markup {
     }
 }
 
-fn from_to(a: f64, b: f64) -> String {
-    let (from, to) = (a.min(b), a.max(b));
-    format!("left:{}%;width:{}%", fixed(from), fixed(to - from))
-}
-
-fn fixed(percent: f64) -> String {
-    format!("{percent:.2}")
-}
-
 /// A component without its kind.
-fn name(id: &str) -> String {
+pub(super) fn name(id: &str) -> String {
     let name = id.split_once(':').map_or(id, |(_, name)| name);
     clip(&visible(name), NAME_WIDTH)
 }
@@ -365,77 +306,19 @@ fn reading(diff: &Diff) -> Markup {
     )
 }
 
-fn section(id: &str, name: &str, body: impl Render) -> Markup {
-    html! { section id=(id) { h2 { (name) } (body) } }
-}
-
-/// A logarithmic axis of ratios, as far to both sides of 1.
-struct Axis {
-    /// What is at the right end; its inverse is at the left one.
-    most: f64,
-}
-
 impl Axis {
     /// An axis on which each ratio and its interval can be seen.
     fn of(changes: &[Change]) -> Self {
-        let values = changes.iter().flat_map(|change| {
+        Self::that_shows(changes.iter().flat_map(|change| {
             let ends = change.interval95.into_iter().flatten();
             change.ratio.into_iter().chain(ends)
-        });
-        let away = |ratio: f64| if ratio < 1.0 { 1.0 / ratio } else { ratio };
-        // What is nothing at all in B is at the end.
-        let away = values.map(away).filter(|away| away.is_finite());
-        let furthest = away.fold(1.0, f64::max);
-        let [.., last] = LADDER;
-        let most = LADDER.into_iter().find(|step| *step >= furthest);
-        Self {
-            most: most.unwrap_or(last),
-        }
-    }
-
-    /// Where a ratio is, in per cent.
-    fn at(&self, ratio: f64) -> f64 {
-        let share = 0.5 + 0.5 * ratio.max(0.0).ln() / self.most.ln();
-        (share * 100.0).clamp(0.0, 100.0)
-    }
-
-    /// The ratios that have a mark, from left to right, and what stands there.
-    fn marks(&self) -> Vec<(f64, String)> {
-        let mut above: Vec<f64> = Vec::new();
-        // The end has one; what is too near to it or to the last mark has not.
-        let mut free = self.at(1.0) + APART;
-        for step in LADDER {
-            let at = self.at(step);
-            let is_end = step >= self.most;
-            if at >= free && (is_end || at <= 100.0 - APART) {
-                above.push(step);
-                free = at + APART;
-            }
-            if is_end {
-                break;
-            }
-        }
-        let below = above
-            .iter()
-            .rev()
-            .map(|step| (1.0 / step, times(1.0 / step)));
-        let one = std::iter::once((1.0, "same".to_owned()));
-        let above = above.iter().map(|step| (*step, times(*step)));
-        below.chain(one).chain(above).collect()
-    }
-}
-
-fn times(ratio: f64) -> String {
-    let number = format!("{ratio:.4}");
-    let number = number.trim_end_matches('0').trim_end_matches('.');
-    match number {
-        "0.3333" => "×0.33".to_owned(),
-        number => format!("×{number}"),
+        }))
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::ratios::{APART, LADDER};
     use super::*;
 
     fn change(component: &str, to: Option<&str>, field: &str, ratio: Option<f64>) -> Change {

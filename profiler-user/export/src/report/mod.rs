@@ -1,7 +1,8 @@
 //! The report: one page with pictures that works offline.
 //!
 //! In: the whole recording as one snapshot, and snapshots of its windows for the time lines. Out: HTML. Must not know:
-//! where it goes. `comparison` is the page of `diff`, in the same style.
+//! where it goes. `comparison` is the page of `diff`, `scaling` that of `scale` and `prediction` that of `model predict`, in the
+//! same style and without scripts.
 //!
 //! Text, numbers and tables are made here and readable without scripts; the pictures are drawn by the page itself from
 //! the data in it, with the libraries in `vendor`. Every name comes from outside and is escaped: by maud in the page,
@@ -12,9 +13,14 @@ mod comparison;
 mod data;
 mod detail;
 mod findings;
+mod frame;
 mod page;
 mod parts;
 mod picks;
+mod plot;
+mod prediction;
+mod ratios;
+mod scaling;
 mod sections;
 mod tail;
 #[cfg(test)]
@@ -36,6 +42,8 @@ use picks::Picks;
 use timeline::Timeline;
 
 pub use comparison::comparison;
+pub use prediction::{Measured, prediction};
+pub use scaling::scaling;
 
 /// Most windows that a time line shows; of more windows, several have to be made one snapshot.
 pub const MAX_POINTS: usize = 150;

@@ -391,17 +391,60 @@ fn a_browser_draws_every_picture_and_opens_details() {
     }
     let compared = comparison(&comparison::tests::many());
     std::fs::write(place.join("comparison.html"), compared).unwrap();
-    let Some(python) = python() else { return };
+    let Some(said) = browsed(place) else { return };
+    assert_eq!(
+        said,
+        "10 pages: every picture is there, and nobody complains\n"
+    );
+}
+
+/// What a browser makes of the pages in a folder.
+fn browsed(place: &Path) -> Option<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/check_page.py");
-    let output = Command::new(python)
+    let output = Command::new(python()?)
         .arg(script)
         .arg(place)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_browser_cuts_nothing_off_the_pages_with_curves() {
+    let folder = tempfile::tempdir().unwrap();
+    // In a folder of its own, since what is kept is counted.
+    let kept = std::env::var_os("REPORT_PAGES").map(|place| PathBuf::from(place).join("curves"));
+    let place = kept.as_deref().unwrap_or(folder.path());
+    std::fs::create_dir_all(place).unwrap();
+    let measured = Measured {
+        points: &prediction::tests::SEEN,
+        is_elsewhere: true,
+    };
+    for (name, page) in [
+        ("scaling", scaling(&crate::scale::tests::scaling())),
+        ("scaling-hostile", scaling(&scaling::tests::hostile())),
+        ("scaling-large", scaling(&scaling::tests::large())),
+        ("scaling-nothing", scaling(&Default::default())),
+        (
+            "prediction",
+            prediction(&prediction::tests::four(), measured),
+        ),
+        (
+            "prediction-hostile",
+            prediction(&prediction::tests::hostile(), measured),
+        ),
+        (
+            "prediction-nothing",
+            prediction(&Default::default(), Measured::default()),
+        ),
+    ] {
+        std::fs::write(place.join(format!("{name}.html")), page).unwrap();
+    }
+    let Some(said) = browsed(place) else { return };
     assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "10 pages: every picture is there, and nobody complains\n"
+        said,
+        "7 pages: every picture is there, and nobody complains\n"
     );
 }

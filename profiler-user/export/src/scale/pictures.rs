@@ -58,7 +58,7 @@ pub(super) fn picture(scaling: &Scaling) -> Vec<Line> {
 }
 
 /// The speed-up that the law has, against what was measured at the base.
-fn fitted(usl: &Usl, n: f64, scaling: &Scaling) -> f64 {
+pub(crate) fn fitted(usl: &Usl, n: f64, scaling: &Scaling) -> f64 {
     let throughput = usl.lambda * n / (1.0 + usl.sigma * (n - 1.0) + usl.kappa * n * (n - 1.0));
     let base = scaling.points.first();
     let one = base.map_or(1.0, |base| base.throughput_per_s / base.speedup);
@@ -117,7 +117,7 @@ pub(super) fn growth(scaling: &Scaling, width: Option<usize>) -> Vec<Line> {
     lines
 }
 
-fn amount(event: &str, value: f64) -> String {
+pub(crate) fn amount(event: &str, value: f64) -> String {
     if event.ends_with("_ns") {
         duration_f64(value)
     } else if event == "bytes" {

@@ -4,9 +4,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, ValueEnum};
+use clap::Args;
 
-use super::{MeasureArgs, SelectArgs, time};
+use super::{MeasureArgs, PageOutputArgs, SelectArgs, time};
 
 pub(in crate::cli) const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -64,7 +64,7 @@ pub struct DiffArgs {
     pub select: SelectArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: DiffOutputArgs,
+    pub output: PageOutputArgs,
     /// How to measure what A is compared with, where there is no B.
     #[command(flatten)]
     pub measure: MeasureArgs,
@@ -74,47 +74,6 @@ pub struct DiffArgs {
     /// Run this command when everything is attached, and measure until it ends
     #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<OsString>,
-}
-
-/// How to print what changed.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
-pub struct DiffOutputArgs {
-    /// Write to this file, completely or not at all; - is stdout. Symbolic links are not followed, and a recording that is read is never replaced
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    pub output: PathBuf,
-    /// Output format
-    #[arg(short = 'F', long, value_name = "FORM", default_value = "table")]
-    pub format: DiffFormat,
-    /// Short for --format json
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
-    /// When to use colours; auto also obeys NO_COLOR
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
-}
-
-impl DiffOutputArgs {
-    /// The form asked for, in either way.
-    #[must_use]
-    pub fn format(&self) -> DiffFormat {
-        if self.json {
-            DiffFormat::Json
-        } else {
-            self.format
-        }
-    }
-}
-
-/// Form of what changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DiffFormat {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-    /// One page with bars, which works offline
-    Html,
 }
 
 /// A number of per cent as a share of one.
@@ -131,7 +90,7 @@ mod tests {
     use clap::Parser;
 
     use super::{super::Cli, *};
-    use crate::cli::args::Command;
+    use crate::cli::args::{Command, PageFormat};
 
     fn diff(line: &str) -> DiffArgs {
         match Cli::try_parse_from(line.split_whitespace())
@@ -154,10 +113,10 @@ mod tests {
         assert_eq!(args.command.len(), 5);
         let args = diff("courtside diff a.rec b.rec -F html");
         assert_eq!(args.b, Some(PathBuf::from("b.rec")));
-        assert_eq!(args.output.format(), DiffFormat::Html);
+        assert_eq!(args.output.format(), PageFormat::Html);
         assert_eq!(
             diff("courtside diff a --json").output.format(),
-            DiffFormat::Json
+            PageFormat::Json
         );
     }
 

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ColorChoice, Subcommand};
 
-use super::{Format, OutputArgs, SelectArgs, time};
+use super::{Format, OutputArgs, PageOutputArgs, SelectArgs, time};
 
 pub(in crate::cli) const MODEL_EXAMPLES: &str = "\
 Examples:
@@ -44,6 +44,7 @@ Examples:
   courtside model predict shop.json --rate 50,100,200
   courtside model predict shop.json --cores web01=1         all of it shares one CPU, clients have the others
   courtside model predict shop.json --place two.toml --json -o two.json
+  courtside model predict shop.json -F html -o shop.html    the same as a page with pictures
 
 A file for --place, all of it optional:
 
@@ -180,7 +181,7 @@ pub struct PredictArgs {
     pub requests: Option<u32>,
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: PageOutputArgs,
 }
 
 /// Arguments of `model place`.

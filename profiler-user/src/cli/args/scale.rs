@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Subcommand, value_parser};
 
-use super::{MeasureArgs, OutputArgs, SelectArgs, time};
+use super::{MeasureArgs, PageOutputArgs, SelectArgs, time};
 
 pub(in crate::cli) const SCALE_EXAMPLES: &str = "\
 Examples:
@@ -17,6 +17,8 @@ Examples:
   courtside scale --at 1=1.rec --at 4=4.rec   how it scales, by the requests served
   courtside scale vm2.rec vm8.rec             the size is the number of CPUs of each host
   courtside scale --at 1=1.rec --at 4=4.rec --entry web:80 --json -o scaling.json
+  courtside scale vm2.rec vm4.rec vm8.rec -F html -o scaling.html
+                                              the same as a page with pictures
 
 Of each size: tasks a second, speed-up S(N) = X(N) / X(1), efficiency S(N) / N, what a task
 takes more of a core's time (overhead), latency, and throughput for each worker. Where the loss
@@ -69,7 +71,7 @@ pub struct ScaleArgs {
     pub select: SelectArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: PageOutputArgs,
 }
 
 /// What `scale` can do besides.
@@ -112,7 +114,7 @@ pub struct ScaleRunArgs {
     pub measure: MeasureArgs,
     /// How to print.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub output: PageOutputArgs,
     /// The command
     #[arg(
         last = true,

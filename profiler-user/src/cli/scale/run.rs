@@ -28,7 +28,7 @@ use super::{kind, print, whole};
 use crate::{
     analysis::scale::{self, CannotTell, Command, EntryId, Run, Scout, Size, Study, Tasks},
     cli::{
-        args::{Cli, Format, ScaleRunArgs, nanoseconds},
+        args::{Cli, PageFormat, ScaleRunArgs, nanoseconds},
         output::Output,
         place::{Folder, Inputs, PRIVATE},
         record, report_probes, target,
@@ -89,7 +89,7 @@ pub(super) fn run(args: &ScaleRunArgs, kernel: &dyn Kernel, root: &Path) -> anyh
         measurement,
         allowed,
         keep,
-        aside: format == Format::Json && output.is_stdout(),
+        aside: format != PageFormat::Table && output.is_stdout(),
         seen: BTreeSet::new(),
         unused: Unused::new(&args.select.entry),
     };
@@ -235,7 +235,7 @@ struct Bench<'a> {
     measurement: Box<dyn Measurement>,
     allowed: Allowed,
     keep: Option<Folder>,
-    /// What the command prints must not stand between the JSON on stdout.
+    /// What the command prints must not stand between the JSON or the page on stdout.
     aside: bool,
     /// Images that were there before the run.
     seen: BTreeSet<u32>,
