@@ -48,7 +48,8 @@ pub(super) fn parallel(found: Option<&Inference>) -> Option<Markup> {
             h2 { "Parallel" }
             p.lead {
                 "Processes that exchange messages again and again, seen as one application: who holds it up, who talks to whom, \
-                 where the time of each went, and what would have been."
+                 where the time of each went, and what would have been. Where a client sets the pace, as it does for services, it is \
+                 the client that the others wait for."
             }
             (verdict(inference))
             (overview(inference))
@@ -196,6 +197,7 @@ fn overview(inference: &Inference) -> Markup {
         }
         _ => "how often they went round is not known".to_owned(),
     };
+    let alike = all().min() == all().max();
     let fastest = inference.processes.iter();
     let fastest = fastest.filter_map(|process| process.iterations.by_turn.as_ref());
     let fastest = fastest.max_by_key(|turn| turn.count);
@@ -210,7 +212,7 @@ fn overview(inference: &Inference) -> Markup {
                     ", match " (percent(topology.match_score))
                 }
             }
-            " · " (round) @if let Some(turn) = fastest { ", " (rate(turn.mean_per_s)) " a second" }
+            " · " (round) @if let Some(turn) = fastest { ", " @if !alike { "at most " } (rate(turn.mean_per_s)) " a second" }
             " · " (duration(inference.source.application_ns)) " from the first message to the last"
         }
     }

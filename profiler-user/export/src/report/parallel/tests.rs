@@ -233,6 +233,34 @@ fn the_worst_is_said_in_one_sentence_with_what_would_help() {
 }
 
 #[test]
+fn processes_that_go_round_at_different_rates_have_the_span_and_the_fastest() {
+    let mut pace = ring(3);
+    pace.processes[1].iterations.by_turn = Some(ByTurn {
+        count: 1_800,
+        mean_per_s: 180.0,
+    });
+    let said = drawn(&pace);
+    assert!(
+        said.contains("went round 200 to 1 800 times, at most 180 a second"),
+        "{said}"
+    );
+}
+
+/// All ranks are one program, so that no component talks to another one.
+#[test]
+fn a_component_that_talks_to_itself_alone_has_no_map() {
+    let mut alone = normal(0);
+    for edge in &mut alone.edges {
+        edge.from.clone_from(&edge.to);
+    }
+    let mut report = Report::default();
+    report.add(&alone);
+    let page = report.finish("ring", &alone).unwrap();
+    assert!(page.contains("No component talked to another while this was recorded."));
+    assert!(!page.contains("data-chart=\"map\""));
+}
+
+#[test]
 fn what_cannot_be_told_has_its_reason() {
     let mut polls = ring(3);
     polls.self_check = None;
