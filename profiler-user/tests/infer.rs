@@ -138,6 +138,56 @@ fn a_ring_with_a_hog_is_told_and_what_it_would_take_without() {
 }
 
 #[test]
+fn the_report_shows_the_application_as_it_is_told() {
+    let folder = Folder::new();
+    let file = folder.recorded("x.rec", hogged());
+    let page = |file: &str| {
+        let page = folder.path("x.html");
+        let output = courtside(&["report", file, "-o", &page]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        std::fs::read_to_string(page).unwrap()
+    };
+    let shown = page(&file);
+    let found = json("inference", &["infer", &file]);
+    let said = found["findings"][0]["says"].as_str().unwrap();
+    assert!(
+        shown.contains("<section id=\"parallel\">") && shown.contains(said),
+        "{said}"
+    );
+    // Every place of the heat map is a link, and no other.
+    let links = found["network"].as_array().unwrap();
+    assert!(links.len() >= 4, "{}", links.len());
+    assert_eq!(shown.matches(", messages: ").count(), links.len());
+    for link in links {
+        let number = |name: &str| link[name].as_u64().unwrap();
+        let (from, to) = (link["from"].as_str().unwrap(), link["to"].as_str().unwrap());
+        let title = format!(
+            "<title>{from} → {to}: {}, messages: {}</title>",
+            courtside::units::bytes(number("bytes")),
+            courtside::units::count(number("messages"))
+        );
+        assert!(shown.contains(&title), "{title}");
+    }
+    // The same events are seen, though those of requests are looked at in the same pass.
+    let events = found["source"]["events"].as_u64().unwrap();
+    let events = courtside::units::count(events);
+    assert!(
+        shown.contains(&format!("rests on {events} single events")),
+        "{events}"
+    );
+    // Without single events, and of two processes, there is nothing to show.
+    let silent = folder.path("silent.rec");
+    record(silent.as_ref(), Ring::default(), |_| false);
+    assert!(!page(&silent).contains("id=\"parallel\""));
+    let two = Ring {
+        ranks: 2,
+        ..Ring::default()
+    };
+    let two = folder.recorded("two.rec", two);
+    assert!(!page(&two).contains("id=\"parallel\""));
+}
+
+#[test]
 fn two_runs_are_compared_and_a_load_is_calibrated() {
     let folder = Folder::new();
     let free = folder.recorded("free.rec", Ring::default());

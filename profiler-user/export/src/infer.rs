@@ -44,7 +44,7 @@ pub fn render(inference: &Inference, style: Style) -> String {
     joined(blocks, style)
 }
 
-fn name(id: &str) -> String {
+pub(super) fn name(id: &str) -> String {
     clip(&visible(id), NAME_WIDTH)
 }
 
@@ -334,7 +334,7 @@ fn scenarios(inference: &Inference, style: Style) -> Vec<Line> {
     lines
 }
 
-fn signed(error: f64) -> String {
+pub(super) fn signed(error: f64) -> String {
     if error < 0.0 {
         format!("-{}", percent(-error))
     } else {

@@ -7,7 +7,7 @@ use clap::ColorChoice;
 
 use super::{args::ReportArgs, output::Output, place::Inputs, recorded, unused::Unused};
 use crate::{
-    analysis::tail::Slowest,
+    analysis::{infer::Inferring, tail::Slowest},
     export::report::{MAX_POINTS, Report},
     pass::{Analysis as _, Consumer},
 };
@@ -24,15 +24,26 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     let mut whole = recorded.whole();
     let mut pieces = recorded.pieces(MAX_POINTS, |piece| report.add(piece));
     let mut slowest = recorded.has_events().then(|| Slowest::new(EXEMPLARS));
+    let file = args.file.display().to_string();
+    let mut inferring = recorded
+        .has_events()
+        .then(|| Inferring::new(&file).of(&recorded.view().selection));
     let mut consumers: Vec<&mut dyn Consumer> = vec![&mut whole, &mut pieces];
     if let Some(slowest) = &mut slowest {
-        slowest.begin(&args.file.display().to_string());
+        slowest.begin(&file);
         consumers.push(slowest);
+    }
+    if let Some(inferring) = &mut inferring {
+        consumers.push(inferring);
     }
     recorded.pass(&mut consumers)?;
     pieces.finish();
     if let Some(slowest) = slowest {
         report.set_tail(slowest.finish().map_err(|why| why.to_string()));
+    }
+    // Most hosts run no such application: then there is nothing to be said of it.
+    if let Some(Ok(found)) = inferring.map(Inferring::finish) {
+        report.set_application(found);
     }
     let whole = whole.finish();
     unused.look(&whole);

@@ -143,6 +143,12 @@ impl Scale {
         (share * 100.0).clamp(0.0, 100.0)
     }
 
+    /// Its marks: where in per cent, and what is said there.
+    pub fn labels(&self) -> Vec<(f64, String)> {
+        let marks = self.marks.iter();
+        marks.map(|ns| (self.at(*ns), mark(*ns))).collect()
+    }
+
     /// A row's segments, from where to where in per cent, and which. On a logarithmic axis the whole bar's length is
     /// on the axis, and segments are shares of it.
     fn places<'a>(&self, row: &'a Row) -> Vec<(f64, f64, &'a Segment)> {

@@ -15,6 +15,7 @@ mod detail;
 mod findings;
 mod frame;
 mod page;
+mod parallel;
 mod parts;
 mod picks;
 mod plot;
@@ -33,6 +34,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use courtside_core::model::Snapshot;
+use courtside_core::model::inference::Inference;
 use courtside_core::model::snapshot::{Component, ComponentKind, Edge};
 use courtside_core::model::tail::Tail;
 use courtside_core::model::visible::{for_people, visible};
@@ -65,6 +67,7 @@ const NAME_WIDTH: usize = 48;
 pub struct Report {
     timeline: Timeline,
     tail: Option<Result<Tail, String>>,
+    application: Option<Inference>,
 }
 
 impl Report {
@@ -78,6 +81,11 @@ impl Report {
         self.tail = Some(tail);
     }
 
+    /// What an application of several processes does; the page shows it if they exchange messages again and again.
+    pub fn set_application(&mut self, found: Inference) {
+        self.application = Some(found);
+    }
+
     /// The page.
     ///
     /// # Errors
@@ -86,7 +94,11 @@ impl Report {
         let whole = &*for_people(whole);
         let view = ReportView::new(whole, &self.timeline);
         let data = data::json(&view)?;
-        Ok(page::page(&view, &visible(title), &data, self.tail.as_ref()).into_string())
+        let found = page::Found {
+            slowest: self.tail.as_ref(),
+            application: self.application.as_ref(),
+        };
+        Ok(page::page(&view, &visible(title), &data, found).into_string())
     }
 }
 

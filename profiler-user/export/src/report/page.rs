@@ -5,7 +5,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::parts;
-use super::{ReportView, detail, findings, sections, tail};
+use super::{ReportView, detail, findings, parallel, sections, tail};
+use courtside_core::model::inference::Inference;
 use courtside_core::model::tail::Tail;
 use courtside_core::model::words::unmatched;
 use courtside_core::units::duration;
@@ -17,12 +18,15 @@ const VENDOR: &str = include_str!("vendor/vendor.js");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
-pub(super) fn page(
-    view: &ReportView<'_>,
-    title: &str,
-    data: &str,
-    slowest: Option<&Result<Tail, String>>,
-) -> Markup {
+/// What single events tell.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub slowest: Option<&'a Result<Tail, String>>,
+    pub application: Option<&'a Inference>,
+}
+
+pub(super) fn page(view: &ReportView<'_>, title: &str, data: &str, found: Found<'_>) -> Markup {
+    let parallel = parallel::parallel(found.application);
     let host = &view.whole.host;
     html! {
         (DOCTYPE)
@@ -46,6 +50,7 @@ pub(super) fn page(
                     (sections::chips(view))
                     nav {
                         @for (id, name) in sections::CONTENTS {
+                            @if id == "map" && parallel.is_some() { a href="#parallel" { "Parallel" } }
                             a href={ "#" (id) } { (name) }
                         }
                     }
@@ -54,7 +59,8 @@ pub(super) fn page(
                     @if let Some(said) = unmatched(view.whole) { p { strong { (said) } } }
                     (findings::findings(view))
                     (sections::requests(view))
-                    (tail::tail(slowest))
+                    (tail::tail(found.slowest))
+                    @if let Some(parallel) = &parallel { (parallel) }
                     (sections::map(view))
                     (sections::components(view))
                     (sections::distributions(view))

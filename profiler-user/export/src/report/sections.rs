@@ -126,7 +126,7 @@ pub(super) fn map(view: &ReportView<'_>) -> Markup {
         "Who calls whom: roundtrips for one request at the entry on the arrows, the time in each court below its name. \
          Click a component for its detail.",
         html! {
-            @if view.whole.edges.is_empty() {
+            @if view.talking() == 0 {
                 p.none { "No component talked to another while this was recorded." }
             } @else {
                 figure.wide { (picture("map", None, "map of components and calls")) }

@@ -382,26 +382,29 @@ fn python() -> Option<PathBuf> {
 
 #[test]
 fn a_browser_draws_every_picture_and_opens_details() {
+    let mut all = pages();
+    all.push(("comparison", comparison(&comparison::tests::many())));
+    if let Some(said) = browse("", &all) {
+        assert_eq!(
+            said,
+            "10 pages: every picture is there, and nobody complains\n"
+        );
+    }
+}
+
+/// What a browser says of pages; nothing if there is none.
+pub(super) fn browse(under: &str, pages: &[(&str, String)]) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     // Whoever wants to look at the pages says where they may stay.
     let kept = std::env::var_os("REPORT_PAGES").map(PathBuf::from);
-    let place = kept.as_deref().unwrap_or(folder.path());
-    for (name, page) in pages() {
+    let place = kept.as_deref().unwrap_or(folder.path()).join(under);
+    std::fs::create_dir_all(&place).unwrap();
+    for (name, page) in pages {
         std::fs::write(place.join(format!("{name}.html")), page).unwrap();
     }
-    let compared = comparison(&comparison::tests::many());
-    std::fs::write(place.join("comparison.html"), compared).unwrap();
-    let Some(said) = browsed(place) else { return };
-    assert_eq!(
-        said,
-        "10 pages: every picture is there, and nobody complains\n"
-    );
-}
-
-/// What a browser makes of the pages in a folder.
-fn browsed(place: &Path) -> Option<String> {
+    let python = python()?;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/check_page.py");
-    let output = Command::new(python()?)
+    let output = Command::new(python)
         .arg(script)
         .arg(place)
         .output()
@@ -413,16 +416,11 @@ fn browsed(place: &Path) -> Option<String> {
 
 #[test]
 fn a_browser_cuts_nothing_off_the_pages_with_curves() {
-    let folder = tempfile::tempdir().unwrap();
-    // In a folder of its own, since what is kept is counted.
-    let kept = std::env::var_os("REPORT_PAGES").map(|place| PathBuf::from(place).join("curves"));
-    let place = kept.as_deref().unwrap_or(folder.path());
-    std::fs::create_dir_all(place).unwrap();
     let measured = Measured {
         points: &prediction::tests::SEEN,
         is_elsewhere: true,
     };
-    for (name, page) in [
+    let pages = [
         ("scaling", scaling(&crate::scale::tests::scaling())),
         ("scaling-hostile", scaling(&scaling::tests::hostile())),
         ("scaling-large", scaling(&scaling::tests::large())),
@@ -439,10 +437,10 @@ fn a_browser_cuts_nothing_off_the_pages_with_curves() {
             "prediction-nothing",
             prediction(&Default::default(), Measured::default()),
         ),
-    ] {
-        std::fs::write(place.join(format!("{name}.html")), page).unwrap();
-    }
-    let Some(said) = browsed(place) else { return };
+    ];
+    let Some(said) = browse("curves", &pages) else {
+        return;
+    };
     assert_eq!(
         said,
         "7 pages: every picture is there, and nobody complains\n"
