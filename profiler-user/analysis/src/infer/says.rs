@@ -147,11 +147,7 @@ fn holds_up(inference: &Inference) -> Option<Finding> {
     }
     let (longest, share) = (longest(worst), share(worst));
     let better = without_load(inference);
-    let why = if worst.time.run_queue_ns > worst.time.on_cpu_ns {
-        "it mostly waits for a CPU itself"
-    } else {
-        "it has most to do"
-    };
+    let (why, remedy) = what_it_does(worst);
     Some(Finding {
         rule: "imbalance".to_owned(),
         severity: if share >= MOST {
@@ -174,13 +170,46 @@ fn holds_up(inference: &Inference) -> Option<Finding> {
             evidence("its_time_on_cpu", worst.time.on_cpu_ns as f64, "ns"),
         ],
         confidence: sureness(inference, 0.9),
-        remedy: if worst.time.run_queue_ns > worst.time.on_cpu_ns {
-            "give it a CPU of its own, or take away who has its CPU (see outsiders)".to_owned()
-        } else {
-            "give part of its work to the others, or put it on a faster CPU".to_owned()
-        },
+        remedy: remedy.to_owned(),
         at_stake_ns: Some(longest as f64),
     })
+}
+
+/// What a process mostly does that hardly waits for others, and what would shorten it.
+fn what_it_does(process: &Process) -> (&'static str, &'static str) {
+    let time = &process.time;
+    // Of several threads some may sleep all the time, and have nothing to do with it.
+    let asleep = |ns: u64| if process.threads > 1 { 0 } else { ns };
+    let each = [
+        (
+            time.on_cpu_ns,
+            "it has most to do",
+            "give part of its work to the others, or put it on a faster CPU",
+        ),
+        (
+            time.run_queue_ns,
+            "it mostly waits for a CPU itself",
+            "give it a CPU of its own, or take away who has its CPU (see outsiders)",
+        ),
+        (
+            time.block_io_ns,
+            "it mostly waits for the disk",
+            "read and write less often, or beside the work",
+        ),
+        (
+            asleep(time.lock_ns),
+            "it mostly waits for its own threads",
+            "see which lock they need, and for how long it is held",
+        ),
+        (
+            asleep(time.other_ns),
+            "it mostly sleeps, for no message of theirs",
+            "see what it sleeps for: a timer, or requests from elsewhere",
+        ),
+    ];
+    // The first of those that are as long as each other.
+    let longest = each.into_iter().rev().max_by_key(|(ns, ..)| *ns);
+    longest.map_or(("", ""), |(_, why, remedy)| (why, remedy))
 }
 
 /// One outside that has the application's CPUs.

@@ -90,3 +90,20 @@ fn where_one_polls_nobody_knows_who_waits() {
     ring.processes[0].polls = true;
     assert_eq!(held_up_by(&ring), None);
 }
+
+#[test]
+fn what_it_does_meanwhile_is_said() {
+    let mut ring = run(&[&[(3, 0)], &[(0, 60)], &[(1, 60)], &[(2, 60)]]);
+    let mut said = |set: &dyn Fn(&mut Process)| {
+        set(&mut ring.processes[0]);
+        let found = findings(&ring).into_iter();
+        let mut found = found.filter(|finding| finding.rule == "imbalance");
+        found.next().unwrap().says
+    };
+    assert!(said(&|rank| rank.time.on_cpu_ns = 20).contains("it has most to do"));
+    assert!(said(&|rank| rank.time.run_queue_ns = 30).contains("it mostly waits for a CPU itself"));
+    assert!(said(&|rank| rank.time.other_ns = 70).contains("it mostly sleeps"));
+    // That may be a thread that has nothing to do with it.
+    assert!(said(&|rank| rank.threads = 2).contains("it mostly waits for a CPU itself"));
+    assert!(said(&|rank| rank.time.block_io_ns = 40).contains("it mostly waits for the disk"));
+}
