@@ -22,6 +22,11 @@ pub const HEAVIER: Tiers = Tiers {
 };
 /// Requests a second, at random: a fifth of its CPU, and a few hundred in each window.
 pub const RATE: f64 = 200.0;
+/// So long, for each request, the service's threads wait for a CPU if they have it for themselves and share it in slices as small as
+/// can be: `s rho / (1 - rho)` with s = 1 ms and rho = 0.2 (M/G/1, processor sharing). One after the other they wait half of that.
+pub const ALONE_NS: f64 = 250_000.0;
+/// More than this, and what was learned is somebody else's: next to that a neighbour is not seen.
+pub const NOT_ALONE_NS: f64 = 2.0 * ALONE_NS;
 /// Connections of a load: two loads find room at the service.
 pub const CONNECTIONS: u32 = 8;
 /// CPUs that its own quota leaves it: less than it uses.

@@ -55,12 +55,26 @@ pub fn guard(is_quick: bool) -> Result<()> {
     let begun = Instant::now();
     eprintln!("xtask: what is usual");
     let usual = tools.learn(plan.learn_seconds)?;
+    if usual.run_queue_ns > cases::NOT_ALONE_NS {
+        let what = format!(
+            "while it was learned what is usual, the service waited {:.0} µs for a CPU for each request, and by itself it waits at most \
+             {:.0} µs: somebody else runs on CPU {}, and beside that no neighbour is seen. End that and repeat it",
+            usual.run_queue_ns / 1e3,
+            cases::ALONE_NS / 1e3,
+            tools.inner.cpus.service
+        );
+        if !is_quick {
+            bail!(what);
+        }
+        eprintln!("xtask: {what}");
+    }
     let (rows, controls) = runs(&tools, plan, &usual)?;
     let results = Results {
         machine,
         busy: used,
         minutes: begun.elapsed().as_secs_f64() / 60.0,
         learned_windows: usual.windows,
+        usual_ns: usual.run_queue_ns,
         rows,
         controls,
     };

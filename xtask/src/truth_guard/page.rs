@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::cases::{BACK_SECONDS, Case, Expected, RATE, TARGET_BACK, TARGET_FIRST, TARGET_WINDOWS};
+use super::cases::{
+    ALONE_NS, BACK_SECONDS, Case, Expected, RATE, TARGET_BACK, TARGET_FIRST, TARGET_WINDOWS,
+};
 use super::told::{Held, Told, Verdict};
 use crate::bench::Machine;
 
@@ -33,6 +35,8 @@ pub struct Results {
     pub busy: f64,
     pub minutes: f64,
     pub learned_windows: u64,
+    /// Mean time that the service waited for a CPU for each request meanwhile.
+    pub usual_ns: f64,
     pub rows: Vec<Row>,
     pub controls: Vec<Control>,
 }
@@ -44,6 +48,7 @@ pub fn page(results: &Results) -> String {
         busy,
         minutes,
         learned_windows,
+        usual_ns,
         ..
     } = results;
     let mut page = format!(
@@ -52,7 +57,8 @@ pub fn page(results: &Results) -> String {
          was used by others.\n\n\
          The service does 1 ms of work for each request on a CPU of its own; the load, {RATE:.0} requests a second at random, and \
          the guard are on the other CPU. What is usual was learned once, from {learned_windows} windows of a second, by \
-         `courtside guard learn`. Then, again and again, a new service, a new guard, some seconds in which nothing happens, and \
+         `courtside guard learn`: {:.0} µs in the run queue for each request, where it would be {:.0} to {:.0} µs with nobody else \
+         there (M/D/1, and with slices as small as can be). Then, again and again, a new service, a new guard, some seconds in which nothing happens, and \
          something planted beside it, or nothing (the control), in an order at random.\n\n\
          Right: the first suspect of each line that blames somebody was planted; for what is the service's own, that is said and \
          nobody is blamed. Missed: it was not said. False: somebody else was blamed. Windows are counted from that in which it was \
@@ -62,6 +68,9 @@ pub fn page(results: &Results) -> String {
         machine.kernel,
         machine.cpus,
         busy * 100.0,
+        usual_ns / 1e3,
+        ALONE_NS / 2e3,
+        ALONE_NS / 1e3,
     );
     let mut missed = Vec::new();
     planted(&mut page, &results.rows, &mut missed);
@@ -311,6 +320,7 @@ mod tests {
             busy: 0.012,
             minutes: 9.6,
             learned_windows: 59,
+            usual_ns: 141_000.0,
             rows,
             controls: vec![Control {
                 case: case("hog"),
@@ -336,6 +346,7 @@ mod tests {
             "| a hog on the CPU of the service | the hog | 3 | hog-truth, blame 0.97 (run_queue_per_request) | right |",
             "| a hog on the CPU of the service | 16 | nothing was told | right |",
             "Besides, 18 windows passed",
+            "from 59 windows of a second, by `courtside guard learn`: 141 µs in the run queue for each request, where it would be 125 to 250 µs",
             "are first | 1 of 1 |",
             "and is said | 1 of 1 |",
             "the slowest of those that were right: 4 |",
