@@ -161,7 +161,12 @@ impl Seen {
                 None => (Verdict::Right, self.anomalies().next()),
             },
         };
-        let own = self.anomalies().filter(|line| line.self_inflicted);
+        // Once it is held back, what is left may well be its own.
+        let capped = self.lines.iter().find(|line| line.event == "capped");
+        let until = capped.map_or(u64::MAX, |line| line.time_unix_ns);
+        let own = self
+            .anomalies()
+            .filter(|line| line.self_inflicted && line.time_unix_ns <= until);
         let besides = match expected {
             Expected::Neighbour => own.map(|line| self.what(line)).collect(),
             Expected::Own(_) | Expected::Nobody => Vec::new(),
@@ -403,6 +408,7 @@ mod tests {
         capped.action = Some(Action {
             component: "program:hog".to_owned(),
         });
+        let own = line(106, true, &[], "its own threads");
         let mut judged = line(108, false, &[], "");
         judged.event = "judged".to_owned();
         judged.effect = Some(Effect { worked: true });
@@ -419,8 +425,10 @@ mod tests {
         let seen = Seen {
             delays: delays.collect(),
             limits: Some(["-1", "5000", "-1"].map(str::to_owned)),
-            ..seen(vec![capped, judged])
+            ..seen(vec![capped, own, judged])
         };
+        // What is left then may be its own.
+        assert!(seen.judge(Expected::Neighbour).besides.is_empty());
         let held = seen.held(100.0).unwrap();
         assert_eq!(held.capped_windows, Some(4));
         assert_eq!(held.who.as_deref(), Some("program:hog"));
