@@ -184,7 +184,7 @@ impl Seen {
         let signal = line.signal.as_deref().unwrap_or_default();
         let Some(first) = line.suspects.first().filter(|_| line.blames()) else {
             let whose = if line.self_inflicted {
-                "its own"
+                "self-inflicted"
             } else {
                 "nobody"
             };
