@@ -20,6 +20,7 @@ mod sh;
 mod targets;
 mod test;
 mod truth;
+mod truth_guard;
 mod truth_infer;
 mod truth_models;
 mod vm;
@@ -99,6 +100,12 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TruthOf {
+    /// Plant neighbours and other troubles beside a service, have the guard judge them, and write docs/guard-truth.md
+    Guard {
+        /// Three scenarios in three minutes instead of ten in eleven, to see that it works; printed, not written
+        #[arg(long)]
+        quick: bool,
+    },
     /// Have parallel applications of ours inferred beside a load, run them without it, and write docs/infer-truth.md
     Infer {
         /// A minute instead of three, to see that it works; printed, not written
@@ -147,6 +154,9 @@ fn run() -> anyhow::Result<()> {
         Command::Truth {
             of: TruthOf::Models { quick, only },
         } => truth_models::models(quick, &only),
+        Command::Truth {
+            of: TruthOf::Guard { quick },
+        } => truth_guard::guard(quick),
         Command::Truth {
             of: TruthOf::Infer { quick },
         } => truth_infer::infer(quick),

@@ -9,11 +9,14 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    clock::{Clocks, Elapsed, Span, monotonic_ns, pin},
+    clock::{Clocks, Elapsed, Span, monotonic_ns, pin, sleep_until, spin},
     ping_pong::joined,
     process::say,
     work::Disk,
 };
+
+/// A thread that wants a part of a CPU wants it once in this time.
+const PERIOD_NS: u64 = 20_000_000;
 
 /// Keeps CPUs busy.
 #[derive(Clone, Debug, Serialize, Deserialize, Args)]
@@ -24,6 +27,9 @@ pub struct Hog {
     /// Threads, all bound to the same CPU if any.
     #[arg(long, default_value_t = 1)]
     threads: u64,
+    /// How much of a CPU each thread wants, in per cent: of every 20 ms. Who gets too little does not make up for it.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100))]
+    percent: u32,
     /// For how long on the wall; until killed if not given.
     #[arg(long = "for")]
     length: Option<Span>,
@@ -36,6 +42,7 @@ impl Hog {
         Self {
             core: Some(core),
             threads: 1,
+            percent: 100,
             length: None,
         }
     }
@@ -52,6 +59,9 @@ impl Hog {
         let burn = || -> anyhow::Result<Elapsed> {
             let clocks = Clocks::of_this_thread()?;
             let start = clocks.read()?;
+            if self.percent < 100 {
+                self.want_a_part(end_ns);
+            }
             while end_ns.is_none_or(|end_ns| monotonic_ns() < end_ns) {
                 std::hint::spin_loop();
             }
@@ -66,6 +76,17 @@ impl Hog {
             anyhow::Ok(())
         })?;
         say(&serde_json::json!({ "workload": "hog", "tgid": std::process::id(), "burned": all }))
+    }
+
+    /// Burns a part of every period until the end.
+    fn want_a_part(&self, end_ns: Option<u64>) {
+        let part_ns = PERIOD_NS / 100 * u64::from(self.percent);
+        let mut due_ns = monotonic_ns();
+        while end_ns.is_none_or(|end_ns| monotonic_ns() < end_ns) {
+            spin(part_ns);
+            due_ns = (due_ns + PERIOD_NS).max(monotonic_ns());
+            sleep_until(due_ns.min(end_ns.unwrap_or(u64::MAX)));
+        }
     }
 }
 
@@ -135,4 +156,25 @@ fn charged() -> anyhow::Result<(u64, u64)> {
             .with_context(|| format!("{path} has no {name}"))
     };
     Ok((field("read_bytes:")?, field("write_bytes:")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_wants_a_part_of_a_cpu_sleeps_for_the_rest() {
+        let hog = Hog {
+            percent: 5,
+            ..Hog::endless(0)
+        };
+        let clocks = Clocks::of_this_thread().unwrap();
+        let start = clocks.read().unwrap();
+        hog.want_a_part(Some(monotonic_ns() + 5 * PERIOD_NS));
+        let burned = clocks.read().unwrap() - start;
+        // A millisecond at least once, and on any host once in a period at most; what the clocks cost is as much at most.
+        let periods = burned.wall_ns.div_ceil(PERIOD_NS);
+        assert!(burned.on_cpu_ns >= PERIOD_NS / 20, "{burned:?}");
+        assert!(burned.on_cpu_ns <= periods * PERIOD_NS / 10, "{burned:?}");
+    }
 }

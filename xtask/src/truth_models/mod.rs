@@ -15,10 +15,10 @@ mod courtside;
 pub mod host;
 mod measure;
 mod page;
-mod plan;
-mod quota;
+pub mod plan;
+pub mod quota;
 mod results;
-mod service;
+pub mod service;
 
 use host::{Cpus, progress};
 use measure::Run;

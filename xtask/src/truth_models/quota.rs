@@ -1,4 +1,4 @@
-//! A control group with a CPU quota.
+//! A control group with a CPU quota, or without.
 //!
 //! In: how many CPUs, and who. Out: the group, gone when this is dropped; or why there can be none, in words. Must not know: who
 //! they are.
@@ -13,14 +13,18 @@ use super::plan::QUOTA_PERIOD_US;
 
 /// What the group is called.
 const NAME: &str = "courtside-truth";
+/// The period that the kernel gives to a new group.
+const DEFAULT_PERIOD_US: u64 = 100_000;
 
 /// A group.
-pub struct Group(PathBuf);
+pub struct Group {
+    path: PathBuf,
+    is_v2: bool,
+}
 
 impl Group {
-    /// One that may use so many CPUs.
-    pub fn new(cpus: f64) -> Result<Self> {
-        let quota_us = (cpus * QUOTA_PERIOD_US as f64).round() as u64;
+    /// One without a limit.
+    pub fn open() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts").context("cannot read /proc/mounts")?;
         let (root, is_v2) = hierarchy(&mounts)
             .context("no hierarchy of control groups here has the controller `cpu`")?;
@@ -29,19 +33,48 @@ impl Group {
             fs::write(&control, "+cpu")
                 .with_context(|| format!("{} may not be written", control.display()))?;
         }
-        let group = Self(root.join(NAME));
-        match fs::create_dir(&group.0) {
+        let group = Self {
+            path: root.join(NAME),
+            is_v2,
+        };
+        match fs::create_dir(&group.path) {
             // Left by a run that was killed.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => made.with_context(|| format!("cannot make {}", group.0.display()))?,
+            made => made.with_context(|| format!("cannot make {}", group.path.display()))?,
         }
-        if is_v2 {
-            group.write("cpu.max", &format!("{quota_us} {QUOTA_PERIOD_US}"))?;
-        } else {
-            group.write("cpu.cfs_period_us", &QUOTA_PERIOD_US.to_string())?;
-            group.write("cpu.cfs_quota_us", &quota_us.to_string())?;
-        }
+        group.set(None, DEFAULT_PERIOD_US)?;
         Ok(group)
+    }
+
+    /// One that may use so many CPUs.
+    pub fn new(cpus: f64) -> Result<Self> {
+        let group = Self::open()?;
+        let quota_us = (cpus * QUOTA_PERIOD_US as f64).round() as u64;
+        group.set(Some(quota_us), QUOTA_PERIOD_US)?;
+        Ok(group)
+    }
+
+    fn set(&self, quota_us: Option<u64>, period_us: u64) -> Result<()> {
+        let quota = quota_us.map(|us| us.to_string());
+        if self.is_v2 {
+            let quota = quota.as_deref().unwrap_or("max");
+            return self.write("cpu.max", &format!("{quota} {period_us}"));
+        }
+        self.write("cpu.cfs_period_us", &period_us.to_string())?;
+        self.write("cpu.cfs_quota_us", quota.as_deref().unwrap_or("-1"))
+    }
+
+    /// What is in the file of the limit.
+    pub fn limit(&self) -> Result<String> {
+        let file = if self.is_v2 {
+            "cpu.max"
+        } else {
+            "cpu.cfs_quota_us"
+        };
+        let path = self.path.join(file);
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(text.trim().to_owned())
     }
 
     /// Puts a process into it.
@@ -50,7 +83,7 @@ impl Group {
     }
 
     fn write(&self, file: &str, text: &str) -> Result<()> {
-        let path = self.0.join(file);
+        let path = self.path.join(file);
         fs::write(&path, text).with_context(|| format!("{} may not be written", path.display()))
     }
 }
@@ -59,7 +92,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         // Processes that were killed just now may still be in it.
         let deadline = Instant::now() + Duration::from_secs(3);
-        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
+        while fs::remove_dir(&self.path).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

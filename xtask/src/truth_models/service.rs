@@ -97,6 +97,16 @@ impl Service {
         tgid.copied().context("the relay has no first tier")
     }
 
+    /// Where the first tier listens.
+    pub fn address(&self) -> SocketAddr {
+        self.there.address
+    }
+
+    /// Fail if it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        self.services.settle(Duration::ZERO)
+    }
+
     /// The generator as a command.
     pub fn generator(
         &self,
@@ -125,7 +135,7 @@ impl Service {
         let patience = Duration::from_secs_f64(seconds + WARM_UP_SECONDS + 30.0);
         let load = said(&command, patience).and_then(|text| spoken(&text));
         // If the service has gone, that is what went wrong.
-        self.services.settle(Duration::ZERO)?;
+        self.check()?;
         load
     }
 
