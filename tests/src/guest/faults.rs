@@ -97,10 +97,7 @@ fn succeeds(command: &mut Command) -> anyhow::Result<()> {
 }
 
 /// A recording as snapshots.
-///
-/// # Errors
-/// When it cannot be exported, or something is said of it.
-pub fn exported(file: &Path, options: &[&str]) -> anyhow::Result<Vec<Snapshot>> {
+fn exported(file: &Path, options: &[&str]) -> anyhow::Result<Vec<Snapshot>> {
     let mut command = Command::new(courtside()?);
     command.arg("export").arg(file).args(options);
     let output = finish(command)?;

@@ -16,8 +16,8 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
-use super::{faults::exported, traffic::LET_GO};
-use crate::harness::{Host, Running, Snapshot, courtside, finish, list, number, workload};
+use super::traffic::LET_GO;
+use crate::harness::{Host, Measured, Running, Snapshot, list, number, workload};
 
 /// First argument of this program when it is to run a command in control groups, which come before `--`.
 pub const IN_GROUPS: &str = "--in-groups";
@@ -152,33 +152,30 @@ impl Layout {
         let [service, container] = [SERVICE, CONTAINER].map(|path| format!("/{path}"));
         let in_service = paths(self.service, SERVICE);
         let in_container = paths(self.container, CONTAINER);
-
-        // Attaching is what takes long in an emulated machine: one recording shows both ways of grouping.
-        let file = host.dir().join("groups.rec");
-        let (stand, command) = standing(&[&in_service, &in_container])?;
-        let answers = recorded(&file, &command)?;
-        drop(stand);
-        for (options, names) in [
+        for (options, games) in [
             (
                 &["--group-by", "cgroup"] as &[&str],
-                [&*service, &*container],
+                &[(&*service, &in_service), (&*container, &in_container)] as &[(&str, _)],
             ),
-            (&[], ["shop", "0123456789ab"]),
+            (
+                &[],
+                &[("shop", &in_service), ("0123456789ab", &in_container)],
+            ),
+            (&["-c", &service], &[("shop", &in_service)]),
         ] {
-            let options = [&["-F", "json", "-o", "-"], options].concat();
-            let [snapshot] = &exported(&file, &options)?[..] else {
-                bail!("{options:?}: not one snapshot");
-            };
-            for (name, truth) in names.into_iter().zip(truths(&answers, 2)?) {
-                found.push(exact(snapshot, &options, name, &truth)?);
+            let groups: Vec<&[PathBuf]> = games.iter().map(|(_, groups)| &groups[..]).collect();
+            let measured =
+                standing(host, options, &groups).with_context(|| format!("{options:?}"))?;
+            let answers: Vec<&str> = measured.stdout.lines().collect();
+            ensure!(answers.len() == games.len(), "not all games ended");
+            for ((name, _), answer) in games.iter().zip(answers) {
+                let truth = Truth {
+                    answer: serde_json::from_str(answer)?,
+                    turns: MESSAGES - CONNECTIONS,
+                    edges: games.len() as u64,
+                };
+                found.push(exact(&measured.snapshot, options, name, &truth)?);
             }
-        }
-
-        let options = ["-c", &*service];
-        let (_stand, mut command) = standing(&[&in_service])?;
-        let measured = host.stat(&options, &mut command)?;
-        for truth in truths(&measured.stdout, 1)? {
-            found.push(exact(&measured.snapshot, &options, "shop", &truth)?);
         }
         if self.has_version_2() {
             let options = ["--group-by", "cgroup"];
@@ -216,8 +213,8 @@ fn in_groups(groups: &[PathBuf], arguments: &[&str]) -> anyhow::Result<Command> 
     Ok(command)
 }
 
-/// Ping-pongs, each in some groups, that stand before they are measured; and the command that has one after the other play.
-fn standing(games: &[&[PathBuf]]) -> anyhow::Result<(Vec<Running>, Command)> {
+/// Measures ping-pongs whose processes stood before, each in some groups, one after the other.
+fn standing(host: &Host, options: &[&str], games: &[&[PathBuf]]) -> anyhow::Result<Measured> {
     let (messages, connections) = (MESSAGES.to_string(), CONNECTIONS.to_string());
     let game = ["ping-pong", "--wait-go", "--warm-up", "3"];
     let shape = ["--messages", &messages, "--connections", &connections];
@@ -233,42 +230,7 @@ fn standing(games: &[&[PathBuf]]) -> anyhow::Result<(Vec<Running>, Command)> {
     command
         .arg(LET_GO)
         .args(stand.iter().map(|game| game.tgid().to_string()));
-    Ok((stand, command))
-}
-
-/// Records all there is while a command runs, and returns what that printed.
-fn recorded(file: &Path, command: &Command) -> anyhow::Result<String> {
-    let mut record = Command::new(courtside()?);
-    record
-        .args(["record", "-o"])
-        .arg(file)
-        .arg("--")
-        .arg(command.get_program())
-        .args(command.get_args());
-    let output = finish(record)?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// What is to be found of this many games, by what they printed.
-fn truths(printed: &str, games: usize) -> anyhow::Result<Vec<Truth>> {
-    let truth = |answer: &str| {
-        Ok(Truth {
-            answer: serde_json::from_str(answer)?,
-            turns: MESSAGES - CONNECTIONS,
-            edges: games as u64,
-        })
-    };
-    let truths = printed
-        .lines()
-        .map(truth)
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    ensure!(truths.len() == games, "not all games ended: {printed}");
-    Ok(truths)
+    host.stat(options, &mut command)
 }
 
 /// What is to be found of a game.

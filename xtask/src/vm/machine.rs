@@ -17,7 +17,7 @@ use crate::sh;
 /// Begins each line that is meant for us; as in `tests/src/guest`.
 const MARK: &str = "@courtside ";
 /// Longest that a machine may run.
-const PATIENCE: Duration = Duration::from_secs(960);
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// Without `cmpxchg16b`: QEMU 7.2 leaves rubbish in the flags after it, a kernel that saves them traps, and dies.
 const CPU: &str = "max,-cx16";
