@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::truth_models::host::{Cpus, progress};
-use crate::truth_models::{QUIET, busy, service};
+use crate::truth_models::{service, used_by_others};
 use crate::{bench, build, packages, sh};
 
 mod cases;
@@ -44,13 +44,7 @@ pub fn guard(is_quick: bool) -> Result<()> {
     };
     fs::create_dir_all(&tools.folder)?;
     bench::alone()?;
-    let used = busy(LOOK)?;
-    if used > QUIET {
-        eprintln!(
-            "xtask: {:.0} % of all CPU time is used by others: what is measured now is theirs, too. End them and repeat it",
-            used * 100.0
-        );
-    }
+    let used = used_by_others(LOOK)?;
     let plan = if is_quick { cases::QUICK } else { cases::FULL };
     let begun = Instant::now();
     eprintln!("xtask: what is usual");

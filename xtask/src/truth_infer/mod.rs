@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::truth_models::host::progress;
-use crate::truth_models::{QUIET, busy};
+use crate::truth_models::used_by_others;
 use crate::{bench, build, sh};
 
 mod page;
@@ -90,13 +90,7 @@ pub fn infer(is_quick: bool) -> Result<()> {
     };
     fs::create_dir_all(&tools.folder)?;
     bench::alone()?;
-    let used = busy(LOOK)?;
-    if used > QUIET {
-        eprintln!(
-            "xtask: {:.0} % of all CPU time is used by others: what is measured now is theirs, too. End them and repeat it",
-            used * 100.0
-        );
-    }
+    let used = used_by_others(LOOK)?;
     let plan = if is_quick { QUICK } else { FULL };
     let begun = Instant::now();
     let mut rows = Vec::new();

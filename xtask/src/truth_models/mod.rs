@@ -30,7 +30,7 @@ const PACKAGES: [&str; 2] = ["bpftool", "util-linux"];
 /// How long the host is looked at before.
 const LOOK: Duration = Duration::from_secs(3);
 /// More than this of all CPU time, and somebody else runs.
-pub const QUIET: f64 = 0.05;
+const QUIET: f64 = 0.05;
 
 /// What can be measured alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -63,15 +63,9 @@ pub fn models(is_quick: bool, only: &[Part]) -> Result<()> {
     };
     bench::alone()?;
     let before = page::Before {
-        busy: busy(LOOK)?,
+        busy: used_by_others(LOOK)?,
         seconds: LOOK.as_secs_f64(),
     };
-    if before.busy > QUIET {
-        eprintln!(
-            "xtask: {:.0} % of all CPU time is used by others: what is measured now is theirs, too. End them and repeat it",
-            before.busy * 100.0
-        );
-    }
     let plan = if is_quick { plan::QUICK } else { plan::FULL };
     let folder = sh::target_dir().join("truth-models");
     let results = measure(&tools, plan, &folder, only)?;
@@ -172,8 +166,20 @@ fn outcome<T>(wanted: bool, what: &str, measure: impl FnOnce() -> Result<T>) -> 
     }
 }
 
+/// Share of all CPU time that others use now, of 1; if it is much, that is said.
+pub fn used_by_others(time: Duration) -> Result<f64> {
+    let used = busy(time)?;
+    if used > QUIET {
+        eprintln!(
+            "xtask: {:.0} % of all CPU time is used by others: what is measured now is theirs, too. End them and repeat it",
+            used * 100.0
+        );
+    }
+    Ok(used)
+}
+
 /// Share of all CPU time that is used in a while, of 1.
-pub fn busy(time: Duration) -> Result<f64> {
+fn busy(time: Duration) -> Result<f64> {
     let read = || -> Result<Vec<f64>> {
         let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         let line = text.lines().next().unwrap_or_default();
