@@ -106,6 +106,15 @@ const STEPS: [Step; 12] = [
     },
 ];
 
+/// A step's whole name asks for that step alone, though another's name begins with it.
+fn is_asked(name: &str, text: &str) -> bool {
+    if STEPS.iter().any(|step| step.name == text) {
+        name == text
+    } else {
+        name.contains(text)
+    }
+}
+
 /// Run every step, or those whose name holds `only`, and give a verdict.
 pub fn test(only: Option<&str>) -> Result<()> {
     let is_root = sh::is_root();
@@ -115,7 +124,7 @@ pub fn test(only: Option<&str>) -> Result<()> {
     let mut lines = Vec::new();
     let steps: Vec<&Step> = STEPS
         .iter()
-        .filter(|step| only.is_none_or(|text| step.name.contains(text)))
+        .filter(|step| only.is_none_or(|text| is_asked(step.name, text)))
         .collect();
     if steps.is_empty() {
         let names = STEPS.map(|step| step.name).join(", ");
