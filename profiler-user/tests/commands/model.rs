@@ -1,75 +1,52 @@
 //! `courtside model` as its users call it, over recordings of a service with known demands.
 //!
 //! In: windows made here from seeds. Out: exit status, stdout, stderr, files.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
-use courtside::record::{Header, Writer};
+use courtside::frame::Frame;
 use courtside_core::fixture::frames;
 use fastrand::Rng;
 use serde_json::Value;
 
-const SECOND: u64 = 1_000_000_000;
+use crate::shared::{Folder, SECOND, courtside, json, record, seconds, text, valid};
+
 /// CPU time that a request takes of web, app, store and the client together (`frames::chain`), and CPUs of the host.
 const ALL_NS: f64 = 590_000.0;
 const CPUS: f64 = 2.0;
 
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// A recording of the chain load → web → app → store at about a rate; CPU times differ by up to 2 % from window to window.
-fn record(path: &Path, rate: u64) {
-    let header = Header {
-        interval_ns: SECOND,
-        ..Header::default()
-    };
+fn windows(rate: u64) -> impl Iterator<Item = Frame> {
     let mut dice = Rng::with_seed(rate);
-    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
-    for window in 0..24 {
+    (0..24).map(move |window| {
         let mut frame = frames::chain(rate - 3 + dice.u64(0..=6));
         frame.start_unix_ns += window * SECOND;
         for cpu in &mut frame.cpu {
             cpu.on_cpu_ns = (cpu.on_cpu_ns as f64 * (0.98 + 0.04 * dice.f64())) as u64;
         }
-        writer.frame(&frame).unwrap();
-    }
-    writer.finish().unwrap();
+        frame
+    })
 }
 
 struct Recordings {
-    folder: tempfile::TempDir,
+    folder: Folder,
     files: Vec<String>,
 }
 
 impl Recordings {
     fn at(rates: &[u64]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let files = rates
-            .iter()
-            .map(|rate| {
-                let path = folder.path().join(format!("{rate}.rec"));
-                record(&path, *rate);
-                path.to_str().unwrap().to_owned()
-            })
-            .collect();
+        let folder = Folder::new();
+        let recorded = |rate: &u64| {
+            let path = folder.path(&format!("{rate}.rec"));
+            record(&path, &seconds(), windows(*rate));
+            path
+        };
+        let files = rates.iter().map(recorded).collect();
         Self { folder, files }
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
+        self.folder.path(name)
     }
 
     fn fit(&self, more: &[&str]) -> Output {
@@ -89,14 +66,9 @@ impl Recordings {
     }
 }
 
-fn json(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn valid(name: &str, value: &Value) {
-    let schema = json(&courtside(&["schema", name]));
-    jsonschema::validate(&schema, value).unwrap();
+/// That it is what its schema promises, and says so.
+fn is_a(name: &str, value: &Value) {
+    valid(name, [value]);
     assert_eq!(value["schema"], format!("courtside.{name}/1"));
 }
 
@@ -113,7 +85,7 @@ fn a_service_with_known_demands_is_fitted_predicted_and_placed() {
     let recordings = Recordings::at(&[100, 200, 400]);
     let file = recordings.fitted();
     let profile: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    valid("profile", &profile);
+    is_a("profile", &profile);
     assert_eq!(profile["entry"], "program:web:80");
     assert_eq!(profile["components"].as_array().unwrap().len(), 3);
     assert_eq!(profile["components"][0]["threads"], Value::Null);
@@ -129,7 +101,7 @@ fn a_service_with_known_demands_is_fitted_predicted_and_placed() {
         "--requests",
         "4000",
     ]));
-    valid("prediction", &predicted);
+    is_a("prediction", &predicted);
     let end = &predicted["saturation"];
     near(&end["rate_per_s"], CPUS * 1e9 / ALL_NS, 0.02);
     assert_eq!(end["resource"], "cpu");
@@ -153,7 +125,7 @@ fn a_service_with_known_demands_is_fitted_predicted_and_placed() {
         "model", "place", &file, "--nodes", &nodes, "--rate", "1000", "--json",
     ];
     let placed = json(&courtside(&place));
-    valid("placement", &placed);
+    is_a("placement", &placed);
     assert_eq!(placed["best"]["meets"], true);
     assert_eq!(placed["best"]["nodes"], 1);
     assert_eq!(json(&courtside(&place)), placed);

@@ -2,80 +2,30 @@
 //! from.
 //!
 //! In: windows and single events made here. Out: exit status, stdout, stderr.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Command, Output},
-};
-
-use courtside::{
-    event::{Event, What},
-    record::{Header, Kind, Writer, encode_events},
-};
+use courtside::event::{Event, What};
 use courtside_core::fixture::ring::Ring;
 use serde_json::Value;
 
-const SECOND: u64 = 1_000_000_000;
-
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::shared::{Folder, SECOND, courtside, json, record, record_events, seconds, text, valid};
 
 /// A recording of these ranks, without the events that are not wanted.
-fn record(path: &Path, ring: Ring, wanted: impl Fn(&Event) -> bool) {
-    let header = Header {
-        interval_ns: SECOND,
-        ..Header::default()
-    };
+fn recorded_of(path: &str, ring: Ring, wanted: impl Fn(&Event) -> bool) {
     let begin_ns = 1000 * SECOND;
-    let start_unix_ns = ring.window(0, SECOND).start_unix_ns;
-    let offset_ns = i64::try_from(start_unix_ns - begin_ns).unwrap();
-    let mut all = ring.events(begin_ns + 1);
-    all.retain(wanted);
-    let last_ns = all.last().map_or(begin_ns, |event| event.time_ns);
-    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
-    for number in 0..=(last_ns - begin_ns) / SECOND {
-        writer.frame(&ring.window(number, SECOND)).unwrap();
-    }
-    for batch in all.chunks(1000) {
-        let (from, to) = (batch[0].time_ns, batch[batch.len() - 1].time_ns);
-        let payload = encode_events(batch, offset_ns);
-        let from_unix_ns = from.wrapping_add_signed(offset_ns);
-        writer
-            .record(Kind::EVENTS, from_unix_ns, to - from, &payload)
-            .unwrap();
-    }
-    writer.finish().unwrap();
+    let mut events = ring.events(begin_ns + 1);
+    events.retain(wanted);
+    record_events(
+        path,
+        |number| ring.window(number, SECOND),
+        begin_ns,
+        &events,
+    );
 }
 
-struct Folder {
-    folder: tempfile::TempDir,
-}
-
-impl Folder {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn recorded(&self, name: &str, ring: Ring) -> String {
-        let path = self.path(name);
-        record(path.as_ref(), ring, |_| true);
-        path
-    }
+fn recorded(folder: &Folder, name: &str, ring: Ring) -> String {
+    let path = folder.path(name);
+    recorded_of(&path, ring, |_| true);
+    path
 }
 
 /// Rank 1's CPU is a hog's for 3 ms in each iteration of 2 ms.
@@ -87,24 +37,20 @@ fn hogged() -> Ring {
 }
 
 /// JSON that is valid by its schema.
-fn json(schema: &str, arguments: &[&str]) -> Value {
-    let output = courtside(&[arguments, &["--json"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let schema = courtside(&["schema", schema]);
-    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
-    jsonschema::validate(&schema, &value).unwrap();
+fn told(schema: &str, arguments: &[&str]) -> Value {
+    let value = json(&courtside(&[arguments, &["--json"]].concat()));
+    valid(schema, [&value]);
     value
 }
 
 #[test]
 fn a_ring_with_a_hog_is_told_and_what_it_would_take_without() {
     let folder = Folder::new();
-    let free = folder.recorded("free.rec", Ring::default());
-    let file = folder.recorded("x.rec", hogged());
-    let truth = json("inference", &["infer", &free]);
+    let free = recorded(&folder, "free.rec", Ring::default());
+    let file = recorded(&folder, "x.rec", hogged());
+    let truth = told("inference", &["infer", &free]);
     let wish = "rank0->rank1: latency=+1ms";
-    let found = json("inference", &["infer", &file, "--what-if", wish]);
+    let found = told("inference", &["infer", &file, "--what-if", wish]);
     assert_eq!(found["schema"], "courtside.inference/1");
     let processes = found["processes"].as_array().unwrap();
     assert_eq!(processes.len(), 4);
@@ -140,7 +86,7 @@ fn a_ring_with_a_hog_is_told_and_what_it_would_take_without() {
 #[test]
 fn the_report_shows_the_application_as_it_is_told() {
     let folder = Folder::new();
-    let file = folder.recorded("x.rec", hogged());
+    let file = recorded(&folder, "x.rec", hogged());
     let page = |file: &str| {
         let page = folder.path("x.html");
         let output = courtside(&["report", file, "-o", &page]);
@@ -148,7 +94,7 @@ fn the_report_shows_the_application_as_it_is_told() {
         std::fs::read_to_string(page).unwrap()
     };
     let shown = page(&file);
-    let found = json("inference", &["infer", &file]);
+    let found = told("inference", &["infer", &file]);
     let said = found["findings"][0]["says"].as_str().unwrap();
     assert!(
         shown.contains("<section id=\"parallel\">") && shown.contains(said),
@@ -177,28 +123,28 @@ fn the_report_shows_the_application_as_it_is_told() {
     );
     // Without single events, and of two processes, there is nothing to show.
     let silent = folder.path("silent.rec");
-    record(silent.as_ref(), Ring::default(), |_| false);
+    recorded_of(&silent, Ring::default(), |_| false);
     assert!(!page(&silent).contains("id=\"parallel\""));
     let two = Ring {
         ranks: 2,
         ..Ring::default()
     };
-    let two = folder.recorded("two.rec", two);
+    let two = recorded(&folder, "two.rec", two);
     assert!(!page(&two).contains("id=\"parallel\""));
 }
 
 #[test]
 fn two_runs_are_compared_and_a_load_is_calibrated() {
     let folder = Folder::new();
-    let free = folder.recorded("free.rec", Ring::default());
-    let loaded = folder.recorded("loaded.rec", hogged());
-    let found = json("inference-compare", &["infer", "compare", &free, &loaded]);
+    let free = recorded(&folder, "free.rec", Ring::default());
+    let loaded = recorded(&folder, "loaded.rec", hogged());
+    let found = told("inference-compare", &["infer", "compare", &free, &loaded]);
     let ratio = found["time_ratio"].as_f64().unwrap();
     assert!((ratio - 5.0 / 2.0).abs() < 0.05, "{ratio}");
     assert!(found["fingerprint_distance"].is_null());
     assert!(found["fingerprint_unknown"].is_string());
     let arguments = ["infer", "calibrate", "--pair", &free, &loaded, &free];
-    let found = json("inference-calibration", &arguments);
+    let found = told("inference-calibration", &arguments);
     let slower = found["slowdown"]["work_conserving"].as_f64().unwrap();
     assert!((slower - 5.0 / 2.0).abs() < 0.05, "{slower}");
     let wrong = courtside(&["infer", "calibrate", "--pair", &loaded, &free]);
@@ -210,10 +156,8 @@ fn two_runs_are_compared_and_a_load_is_calibrated() {
 fn what_cannot_be_told_is_status_1_and_says_which_command_helps() {
     let folder = Folder::new();
     let [plain, silent] = ["plain.rec", "silent.rec"].map(|name| folder.path(name));
-    let mut writer = Writer::new(File::create(&plain).unwrap(), &Header::default()).unwrap();
-    writer.frame(&Ring::default().window(0, SECOND)).unwrap();
-    writer.finish().unwrap();
-    record(silent.as_ref(), Ring::default(), |event| {
+    record(&plain, &seconds(), [Ring::default().window(0, SECOND)]);
+    recorded_of(&silent, Ring::default(), |event| {
         !matches!(event.what, What::Send { .. } | What::Receive { .. })
     });
     for (file, words) in [

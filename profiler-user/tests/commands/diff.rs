@@ -1,34 +1,13 @@
 //! `courtside diff` as its users call it, over recordings with a planted change of known size, or none.
 //!
 //! In: windows made here from seeds. Out: exit status, stdout, stderr.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Command, Output},
-};
-
-use courtside::{
-    frame::Frame,
-    record::{Header, Writer},
-};
+use courtside::frame::Frame;
 use courtside_core::fixture::frames;
 use fastrand::Rng;
 use serde_json::Value;
 
-const SECOND: u64 = 1_000_000_000;
-
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::shared::{Folder, SECOND, courtside, record, seconds, text, valid};
 
 /// Times the sums of an image's flows, and of those towards it where they wait for its answers.
 fn slow_down(frame: &mut Frame, image: u32, by: f64) {
@@ -47,53 +26,41 @@ fn slow_down(frame: &mut Frame, image: u32, by: f64) {
 }
 
 /// A recording of the chain load → web → app → store: each component's times differ by up to 3 % from window to window.
-fn record(path: &Path, windows: u64, seed: u64, change: impl Fn(&mut Frame)) {
-    let header = Header {
-        interval_ns: SECOND,
-        ..Header::default()
-    };
+fn recorded(path: &str, windows: u64, seed: u64, change: impl Fn(&mut Frame)) {
     let mut dice = Rng::with_seed(seed);
-    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
-    for window in 0..windows {
+    let windows = (0..windows).map(|window| {
         let mut frame = frames::chain(dice.u64(95..=105));
         frame.start_unix_ns += window * SECOND;
         for image in [frames::LOAD, frames::WEB, frames::APP, frames::STORE] {
             slow_down(&mut frame, image, 0.97 + 0.06 * dice.f64());
         }
         change(&mut frame);
-        writer.frame(&frame).unwrap();
-    }
-    writer.finish().unwrap();
+        frame
+    });
+    record(path, &seconds(), windows);
 }
 
 struct Pair {
-    _folder: tempfile::TempDir,
+    folder: Folder,
     a: String,
     b: String,
 }
 
 fn pair(windows: [u64; 2], change: impl Fn(&mut Frame)) -> Pair {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (a, b) = (path("a.rec"), path("b.rec"));
-    record(a.as_ref(), windows[0], 1, |_| {});
-    record(b.as_ref(), windows[1], 2, change);
-    Pair {
-        _folder: folder,
-        a,
-        b,
-    }
+    let folder = Folder::new();
+    let [a, b] = ["a.rec", "b.rec"].map(|name| folder.path(name));
+    recorded(&a, windows[0], 1, |_| {});
+    recorded(&b, windows[1], 2, change);
+    Pair { folder, a, b }
 }
 
 #[test]
 fn a_slower_store_is_told_by_its_size_and_is_status_3_above_the_limit() {
-    let Pair { _folder, a, b } = &pair([30, 40], |frame| slow_down(frame, frames::STORE, 1.5));
+    let Pair { a, b, .. } = &pair([30, 40], |frame| slow_down(frame, frames::STORE, 1.5));
     let output = courtside(&["diff", a, b, "--fail-above", "10%", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let diff: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let schema = courtside(&["schema", "diff"]);
-    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
-    jsonschema::validate(&schema, &diff).unwrap();
+    valid("diff", [&diff]);
     assert_eq!(diff["schema"], "courtside.diff/1");
     assert_eq!(diff["worse"], true);
     let changes = diff["changes"].as_array().unwrap();
@@ -139,7 +106,7 @@ fn a_slower_store_is_told_by_its_size_and_is_status_3_above_the_limit() {
 
 #[test]
 fn the_same_service_twice_has_no_change_and_is_status_0() {
-    let Pair { _folder, a, b } = &pair([30, 40], |_| {});
+    let Pair { a, b, .. } = &pair([30, 40], |_| {});
     let arguments = ["diff", a, b, "--fail-above", "0%", "--ignore-below", "0%"];
     let output = courtside(&arguments);
     let said = text(&output.stdout);
@@ -155,7 +122,7 @@ fn what_cannot_be_compared_is_status_1_and_says_why() {
             image.program.push_str("-other");
         }
     });
-    for (Pair { _folder, a, b }, words) in [
+    for (Pair { a, b, .. }, words) in [
         (
             &short,
             "has 4 windows to compare, and at least 15 are needed",
@@ -173,7 +140,7 @@ fn what_cannot_be_compared_is_status_1_and_says_why() {
         assert!(output.stdout.is_empty());
     }
     // What is read is not written over.
-    let Pair { _folder, a, b } = &pair([30, 30], |_| {});
+    let Pair { a, b, .. } = &pair([30, 30], |_| {});
     for file in [a, b] {
         let output = courtside(&["diff", a, b, "-o", file]);
         assert_eq!(output.status.code(), Some(1));
@@ -188,9 +155,8 @@ fn what_cannot_be_compared_is_status_1_and_says_why() {
 
 #[test]
 fn a_page_says_what_the_table_says_and_loads_nothing() {
-    let Pair { _folder, a, b } = &pair([30, 40], |frame| slow_down(frame, frames::STORE, 1.5));
-    let page = _folder.path().join("diff.html");
-    let page = page.to_str().unwrap();
+    let Pair { folder, a, b } = &pair([30, 40], |frame| slow_down(frame, frames::STORE, 1.5));
+    let page = &folder.path("diff.html");
     let arguments = [
         "diff",
         a,

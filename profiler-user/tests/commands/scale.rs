@@ -1,78 +1,54 @@
 //! `courtside scale` as its users call it, over recordings whose throughput and CPU time are made by known laws.
 //!
 //! In: windows made here. Out: exit status, stdout, stderr.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::Path;
 
 use courtside::{
     frame::Frame,
-    record::{Header, Limit, Writer},
+    record::{Header, Limit},
 };
 use courtside_core::fixture::frames;
 use serde_json::Value;
 
-const SECOND: u64 = 1_000_000_000;
-
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::shared::{Folder, SECOND, courtside, json, record, seconds, text, valid};
 
 /// Ten windows of so many requests of the chain load → web → app → store, on a host of so many CPUs.
-fn record(
-    path: &Path,
+fn recorded(
+    path: &str,
     cpus: u32,
     requests: u64,
     limit: Option<Limit>,
     change: impl Fn(&mut Frame),
 ) {
-    let mut header = Header {
-        interval_ns: SECOND,
-        limit,
-        ..Header::default()
-    };
+    let mut header = Header { limit, ..seconds() };
     header.host.cpus = cpus;
     if limit.is_some() {
         header.command = vec!["make".to_owned()];
     }
-    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
-    for window in 0..10 {
+    let windows = (0..10).map(|window| {
         let mut frame = frames::chain(requests);
         frame.start_unix_ns += window * SECOND;
         frame.host.cpus = cpus;
         change(&mut frame);
-        writer.frame(&frame).unwrap();
-    }
-    writer.finish().unwrap();
+        frame
+    });
+    record(path, &header, windows);
 }
 
 struct Files {
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Files {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        Self {
+            folder: Folder::new(),
+        }
     }
 
     fn name(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_owned()
+        self.folder.path(name)
     }
 
     /// X(N) = 1000 N / (1 + 0.1 (N − 1) + 0.02 N (N − 1)) requests a second, the CPU time of each the same.
@@ -81,8 +57,8 @@ impl Files {
         for n in sizes {
             let size = f64::from(n);
             let law = 1000.0 * size / (1.0 + 0.1 * (size - 1.0) + 0.02 * size * (size - 1.0));
-            record(
-                &self.path(&format!("{n}.rec")),
+            recorded(
+                &self.name(&format!("{n}.rec")),
                 n,
                 law.round() as u64,
                 None,
@@ -94,12 +70,8 @@ impl Files {
 }
 
 fn answer(arguments: &[&str]) -> Value {
-    let output = courtside(&[&["scale", "--json"], arguments].concat());
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let schema = courtside(&["schema", "scaling"]);
-    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
-    jsonschema::validate(&schema, &answer).unwrap();
+    let answer = json(&courtside(&[&["scale", "--json"], arguments].concat()));
+    valid("scaling", [&answer]);
     assert_eq!(answer["schema"], "courtside.scaling/1");
     answer
 }
@@ -171,9 +143,9 @@ fn a_law_that_made_the_recordings_is_found_in_them() {
 #[test]
 fn the_size_may_be_given_and_the_disk_is_named() {
     let files = Files::new();
-    record(&files.path("a"), 8, 1000, None, |_| {});
+    recorded(&files.name("a"), 8, 1000, None, |_| {});
     // Half of what would be ideal, since the store's threads wait for the disk for a millisecond more for each request.
-    record(&files.path("b"), 8, 2000, None, |frame| {
+    recorded(&files.name("b"), 8, 2000, None, |frame| {
         for cpu in &mut frame.cpu {
             if cpu.image == frames::STORE {
                 cpu.block_io_ns = 2000 * 900_000;
@@ -203,7 +175,7 @@ fn kept_runs_of_a_command_tell_their_sizes() {
             cores,
             workers: n,
         };
-        record(&files.path(&format!("{n}.rec")), 8, 10, Some(limit), |_| {});
+        recorded(&files.name(&format!("{n}.rec")), 8, 10, Some(limit), |_| {});
     }
     let names = [files.name("1.rec"), files.name("2.rec")];
     let found = answer(&[&names[0], &names[1]]);
@@ -227,21 +199,21 @@ fn kept_runs_of_a_command_tell_their_sizes() {
 #[test]
 fn what_cannot_be_told_is_status_1_with_the_reason_and_nothing_is_written() {
     let files = Files::new();
-    record(&files.path("one"), 1, 100, None, |_| {});
-    record(&files.path("two"), 2, 200, None, |_| {});
-    record(&files.path("same"), 2, 200, None, |_| {});
-    record(&files.path("idle"), 4, 100, None, |frame| {
+    recorded(&files.name("one"), 1, 100, None, |_| {});
+    recorded(&files.name("two"), 2, 200, None, |_| {});
+    recorded(&files.name("same"), 2, 200, None, |_| {});
+    recorded(&files.name("idle"), 4, 100, None, |frame| {
         frame.flows.clear();
     });
-    record(&files.path("few"), 4, 1, None, |_| {});
-    record(&files.path("other"), 4, 100, None, |frame| {
+    recorded(&files.name("few"), 4, 1, None, |_| {});
+    recorded(&files.name("other"), 4, 100, None, |frame| {
         for flow in &mut frame.flows {
             if flow.port == 80 {
                 flow.port = 81;
             }
         }
     });
-    record(&files.path("interleaved"), 4, 100, None, |frame| {
+    recorded(&files.name("interleaved"), 4, 100, None, |frame| {
         for flow in &mut frame.flows {
             if flow.port == 80 {
                 flow.untimed = flow.answered;
@@ -249,7 +221,7 @@ fn what_cannot_be_told_is_status_1_with_the_reason_and_nothing_is_written() {
             }
         }
     });
-    record(&files.path("unsized"), 0, 100, None, |_| {});
+    recorded(&files.name("unsized"), 0, 100, None, |_| {});
     let name = |name: &str| files.name(name);
     for (names, words) in [
         (vec!["one"], "there is one size only"),
@@ -263,16 +235,19 @@ fn what_cannot_be_told_is_status_1_with_the_reason_and_nothing_is_written() {
         ),
         (vec!["one", "unsized"], "does not say how many CPUs"),
     ] {
-        let out = files.path("out.json");
+        let out = files.name("out.json");
         let paths: Vec<String> = names.iter().map(|each| name(each)).collect();
-        let mut arguments = vec!["scale", "-o", out.to_str().unwrap()];
+        let mut arguments = vec!["scale", "-o", &out];
         arguments.extend(paths.iter().map(String::as_str));
         let output = courtside(&arguments);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{names:?}: {said}");
         assert!(said.contains(words), "{names:?}: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(output.stdout.is_empty() && !out.exists(), "{names:?}");
+        assert!(
+            output.stdout.is_empty() && !Path::new(&out).exists(),
+            "{names:?}"
+        );
     }
     let output = courtside(&["scale"]);
     assert_eq!(output.status.code(), Some(1));

@@ -2,24 +2,11 @@
 //!
 //! In: command lines. Out: exit status, stdout, stderr.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-#[expect(
-    clippy::unwrap_used,
-    reason = "a binary that does not start fails the test"
-)]
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use crate::shared::{courtside, text};
 
 #[test]
 fn wrong_usage_is_status_2_and_says_what_would_be_right() {

@@ -1,35 +1,17 @@
 //! `courtside guard` as its users call it, over recordings with a planted neighbour, or none.
 //!
 //! In: windows made here from seeds. Out: exit status, stdout, stderr.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Command, Output},
-};
+use std::process::Output;
 
-use courtside::{
-    frame::{Cpu, Frame},
-    record::{Header, Writer},
-};
+use courtside::frame::{Cpu, Frame};
 use courtside_core::fixture::frames;
 use fastrand::Rng;
 use serde_json::Value;
 
-const SECOND: u64 = 1_000_000_000;
+use crate::shared::{Folder, SECOND, courtside, record, seconds, text, valid};
+
 const HOG: u32 = 6;
-
-fn courtside(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_courtside"))
-        .args(arguments)
-        .output()
-        .unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// A window of the chain load → web → app → store, in which app waits about 150 µs for a CPU with each request.
 fn window(dice: &mut Rng, number: u64, slower: f64) -> Frame {
@@ -46,14 +28,9 @@ fn window(dice: &mut Rng, number: u64, slower: f64) -> Frame {
 }
 
 /// Quiet windows; from `hog_from` on a hog has most of a CPU, for twenty windows.
-fn record(path: &Path, windows: u64, seed: u64, hog_from: Option<u64>) {
-    let header = Header {
-        interval_ns: SECOND,
-        ..Header::default()
-    };
+fn windows(count: u64, seed: u64, hog_from: Option<u64>) -> impl Iterator<Item = Frame> {
     let mut dice = Rng::with_seed(seed);
-    let mut writer = Writer::new(File::create(path).unwrap(), &header).unwrap();
-    for number in 0..windows {
+    (0..count).map(move |number| {
         let hog = hog_from.is_some_and(|from| (from..from + 20).contains(&number));
         let mut frame = window(&mut dice, number, if hog { 5.0 } else { 1.0 });
         if hog {
@@ -64,29 +41,28 @@ fn record(path: &Path, windows: u64, seed: u64, hog_from: Option<u64>) {
                 ..Cpu::default()
             });
         }
-        writer.frame(&frame).unwrap();
-    }
-    writer.finish().unwrap();
+        frame
+    })
 }
 
 struct Files {
-    folder: tempfile::TempDir,
+    folder: Folder,
 }
 
 impl Files {
     fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: Folder::new(),
         }
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
+        self.folder.path(name)
     }
 
-    fn record(&self, name: &str, windows: u64, seed: u64, hog_from: Option<u64>) -> String {
+    fn record(&self, name: &str, count: u64, seed: u64, hog_from: Option<u64>) -> String {
         let path = self.path(name);
-        record(path.as_ref(), windows, seed, hog_from);
+        record(&path, &seconds(), windows(count, seed, hog_from));
         path
     }
 
@@ -100,14 +76,6 @@ impl Files {
     }
 }
 
-fn valid(schema: &str, values: &[Value]) {
-    let schema = courtside(&["schema", schema]);
-    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
-    for value in values {
-        jsonschema::validate(&schema, value).unwrap();
-    }
-}
-
 fn lines(output: &Output) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap();
     text(&output.stdout).lines().map(parse).collect()
@@ -118,7 +86,7 @@ fn a_hog_of_yesterday_is_found_with_the_spec_of_a_quiet_time() {
     let files = Files::new();
     let spec = files.spec();
     let learned: Value = serde_json::from_str(&std::fs::read_to_string(&spec).unwrap()).unwrap();
-    valid("spec", std::slice::from_ref(&learned));
+    valid("spec", [&learned]);
     assert_eq!(learned["schema"], "courtside.spec/1");
     assert_eq!(learned["sources"][0]["windows"], 60);
     let day = files.record("day.rec", 120, 2, Some(60));
@@ -182,7 +150,7 @@ fn specs_are_joined_and_recordings_put_together() {
     let output = courtside(&["guard", "learn", &more, "--with", &spec, "-o", &joined]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let joined: Value = serde_json::from_str(&std::fs::read_to_string(&joined).unwrap()).unwrap();
-    valid("spec", std::slice::from_ref(&joined));
+    valid("spec", [&joined]);
     assert_eq!(joined["specs"][0]["windows"], 100);
     assert_eq!(joined["sources"].as_array().unwrap().len(), 2);
     let output = courtside(&["guard", "learn", &more]);

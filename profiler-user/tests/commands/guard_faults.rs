@@ -3,7 +3,6 @@
 //!
 //! In: a control group made here, of whichever version can be written. Out: what is in its file. Where no control group can be
 //! made, as for others than root, there is nothing to test, and that is said.
-#![expect(clippy::unwrap_used, reason = "what cannot be set up fails the test")]
 
 use std::{
     fs,
@@ -14,8 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
 use serde_json::Value;
+
+use crate::shared::text;
 
 /// A control group with a limit.
 struct Group {
@@ -93,10 +97,6 @@ fn command(arguments: &[&str], state: &Path) -> Command {
 
 fn run(arguments: &[&str], state: &Path) -> Output {
     command(arguments, state).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Guard {
@@ -238,14 +238,22 @@ fn when_the_helper_stands_still_another_one_takes_the_limit_back() {
     assert!(journal_is_empty(state.path()));
 }
 
+/// Kills the guard and its helper, and comes back when neither is there any more.
+fn kill_both(guard: &mut Guard) {
+    kill_process(guard.pid(), Signal::STOP).unwrap();
+    let helper = pidfd_open(guard.helper(), PidfdFlags::empty()).unwrap();
+    pidfd_send_signal(&helper, Signal::KILL).unwrap();
+    kill_process(guard.pid(), Signal::KILL).unwrap();
+    guard.status();
+    // The journal is the helper's until it has ended, which is later than the signal.
+    poll(&mut [PollFd::new(&helper, PollFlags::IN)], None).unwrap();
+}
+
 /// Kills the guard and its helper, so that the limit is left behind.
 fn left_behind(group: &Group, state: &Path) {
     let mut guard = Guard::holding(group, state);
     let ours = group.now();
-    kill_process(guard.pid(), Signal::STOP).unwrap();
-    kill_process(guard.helper(), Signal::KILL).unwrap();
-    kill_process(guard.pid(), Signal::KILL).unwrap();
-    guard.status();
+    kill_both(&mut guard);
     assert_eq!(group.now(), ours);
     assert!(!journal_is_empty(state));
 }
@@ -303,14 +311,12 @@ fn what_somebody_else_writes_stays() {
     fs::write(group.path(), group.foreign()).unwrap();
     let mut guard = Guard::hold(&group, state.path());
     assert_eq!(guard.line()["event"], "capped");
-    kill_process(guard.pid(), Signal::STOP).unwrap();
-    kill_process(guard.helper(), Signal::KILL).unwrap();
-    kill_process(guard.pid(), Signal::KILL).unwrap();
-    guard.status();
+    kill_both(&mut guard);
     let other = group.foreign().replace('7', "8");
     fs::write(group.path(), &other).unwrap();
     let output = run(&["restore"], state.path());
-    assert!(text(&output.stdout).contains("left as it is"));
+    let said = text(&output.stdout);
+    assert!(said.contains("left as it is"), "{output:?}");
     assert_eq!(group.now(), other);
 }
 
