@@ -27,14 +27,14 @@ pub fn settle(task: &mut TaskState, now: u64) {
         return;
     }
     if let Some(runs) = runs::here() {
-        settle_wait(task, runs.since(now));
+        settle_wait(task, runs.since(now), now);
     }
 }
 
-/// Settles the last wait of a task that has been on a CPU since `on`. Until somebody needs its clocks, or it leaves
+/// Settles the last wait of the running task, which has been on its CPU since `on`. Until somebody needs its clocks, or it leaves
 /// the CPU again, a task's state still says that it waits: a switch then touches only the task that leaves.
 #[inline(always)]
-pub fn settle_wait(task: &mut TaskState, on: u64) {
+pub fn settle_wait(task: &mut TaskState, on: u64, now: u64) {
     let off = task.off_ns;
     if off == 0 {
         return;
@@ -49,6 +49,11 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
     };
     task.queue_to_ns = wait.on;
     task.queue_after_sleep = u32::from(task.off_kind != OFF_RUN_QUEUE);
+    let held = if runs::may_be_held_back(task) {
+        runs::settle_quota(task, wait.on - wait.wake, now)
+    } else {
+        0
+    };
     // Whoever wakes reads the clock before it looks whether the task is on its CPU: it may have left that in between, after
     // the wake-up's time, whatever for. The first wait that ends after it is meant.
     if task.handover_wake_ns != 0
@@ -65,6 +70,7 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
         tell_sleep(task, &wait);
     }
     task.clocks = wait.until_on;
+    task.clocks.throttled_ns += held;
     let slot = task.episode_count as usize & (EPISODES - 1);
     task.episode_count = task.episode_count.wrapping_add(1);
     let kind = u64::from(task.off_kind);
@@ -74,8 +80,18 @@ pub fn settle_wait(task: &mut TaskState, on: u64) {
             off_ns: off,
             wake_ns: wait.wake,
             on_ns: wait.on,
+            held_ns: held,
             kind,
         };
+    }
+}
+
+impl Episode {
+    /// For how long a quota held the task back after `at`: it is held back first, and waits for others then.
+    #[inline(always)]
+    fn held_after(&self, at: u64) -> u64 {
+        let from = if self.wake_ns > at { self.wake_ns } else { at };
+        (self.wake_ns + self.held_ns).saturating_sub(from)
     }
 }
 
@@ -170,6 +186,7 @@ pub fn note_start(task: &mut TaskState, at: u64) {
     }
     let Clocks {
         mut run_queue_ns,
+        mut throttled_ns,
         block_io_ns,
         mut sleep_ns,
     } = task.clocks;
@@ -179,8 +196,10 @@ pub fn note_start(task: &mut TaskState, at: u64) {
     } else {
         run_queue_ns = run_queue_ns.saturating_sub(last.on_ns - at);
     }
+    throttled_ns = throttled_ns.saturating_sub(last.held_after(at));
     task.start = Clocks {
         run_queue_ns,
+        throttled_ns,
         block_io_ns,
         sleep_ns,
     };
@@ -229,6 +248,7 @@ fn clocks_at(task: &TaskState, at: u64) -> Clocks {
             at
         };
         clocks.run_queue_ns = clocks.run_queue_ns.saturating_sub(episode.on_ns - from);
+        clocks.throttled_ns = clocks.throttled_ns.saturating_sub(episode.held_after(at));
         if episode.wake_ns > at {
             let from = if episode.off_ns > at {
                 episode.off_ns
@@ -307,6 +327,7 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64, held_ns: u64) {
             0
         };
     task.flush_ns = now;
+    let throttled_ns = clocks.throttled_ns + task.wait_held_ns + held_ns;
     let waited = clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns;
     let on_cpu_ns = now.saturating_sub(task.born_ns).saturating_sub(waited);
     let Some(stats) = image_cpu(task.image & !image::LENT) else {
@@ -345,7 +366,7 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64, held_ns: u64) {
         );
         add(
             &raw mut (*stats).throttled_ns,
-            gain(task.throttled_ns + held_ns, &mut task.flushed_throttled_ns),
+            gain(throttled_ns, &mut task.flushed_throttled_ns),
         );
         add(
             &raw mut (*stats).lock_ns,

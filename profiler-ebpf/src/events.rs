@@ -33,8 +33,10 @@ pub const EVENT_FORK: u8 = 10;
 pub const EVENT_EXEC: u8 = 11;
 /// A task ends: the head alone.
 pub const EVENT_EXIT: u8 = 12;
+/// For how long a quota held a task back in its last wait: [`HeldEvent`].
+pub const EVENT_HELD: u8 = 13;
 /// Number of kinds.
-pub const EVENT_KINDS: usize = 13;
+pub const EVENT_KINDS: usize = 14;
 
 /// [`EVENT_SWITCH`]: why the task leaves, one of 0 (another runs), 1 (block layer), 2 (any other wait).
 pub const SWITCH_KIND: u8 = 3;
@@ -132,6 +134,16 @@ pub struct SwitchEvent {
     pub next_tid: u32,
     /// Fills the record to eight bytes.
     pub pad: u32,
+}
+
+/// A quota held the task back in the wait that brought it to its CPU last. Told before anything else that the task does there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct HeldEvent {
+    /// The task.
+    pub head: EventHead,
+    /// For how long, from when it could run.
+    pub held_ns: u64,
 }
 
 /// A wake-up. The head tells the waker: 0 for an interrupt, whichever task it interrupted.
@@ -254,6 +266,7 @@ const _: () = assert!(size_of::<EventHead>() == 16);
 const _: () = assert!(size_of::<TaskEvent>() == 72);
 const _: () = assert!(size_of::<ConnectionEvent>() == 80);
 const _: () = assert!(size_of::<SwitchEvent>() == 24);
+const _: () = assert!(size_of::<HeldEvent>() == 24);
 const _: () = assert!(size_of::<WakeEvent>() == 24);
 const _: () = assert!(size_of::<SendEvent>() == 48);
 const _: () = assert!(size_of::<ReceiveEvent>() == 56);

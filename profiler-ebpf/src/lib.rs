@@ -141,7 +141,7 @@ pub struct Dist {
 pub struct Parts {
     /// Executing on a CPU.
     pub on_cpu_ns: u64,
-    /// Runnable, waiting for a CPU.
+    /// Runnable, waiting for a CPU that others have.
     pub run_queue_ns: u64,
     /// Uninterruptible wait on the block layer.
     pub block_io_ns: u64,
@@ -153,6 +153,8 @@ pub struct Parts {
     pub receiving_ns: u64,
     /// From the read by another thread until the sending thread took over.
     pub handed_over_ns: u64,
+    /// Runnable, and held back by a CPU quota of its own.
+    pub throttled_ns: u64,
 }
 
 /// Everything counted for a [`FlowKey`]. All counters are monotone; user space subtracts.
@@ -455,7 +457,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 29 * 8 + 5 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 30 * 8 + 5 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 144);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

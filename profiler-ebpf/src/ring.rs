@@ -15,10 +15,10 @@ use courtside_wire::{
     COMM_LEN, FlowKey, Lost, TRANSPORT_UNIX,
     events::{
         ArrivalEvent, CONNECTION_MIDLIFE, ConnectionEvent, DiskEvent, EVENT_ARRIVAL,
-        EVENT_CONNECTION, EVENT_EXEC, EVENT_EXIT, EVENT_FORK, EVENT_KINDS, EVENT_RECEIVE,
-        EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK, EVENT_WAKE, EventHead, ExecEvent,
-        ForkEvent, ReceiveEvent, SendEvent, StateEvent, SwitchEvent, TASK_PROMPTED, TaskEvent,
-        WAKE_WAITED, WakeEvent,
+        EVENT_CONNECTION, EVENT_EXEC, EVENT_EXIT, EVENT_FORK, EVENT_HELD, EVENT_KINDS,
+        EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK, EVENT_WAKE, EventHead,
+        ExecEvent, ForkEvent, HeldEvent, ReceiveEvent, SendEvent, StateEvent, SwitchEvent,
+        TASK_PROMPTED, TaskEvent, WAKE_WAITED, WakeEvent,
     },
 };
 
@@ -226,6 +226,16 @@ pub fn wake_event(now: u64, woken: *const u8, waited: bool, by_interrupt: bool) 
         pad: 0,
     };
     put(EVENT_WAKE, event);
+}
+
+/// A quota held the running task back in its last wait.
+#[inline(always)]
+pub fn held_event(now: u64, held_ns: u64) {
+    let event = HeldEvent {
+        head: head(now, current_tid(), EVENT_HELD, 0),
+        held_ns,
+    };
+    put(EVENT_HELD, event);
 }
 
 /// What a send or receive was; see [`SendEvent`] and [`ReceiveEvent`].

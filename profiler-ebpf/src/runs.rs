@@ -15,9 +15,9 @@ use courtside_wire::{BlameKey, IMAGE_IDLE, IMAGE_KERNEL, offsets::ABSENT};
 use crate::{
     atomic::add,
     field, image,
-    kernel::{can_read_other_cpus, probe},
+    kernel::{can_read_other_cpus, current_task, probe},
     maps::{NO_PREALLOC, PROCESSES},
-    offset,
+    offset, ring,
     state::{OFF_RUN_QUEUE, TaskState},
 };
 
@@ -123,19 +123,12 @@ impl Runs {
 
     /// Books the last wait of the task that leaves this CPU, on which it has been since that wait ended.
     #[inline(always)]
-    pub fn blame(&self, task: &mut TaskState, of: *const u8) {
+    pub fn blame(&self, task: &mut TaskState) {
         let (from, to) = (task.queue_from_ns, task.queue_to_ns);
         if to <= from {
             return;
         }
         task.queue_to_ns = 0;
-        let after_sleep = task.queue_after_sleep != 0;
-        let Some(from) = after_quota(task, of, after_sleep, from, to) else {
-            return;
-        };
-        if to <= from {
-            return;
-        }
         let last = self.back(0);
         if last.image == IMAGE_IDLE && last.start_ns <= from {
             task.idle_ns += to - from;
@@ -252,22 +245,37 @@ fn held_back(task: &TaskState, of: *const u8, after_sleep: bool, waited: u64) ->
     Some(if held < waited { held } else { waited })
 }
 
-/// From when on a task that waited from `from` to `to` waited for others: it is held back by quotas first, which is noted.
-/// `None`: nobody can tell.
+/// Whether quotas may have held the running task back in the wait that has just ended: it was long enough, or they did so on a
+/// CPU that it left.
 #[inline(always)]
-fn after_quota(
-    task: &mut TaskState,
-    of: *const u8,
-    after_sleep: bool,
-    from: u64,
-    to: u64,
-) -> Option<u64> {
-    if to - from < SHORTEST_THROTTLE_NS {
-        return Some(from);
+pub fn may_be_held_back(task: &TaskState) -> bool {
+    task.wait_held_ns != 0 || task.queue_to_ns >= task.queue_from_ns + SHORTEST_THROTTLE_NS
+}
+
+/// For how long quotas held the running task back in the wait that has just ended, of `waited` in the run queue. It is held back
+/// first, and waits for others then: only that has somebody to blame, and none of it if nobody can tell how much it is.
+#[inline(never)]
+pub fn settle_quota(task: &mut TaskState, waited: u64, now: u64) -> u64 {
+    let (from, to) = (task.queue_from_ns, task.queue_to_ns);
+    let mut held = task.wait_held_ns;
+    task.wait_held_ns = 0;
+    if to >= from + SHORTEST_THROTTLE_NS {
+        let after_sleep = task.queue_after_sleep != 0;
+        match held_back(task, current_task(), after_sleep, to - from) {
+            Some(here) => {
+                held += here;
+                task.queue_from_ns = from + here;
+            }
+            None => task.queue_to_ns = 0,
+        }
     }
-    let held = held_back(task, of, after_sleep, to - from)?;
-    task.throttled_ns += held;
-    Some(from + held)
+    if held > waited {
+        held = waited;
+    }
+    if held != 0 && ring::wanted() {
+        ring::held_event(now, held);
+    }
+    held
 }
 
 /// Whether quotas hold back the part of a run queue that a task is in now.
@@ -280,31 +288,30 @@ fn is_held_back(of: *const u8) -> bool {
     field!(part, cfs_rq_throttle_count, u32) != 0
 }
 
-/// How much quotas have held a task back of a wait that is not booked yet. `on`: since when it is on a CPU, 0 if it is not.
+/// How much quotas have held a task back of a wait that is not settled yet. `on`: since when it is on a CPU, 0 if it is not.
 /// While its part is held back, all of its wait so far counts. When the wait ends, the clock tells how much it really was, and
 /// no more is told in all: totals only grow once they are above what was told.
 #[inline(never)]
 pub fn held_back_so_far(task: &TaskState, of: *const u8, on: u64, now: u64) -> u64 {
     let off = task.off_ns;
-    let mut from = task.queue_from_ns;
-    let mut to = task.queue_to_ns;
-    let mut after_sleep = task.queue_after_sleep != 0;
-    if off != 0 {
-        after_sleep = task.off_kind != OFF_RUN_QUEUE;
-        from = if after_sleep { task.wake_ns } else { off };
-        if from < off {
-            // It sleeps.
-            return 0;
-        }
-        if task.queued_ns > from {
-            from = task.queued_ns;
-        }
-        to = if on != 0 { on } else { now };
+    if off == 0 {
+        // It is on a CPU, and how it came there has been settled.
+        return 0;
     }
+    let after_sleep = task.off_kind != OFF_RUN_QUEUE;
+    let mut from = if after_sleep { task.wake_ns } else { off };
+    if from < off {
+        // It sleeps.
+        return 0;
+    }
+    if task.queued_ns > from {
+        from = task.queued_ns;
+    }
+    let to = if on != 0 { on } else { now };
     if to <= from || to - from < SHORTEST_THROTTLE_NS {
         return 0;
     }
-    if off != 0 && on == 0 && is_held_back(of) {
+    if on == 0 && is_held_back(of) {
         return to - from;
     }
     held_back(task, of, after_sleep, to - from).unwrap_or(0)
@@ -361,10 +368,15 @@ pub fn leaves(task: &mut TaskState, of: *const u8, cpu: u32, from: u64, now: u64
     if now <= from {
         return;
     }
-    let after_sleep = task.off_kind != OFF_RUN_QUEUE;
-    let Some(from) = after_quota(task, of, after_sleep, from, now) else {
-        return;
-    };
+    let mut from = from;
+    if now - from >= SHORTEST_THROTTLE_NS {
+        let after_sleep = task.off_kind != OFF_RUN_QUEUE;
+        let Some(held) = held_back(task, of, after_sleep, now - from) else {
+            return;
+        };
+        task.wait_held_ns += held;
+        from += held;
+    }
     let Some(runs) = of_cpu(cpu) else {
         return;
     };

@@ -58,8 +58,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         runs.ran(0, on);
         return 0;
     };
-    clock::settle_wait(task, on);
-    runs.blame(task, prev);
+    clock::settle_wait(task, on, now);
+    runs.blame(task);
     runs.ran(task.image & !image::LENT, on);
     if task.born_ns == 0 {
         task.born_ns = now;
@@ -291,7 +291,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     }
     // What it waited before belongs to the program that it was.
     if let Some(runs) = runs::here() {
-        runs.blame(state, task);
+        runs.blame(state);
     }
     clock::flush(state, now, 0, 0);
     // Whatever its parent had received, this program has not.

@@ -31,6 +31,8 @@ pub const OFF_SLEEP: u32 = 2;
 #[derive(Clone, Copy)]
 pub struct Clocks {
     pub run_queue_ns: u64,
+    /// Of that: while a quota held it back.
+    pub throttled_ns: u64,
     pub block_io_ns: u64,
     pub sleep_ns: u64,
 }
@@ -39,18 +41,21 @@ impl Clocks {
     /// As at a task's birth.
     pub const ZERO: Self = Self {
         run_queue_ns: 0,
+        throttled_ns: 0,
         block_io_ns: 0,
         sleep_ns: 0,
     };
 }
 
-/// One wait: off the CPU at `off_ns`, runnable again at `wake_ns`, on the CPU at `on_ns`.
+/// One wait: off the CPU at `off_ns`, runnable again at `wake_ns`, held back by a quota for `held_ns` from then on, on the CPU
+/// at `on_ns`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Episode {
     pub off_ns: u64,
     pub wake_ns: u64,
     pub on_ns: u64,
+    pub held_ns: u64,
     pub kind: u64,
 }
 
@@ -108,8 +113,8 @@ pub struct TaskState {
     pub sent_voluntary: u64,
     /// Of the time in the run queue: while the CPU was idle.
     pub idle_ns: u64,
-    /// Of the time in the run queue: while a quota held it back.
-    pub throttled_ns: u64,
+    /// For how long a quota has held it back of the wait that goes on, on CPUs that it has left.
+    pub wait_held_ns: u64,
     /// What the last sleep is for: a constant of `waits.rs`, 0 if for nothing that can be told.
     pub off_what: u32,
     /// 1: the wait below came after a sleep.

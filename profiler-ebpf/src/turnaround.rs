@@ -399,6 +399,8 @@ fn book(task: &TaskState, flow: *mut FlowStats, sent: u64, epoch: u32) {
     let unread = smaller(task.unread_ns, off);
     let rest = smaller(task.rest_ns, off - unread);
     let run_queue = smaller(run_queue, length);
+    let throttled = end.throttled_ns.saturating_sub(start.throttled_ns);
+    let throttled = smaller(throttled, run_queue);
     let mut left = length - run_queue;
     let block_io = smaller(block_io, left);
     left -= block_io;
@@ -417,7 +419,8 @@ fn book(task: &TaskState, flow: *mut FlowStats, sent: u64, epoch: u32) {
             }
         };
         part(&raw mut (*parts).on_cpu_ns, left);
-        part(&raw mut (*parts).run_queue_ns, run_queue);
+        part(&raw mut (*parts).run_queue_ns, run_queue - throttled);
+        part(&raw mut (*parts).throttled_ns, throttled);
         part(&raw mut (*parts).block_io_ns, block_io);
         part(&raw mut (*parts).sleep_ns, sleep);
         let locked = task.lock_ns.saturating_sub(task.lock_mark_ns);

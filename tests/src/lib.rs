@@ -6,5 +6,6 @@
 pub mod agent;
 pub mod guest;
 pub mod harness;
+pub mod quota;
 pub mod services;
 pub mod sound;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Snapshot, list, number};
 
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "on_cpu_ns",
     "run_queue_ns",
     "block_io_ns",
@@ -16,6 +16,7 @@ const PARTS: [&str; 7] = [
     "queued_ns",
     "receiving_ns",
     "handed_over_ns",
+    "throttled_ns",
 ];
 
 /// Checks a snapshot against its schema, and its numbers against each other.

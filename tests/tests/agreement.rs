@@ -10,7 +10,10 @@ use courtside::{
     model::reference::{Counts, reference},
     parts::Part,
 };
-use courtside_tests::harness::{Host, workload};
+use courtside_tests::{
+    harness::{Host, workload},
+    quota::Quota,
+};
 use recorded::{Recorded, record};
 use uncertain::Uncertain;
 
@@ -237,7 +240,13 @@ fn without_order(counts: Counts) -> Counts {
 /// The turnarounds' length alone.
 fn without_parts(counts: Counts) -> Counts {
     let parts = counts.parts;
-    let waits = [Part::RunQueue, Part::BlockIo, Part::Sleep, Part::Queued];
+    let waits = [
+        Part::RunQueue,
+        Part::Throttled,
+        Part::BlockIo,
+        Part::Sleep,
+        Part::Queued,
+    ];
     let whole = parts[Part::OnCpu] + waits.map(|part| parts[part]).iter().sum::<u64>();
     Counts {
         parts: [(Part::OnCpu, whole)].into_iter().collect(),
@@ -415,4 +424,42 @@ fn on_random_conversations() {
     }
     // Names are sSEED-PROCESS: that seed fails again, if it is not a matter of chance.
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// All of a chain has a tenth of a CPU: requests are held back within turnarounds, and while they lie unread.
+#[test]
+fn on_a_relay_that_its_quota_holds_back() {
+    let host = Host::take().unwrap();
+    let quota = Quota::new(&host.tag(), 100);
+    let workload = workload().unwrap();
+    let script = format!(
+        "echo $$ >{}; exec \"$0\" \"$@\"",
+        quota.processes().display()
+    );
+    let measured = [
+        "sh",
+        "-c",
+        &script,
+        workload.to_str().unwrap(),
+        "relay",
+        "--requests",
+        "60",
+        "--clients",
+        "2",
+        "--web",
+        "spin=2ms,calls=1",
+        "--app",
+        "spin=3ms,calls=1",
+    ];
+    let recorded = record(&host, "", &measured);
+    assert_eq!(recorded.frame.lost["events"], 0);
+    let Differences { wrong, .. } = differences(&recorded);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let images = images(&recorded);
+    let flows = recorded.frame.flows.iter();
+    let throttled: u64 = flows
+        .filter(|flow| images.contains_key(&flow.image))
+        .map(|flow| flow.turnaround_parts[Part::Throttled])
+        .sum();
+    assert!(throttled > 0);
 }

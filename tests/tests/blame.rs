@@ -7,11 +7,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use courtside_tests::harness::{Host, Measured, Running, Snapshot, eventually, list, number};
+use courtside_tests::{
+    harness::{Host, Measured, Running, Snapshot, eventually, list, number, workload},
+    quota::Quota,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -191,61 +193,13 @@ fn what_a_child_waits_before_it_runs_another_program_is_known() {
     assert!(whole > 0 && unknown <= whole / 5, "{by:?}");
 }
 
-/// A control group with a quota, of whichever version is there; removed with its processes.
-struct Quota(PathBuf);
-
-impl Quota {
-    /// Ten milliseconds of a CPU in each of these periods.
-    fn new(name: &str, period_ms: u32) -> Self {
-        let period_us = (period_ms * 1000).to_string();
-        let one = Path::new("/sys/fs/cgroup/cpu");
-        let two = Path::new("/sys/fs/cgroup");
-        let group = if one.join("cpu.cfs_quota_us").exists() || one.join("tasks").exists() {
-            let group = one.join(name);
-            fs::create_dir(&group).unwrap();
-            fs::write(group.join("cpu.cfs_period_us"), &period_us).unwrap();
-            fs::write(group.join("cpu.cfs_quota_us"), "10000").unwrap();
-            group
-        } else {
-            fs::write(two.join("cgroup.subtree_control"), "+cpu").unwrap();
-            let group = two.join(name);
-            fs::create_dir(&group).unwrap();
-            fs::write(group.join("cpu.max"), format!("10000 {period_us}")).unwrap();
-            group
-        };
-        Self(group)
-    }
-
-    fn take(&self, hog: &Running) {
-        fs::write(self.0.join("cgroup.procs"), hog.tgid().to_string()).unwrap();
-    }
-
-    /// Time that the kernel held its tasks back, by its own account.
-    fn throttled_ns(&self) -> u64 {
-        let text = fs::read_to_string(self.0.join("cpu.stat")).unwrap();
-        let number = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().parse::<u64>().ok()
-        };
-        number("throttled_time ")
-            .or_else(|| Some(number("throttled_usec ")? * 1000))
-            .unwrap()
-    }
-}
-
-impl Drop for Quota {
-    fn drop(&mut self) {
-        let _ = eventually("the group to be empty", || fs::remove_dir(&self.0).is_ok());
-    }
-}
-
 /// A hog with a tenth of a CPU, beside another one on the same CPU: what its own quota holds it back is nobody else's doing.
 #[test]
 fn its_own_quota_is_nobody_elses_doing() {
     let host = Host::take().unwrap();
     let quota = Quota::new(&host.tag(), 100);
     let (held, other) = (hog("0", "0"), hog("0", "0"));
-    quota.take(&held);
+    quota.take(held.tgid());
     let before = (charged(held.tgid()), quota.throttled_ns());
     let snapshot = let_run(&host, &[&held, &other]);
     let after = (charged(held.tgid()), quota.throttled_ns());
@@ -280,7 +234,7 @@ fn a_quota_that_still_holds_back_when_the_window_ends_is_told() {
     let host = Host::take().unwrap();
     let quota = Quota::new(&host.tag(), 1000);
     let held = hog("0", "0");
-    quota.take(&held);
+    quota.take(held.tgid());
     let mut command = Command::new("sh");
     command.args(["-c", "kill -CONT $1; sleep 1", "sh"]);
     command.arg(held.tgid().to_string());
@@ -294,4 +248,61 @@ fn a_quota_that_still_holds_back_when_the_window_ends_is_told() {
     assert!(throttled >= (throttled + waited) / 2, "{held_back}");
     assert!(unknown <= (throttled + waited) / 20, "{held_back}");
     drop(held);
+}
+
+/// A server needs 15 ms of a CPU for each request and has a tenth of one: what its quota held it back is a part of its
+/// turnarounds, by the kernel's account of the group and by the server's own clocks.
+#[test]
+fn what_a_quota_holds_a_request_back_is_a_part_of_its_turnaround() {
+    let host = Host::take().unwrap();
+    let quota = Quota::new(&host.tag(), 100);
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(workload().unwrap());
+    command.args(["http-upstream", "--sleep", "0ms", "--spin", "15ms"]);
+    let mut server = Running::start(command.stdin(Stdio::piped())).unwrap();
+    let port = server.line().unwrap();
+    quota.take(server.tgid());
+    let address = format!("127.0.0.1:{port}");
+    let mut load = Command::new(workload().unwrap());
+    load.args(["http-load", "--server", &address]);
+    load.args(["--connections", "1", "--requests", "40"]);
+    let before = quota.throttled_ns();
+    let options = ["--group-by", "process"];
+    let Measured { snapshot, .. } = host.stat(&options, &mut load).unwrap();
+    let by_kernel = quota.throttled_ns() - before;
+    server.stop_talking();
+    let own: Value = serde_json::from_str(&server.line().unwrap()).unwrap();
+    let without_cpu = number(&own, "between_answers/run_queue_ns").unwrap();
+    let served = component(&snapshot, &server);
+    let part = |name: &str| number(served, &format!("turnaround/{name}")).unwrap();
+    let (throttled, waited) = (part("throttled_ns"), part("run_queue_ns"));
+    let what = format!("{served}, kernel: throttled {by_kernel}, delayed {without_cpu}");
+    assert_eq!(served["turnaround"]["throttled_told"], true, "{what}");
+    assert_eq!(part("count"), 40, "{what}");
+    let by = blame(served);
+    let unknown = by.get("unknown").copied().unwrap_or(0);
+    let slack = by_kernel * 3 / 100;
+    assert!(throttled <= by_kernel + slack, "{what}");
+    assert!(throttled + unknown + slack >= by_kernel, "{what}");
+    assert!(throttled > by_kernel / 2, "{what}");
+    assert!(
+        (throttled + waited).abs_diff(without_cpu) <= without_cpu / 100,
+        "{what}"
+    );
+    assert!(throttled <= number(served, "cpu/throttled_ns").unwrap());
+    // All of it is in the court of the requests, and whoever asks is never held back.
+    let entry = list(&snapshot.0, "entries").find(|entry| entry["component"] == served["id"]);
+    let court = list(entry.unwrap(), "courts").find(|court| court["component"] == served["id"]);
+    let each = court.unwrap()["throttled_ns"].as_f64().unwrap();
+    assert!((each - throttled as f64 / 40.0).abs() < 1.0, "{what}");
+    for other in list(&snapshot.0, "components").filter(|other| other["id"] != served["id"]) {
+        assert_eq!(
+            number(other, "turnaround/throttled_ns").unwrap_or(0),
+            0,
+            "{other}"
+        );
+    }
+    let mut rules = list(&snapshot.0, "findings").map(|finding| &finding["rule"]);
+    assert!(rules.any(|rule| rule == "cpu_quota"), "{what}");
+    drop(server);
 }

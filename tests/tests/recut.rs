@@ -46,7 +46,7 @@ const OF_AN_EDGE: [&str; 9] = [
     "service_ns/count",
     "service_ns/sum_ns",
 ];
-const OF_A_COMPONENT: [&str; 12] = [
+const OF_A_COMPONENT: [&str; 13] = [
     "requests/served",
     "requests/service_ns/sum_ns",
     "requests/queued_ns/count",
@@ -54,6 +54,7 @@ const OF_A_COMPONENT: [&str; 12] = [
     "turnaround/count",
     "turnaround/on_cpu_ns",
     "turnaround/run_queue_ns",
+    "turnaround/throttled_ns",
     "turnaround/sleep_ns",
     "turnaround/queued_ns",
     "turnaround/unprompted_count",

@@ -14,8 +14,7 @@ use courtside_tests::{
 use serde_json::Value;
 
 const DIST: &str = "count sum_ns min_ns p50_ns p90_ns p99_ns max_ns buckets";
-const PARTS: &str =
-    "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns";
+const PARTS: &str = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns throttled_ns";
 
 /// What programs may rely on: fields of the objects at a place, where `*` is each item of a list.
 const PROMISED: [(&str, &[&str]); 32] = [

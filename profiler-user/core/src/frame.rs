@@ -25,6 +25,9 @@ use crate::parts::Parts;
 pub struct Frame {
     /// The machine.
     pub host: Host,
+    /// CPU time that the hypervisor gave to others in this window; `None` in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal: Option<Steal>,
     /// Wall-clock start of the window.
     pub start_unix_ns: u64,
     /// Length of the window on the monotonic clock.
@@ -57,6 +60,10 @@ pub struct Frame {
     /// How much of unread time lies within turnarounds is known (`Flow::unread_within_ns`); in older recordings it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_unread_within: bool,
+    /// What quotas held back is a part of turnarounds. In older recordings, and where the kernel does not show it, it is not: there
+    /// it is in their run queue.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_throttled_parts: bool,
     /// CPU time, one record for each image.
     pub cpu: Vec<Cpu>,
     /// Block I/O, one record for each image.
@@ -72,7 +79,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// The machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Host {
     /// Name of the host.
     pub hostname: String,
@@ -84,6 +91,40 @@ pub struct Host {
     pub cpus: u32,
     /// Boot id.
     pub boot_id: String,
+}
+
+/// CPU time that a hypervisor gave to others while a CPU of this host was ready to run something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steal {
+    /// Of all CPUs together.
+    Ns(u64),
+    /// It is not known.
+    Unknown(StealUnknown),
+}
+
+impl Steal {
+    /// Together with another window: known if it is of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Ns(one), Self::Ns(other)) => Self::Ns(one.saturating_add(other)),
+            (Self::Ns(_), unknown) => unknown,
+            (unknown, _) => unknown,
+        }
+    }
+}
+
+/// Why it is not known how much a hypervisor took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StealUnknown {
+    /// The counter has stood at 0 since this virtual machine started: nothing was taken, or the hypervisor does not tell.
+    NeverTold,
+    /// /proc/stat cannot be read.
+    Unreadable,
+    /// Recorded by a version that did not look.
+    NotRecorded,
 }
 
 /// How one program is attached.

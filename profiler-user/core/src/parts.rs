@@ -24,6 +24,8 @@ pub enum Hue {
     Cyan,
     /// White.
     White,
+    /// Bright yellow.
+    BrightYellow,
 }
 
 /// What is known of a part.
@@ -96,6 +98,8 @@ parts! {
     Receiving receiving_ns "receiving" "receiving" "rcv" "≡" ':' Cyan false "waits for the rest of a message whose first piece was read"
     #[serde(default)]
     HandedOver handed_over_ns "handed-over" "handed over" "hnd" "»" '/' White false "read by another thread, and this thread had not begun with it"
+    #[serde(default)]
+    Throttled throttled_ns "throttled" "throttled" "thr" "╳" '!' BrightYellow false "ready to run, held back by its own CPU quota"
 }
 
 impl Part {
@@ -278,20 +282,20 @@ mod tests {
 
     #[test]
     fn they_are_written_by_the_names_of_their_fields() {
-        let parts: Parts<u64> = Parts([1, 2, 4, 8, 16, 32, 64]);
+        let parts: Parts<u64> = Parts([1, 2, 4, 8, 16, 32, 64, 128]);
         let json = serde_json::to_value(parts).unwrap();
         for (part, value) in parts {
             assert_eq!(json[part.field()], value);
         }
         assert_eq!(serde_json::from_value::<Parts<u64>>(json).unwrap(), parts);
-        assert_eq!(parts.total_ns(), 127);
+        assert_eq!(parts.total_ns(), 255);
     }
 
     #[test]
     fn what_older_versions_did_not_tell_is_nothing_and_the_rest_must_be_there() {
         let old = r#"{"on_cpu_ns":1,"run_queue_ns":2,"block_io_ns":3,"sleep_ns":4,"queued_ns":5}"#;
         let parts: Parts<u64> = serde_json::from_str(old).unwrap();
-        assert_eq!(parts, Parts([1, 2, 3, 4, 5, 0, 0]));
+        assert_eq!(parts, Parts([1, 2, 3, 4, 5, 0, 0, 0]));
         assert!(serde_json::from_str::<Parts<u64>>(r#"{"on_cpu_ns":1}"#).is_err());
     }
 

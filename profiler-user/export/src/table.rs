@@ -52,6 +52,7 @@ fn ink(part: Part) -> Ansi {
         Hue::Red => AnsiColor::Red,
         Hue::Cyan => AnsiColor::Cyan,
         Hue::White => AnsiColor::White,
+        Hue::BrightYellow => AnsiColor::BrightYellow,
     }
     .on_default()
 }

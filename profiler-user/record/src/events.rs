@@ -249,6 +249,11 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
             columns.bytes(EventColumn::Rare, comm);
         }
         What::Exit => {}
+        What::Throttled { ns } => {
+            // As any later kind: how long it is comes first.
+            columns.number(EventColumn::Rare, ns.required_space() as u64);
+            columns.number(EventColumn::Rare, *ns);
+        }
     }
     columns.byte(EventColumn::Kind, event.kind() | flags << 4);
 }

@@ -35,7 +35,7 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
         transport: random.u8(1..4),
         role: random.u8(..3),
     };
-    let what = match random.u8(..13) {
+    let what = match random.u8(..14) {
         0 => What::Task(Box::new(Task {
             tgid: a as u32,
             image: b as u32,
@@ -102,6 +102,7 @@ pub(crate) fn any(random: &mut fastrand::Rng, time_ns: u64) -> Event {
             image: b as u32,
             comm: [random.u8(..); 16],
         },
+        12 => What::Throttled { ns: a },
         _ => What::Exit,
     };
     Event {
@@ -171,7 +172,7 @@ fn with_a_later_kind(kind: u8, own: &[u8]) -> Vec<u8> {
 
 #[test]
 fn kinds_that_a_later_version_added_are_passed_over_and_counted() {
-    for kind in [13, 14, 15, 0xff] {
+    for kind in [14, 15, 0xfe, 0xff] {
         let mut events = VecDeque::new();
         let told = decode_into(&with_a_later_kind(kind, &[3, 1, 2, 3]), &mut events).unwrap();
         let times: Vec<_> = events.iter().map(|event| event.time_ns).collect();
@@ -193,6 +194,24 @@ fn kinds_that_a_later_version_added_are_passed_over_and_counted() {
     assert_eq!(events.by_ref().filter(Result::is_ok).count(), 4);
     assert_eq!(events.unknown(), 2);
     assert_eq!(recording.verify().unwrap(), []);
+}
+
+/// What was added to the format as a kind is as long as it says, so that it may grow.
+#[test]
+fn what_a_later_version_adds_to_an_added_kind_is_passed_over() {
+    let read = |own: &[u8]| decode(&with_a_later_kind(13, own)).map(|batch| batch.events);
+    for own in [&[1, 7][..], &[3, 7, 2, 3]] {
+        let whats: Vec<What> = read(own)
+            .unwrap()
+            .into_iter()
+            .map(|event| event.what)
+            .collect();
+        assert_eq!(whats, [What::Exit, What::Throttled { ns: 7 }, What::Exit]);
+    }
+    // It holds less than it says, or more.
+    assert!(read(&[3, 7, 2]).is_err());
+    assert!(read(&[1, 0x80, 1]).is_err());
+    assert!(read(&[0]).is_err());
 }
 
 #[test]

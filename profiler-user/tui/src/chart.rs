@@ -158,9 +158,9 @@ mod tests {
     #[test]
     fn areas_stack_from_the_bottom_and_leave_gaps() {
         let samples = [
-            Some(Parts([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])),
+            Some(Parts([1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])),
             None,
-            Some(Parts([0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0])),
+            Some(Parts([0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])),
         ];
         let (lines, max) = areas(&samples, 4, 4);
         let lines: Vec<String> = lines.iter().map(Line::to_string).collect();

@@ -57,6 +57,7 @@ pub(super) fn ink(part: Part) -> Style {
         Hue::Red => Color::Red,
         Hue::Cyan => Color::Cyan,
         Hue::White => Color::White,
+        Hue::BrightYellow => Color::LightYellow,
     })
 }
 

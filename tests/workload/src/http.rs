@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use super::{
-    clock::{Span, monotonic_ns, sleep},
+    clock::{Clocks, Elapsed, Span, monotonic_ns, sleep, spin},
     concurrent::Times,
     ping_pong::joined,
     process::say,
@@ -107,6 +107,18 @@ pub struct HttpUpstream {
     /// Sleep of each request.
     #[arg(long, default_value = "40ms")]
     sleep: Span,
+    /// CPU time of each request.
+    #[arg(long, default_value = "0ms")]
+    spin: Span,
+}
+
+/// What the threads of an upstream did.
+#[derive(Debug, Default)]
+struct Done {
+    /// Answers, from the read of the request.
+    answers: Times,
+    /// Where the time went until each answer, since the one before or since the connection was there.
+    between: Elapsed,
 }
 
 impl HttpUpstream {
@@ -117,23 +129,34 @@ impl HttpUpstream {
     pub fn run(self) -> anyhow::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         say(&listener.local_addr()?.port())?;
-        let answers: &'static Mutex<Times> = Box::leak(Box::default());
-        let sleep_ns = self.sleep.ns;
+        let done: &'static Mutex<Done> = Box::leak(Box::default());
+        let (sleep_ns, spin_ns) = (self.sleep.ns, self.spin.ns);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                thread::spawn(move || serve(stream, sleep_ns, answers));
+                thread::spawn(move || serve(stream, sleep_ns, spin_ns, done));
             }
         });
         // The connections end with this process.
         io::stdin().read_to_end(&mut Vec::new())?;
-        let answers = *answers.lock().unwrap_or_else(PoisonError::into_inner);
-        say(&serde_json::json!({ "workload": "http-upstream", "answer": answers }))
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        say(&serde_json::json!({
+            "workload": "http-upstream",
+            "answer": done.answers,
+            "between_answers": done.between,
+        }))
     }
 }
 
 /// Answers one connection until it is closed.
-fn serve(mut stream: TcpStream, sleep_ns: u64, answers: &Mutex<Times>) -> anyhow::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    sleep_ns: u64,
+    spin_ns: u64,
+    done: &Mutex<Done>,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
+    let clocks = Clocks::of_this_thread()?;
+    let mut last = clocks.read()?;
     let mut bytes = Vec::new();
     loop {
         more(&mut stream, &mut bytes)?;
@@ -143,10 +166,14 @@ fn serve(mut stream: TcpStream, sleep_ns: u64, answers: &Mutex<Times>) -> anyhow
         let read_ns = monotonic_ns();
         ensure!(head == bytes.len(), "requests have no bodies here");
         bytes.clear();
+        spin(spin_ns);
         sleep(sleep_ns);
-        let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.add(monotonic_ns() - read_ns);
-        drop(answers);
+        let now = clocks.read()?;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.answers.add(now.wall_ns - read_ns);
+        done.between += now - last;
+        drop(done);
+        last = now;
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
     }
 }

@@ -270,7 +270,8 @@ fn of_component(component: &Component, window_ns: u64, take: &mut impl FnMut(Fie
     if turnaround.count > 0 {
         let count = turnaround.count as f64;
         take(Field::Turnaround, turnaround.total_ns as f64 / count);
-        for part in Part::ALL {
+        let is_told = |part: &Part| *part != Part::Throttled || turnaround.throttled_told;
+        for part in Part::ALL.into_iter().filter(is_told) {
             take(Field::Part(part), turnaround.parts[part] as f64 / count);
         }
     }

@@ -1,12 +1,9 @@
 //! `cpu_quota`: a request waits because a component has used up its own CPU quota.
 //!
-//! In: the parts of a component's court, and which share of its waits for a CPU its quota is. Out: how much of a request that
-//! is. Must not know: which control group has the quota.
+//! In: how long a request is held back in a component's court. Out: how much of a request that is. Must not know: which control
+//! group has the quota.
 
-use courtside_core::{
-    parts::Part,
-    units::{duration_f64, percent},
-};
+use courtside_core::units::{duration_f64, percent};
 
 use super::{
     Rule,
@@ -31,8 +28,7 @@ impl Rule for CpuQuota {
     fn look(&self, facts: &Facts<'_>) -> Vec<Found> {
         let found = facts.ways().filter_map(|way| {
             let component = facts.component(&way.court.component)?;
-            let of_waits = facts.quota_share(&component.id);
-            let held_ns = way.court.parts[Part::RunQueue] * of_waits;
+            let held_ns = facts.held_back_ns(&way);
             let stake = way.stake(held_ns, MIN_NS)?;
             let severity = graded(stake.share, WARN, BAD)?;
             let name = facts.name(&component.id);
@@ -70,8 +66,10 @@ impl Rule for CpuQuota {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::tests::{calm, component, court, said};
-    use super::*;
-    use courtside_core::model::{Blame, Snapshot, finding::Severity};
+    use courtside_core::{
+        model::{Blame, Snapshot, finding::Severity},
+        parts::Part,
+    };
 
     /// App could run for 0.85 ms of a request, of which its quota held it back for nine tenths.
     pub(in super::super) fn loud() -> Snapshot {
@@ -102,6 +100,36 @@ pub(super) mod tests {
         assert_eq!(found[0].severity, Severity::Warn);
         // What is left for others is too little for a word.
         assert!(said("run_queue", &loud()).is_empty());
+    }
+
+    /// The same where turnarounds tell it.
+    fn told() -> Snapshot {
+        let mut snapshot = loud();
+        let parts = &mut court(&mut snapshot, "program:app").parts;
+        parts[Part::RunQueue] -= 800_000.0;
+        parts[Part::Throttled] += 800_000.0;
+        component(&mut snapshot, "program:app")
+            .turnaround
+            .throttled_told = true;
+        snapshot
+    }
+
+    #[test]
+    fn what_turnarounds_tell_of_a_quota_counts_and_not_its_share_of_all_waits() {
+        let found = said("cpu_quota", &told());
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].says.contains("800 µs of a request's 2.80 ms"),
+            "{}",
+            found[0].says
+        );
+        // Threads that have nothing to do with requests are held back, and requests wait for others.
+        let mut elsewhere = loud();
+        component(&mut elsewhere, "program:app")
+            .turnaround
+            .throttled_told = true;
+        assert!(said("cpu_quota", &elsewhere).is_empty());
+        assert_eq!(said("run_queue", &elsewhere).len(), 1);
     }
 
     #[test]

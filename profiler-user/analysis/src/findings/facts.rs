@@ -206,13 +206,37 @@ impl<'a> Facts<'a> {
         self.names.get(id)
     }
 
-    /// Which share of a component's waits for a CPU its own quota is: the others' share is what is left. 0 where nobody knows.
+    /// Which share of a component's waits for a CPU within turnarounds its own quota is: the others' share is what is left. Where
+    /// turnarounds do not tell, the share of all its waits; 0 where nobody knows.
     pub fn quota_share(&self, id: &str) -> f64 {
-        let Some(cpu) = self.component(id).map(|component| &component.cpu) else {
+        let Some(component) = self.component(id) else {
             return 0.0;
         };
-        let throttled = cpu.throttled_ns.unwrap_or(0) as f64;
-        throttled / (throttled + cpu.run_queue_ns as f64).max(1.0)
+        let (held, waited) = if component.turnaround.throttled_told {
+            let parts = component.turnaround.parts;
+            (parts[Part::Throttled], parts[Part::RunQueue])
+        } else {
+            let cpu = &component.cpu;
+            (cpu.throttled_ns.unwrap_or(0), cpu.run_queue_ns)
+        };
+        held as f64 / (held as f64 + waited as f64).max(1.0)
+    }
+
+    /// How long a request is held back in a court by the component's own CPU quota, and how long it waits for CPUs that others have.
+    fn waits(&self, way: &OnWay<'_>) -> (f64, f64) {
+        let id = &way.court.component;
+        let parts = &way.court.parts;
+        let told = |component: &Component| component.turnaround.throttled_told;
+        if self.component(id).is_some_and(told) {
+            return (parts[Part::Throttled], parts[Part::RunQueue]);
+        }
+        let held_ns = parts[Part::RunQueue] * self.quota_share(id);
+        (held_ns, parts[Part::RunQueue] - held_ns)
+    }
+
+    /// How long a request is held back in a court by the component's own CPU quota.
+    pub fn held_back_ns(&self, way: &OnWay<'_>) -> f64 {
+        self.waits(way).0
     }
 
     /// Whether it is measured what a component's own quota held back.
@@ -223,7 +247,7 @@ impl<'a> Facts<'a> {
 
     /// How long a request waits in a court for CPUs that others have.
     pub fn waits_ns(&self, way: &OnWay<'_>) -> f64 {
-        way.court.parts[Part::RunQueue] * (1.0 - self.quota_share(&way.court.component))
+        self.waits(way).1
     }
 
     /// Who had the CPU for most of the time in which a component waited for it; nobody if it was idle or nobody knows.

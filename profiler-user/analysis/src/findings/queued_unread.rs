@@ -96,7 +96,8 @@ impl Rule for QueuedUnread {
             let name = facts.name(&component.id);
             let on_cpu = facts.of_window(component.cpu.on_cpu_ns);
             let served = component.requests.served.max(1) as f64;
-            let run_queue_ns = component.turnaround.parts[Part::RunQueue] as f64 / served;
+            let parts = component.turnaround.parts;
+            let run_queue_ns = (parts[Part::RunQueue] as f64 + parts[Part::Throttled] as f64) / served;
             let of_quota = facts.quota_share(&component.id);
             let by_run_queue = run_queue_ns >= BY_RUN_QUEUE * unread.mean_ns;
             let remedy = if by_run_queue && of_quota >= BY_QUOTA {

@@ -98,8 +98,7 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
         duration_ns: snapshot.window.duration_ns,
         lost: snapshot.quality.lost_in_all(),
         platform: platform(snapshot),
-        // No snapshot tells it either; who is there at the time can ask the kernel.
-        steal_ns: None,
+        steal_ns: snapshot.host.steal_ns,
         components: here
             .map(|component| (component.id.clone(), used(component)))
             .collect(),

@@ -410,7 +410,7 @@ pub(super) fn remarks(
         ));
     }
     remarks.push(
-        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because they hold no polls and no quota: spin and throttled time. The packet rule sees arrivals at an empty queue only"
+        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because they hold no polls: spin. What a CPU quota held back is not told apart from the run queue here. The packet rule sees arrivals at an empty queue only"
             .to_owned(),
     );
     remarks

@@ -183,7 +183,8 @@ impl Watch {
                 }
             }
             What::Exit => self.threads.exit(tid, now_ns),
-            What::DiskStart(_) | What::DiskEnd { .. } => {}
+            // A wait for a CPU here, as in recordings that do not tell it.
+            What::DiskStart(_) | What::DiskEnd { .. } | What::Throttled { .. } => {}
         }
     }
 

@@ -67,6 +67,8 @@ struct Thread {
     /// The last wake-up that came while it was still on its CPU, and when it came there.
     early_wake: (u64, Option<WokenBy>),
     on_ns: u64,
+    /// When it could run again at the end of its last wait.
+    runnable_ns: u64,
     pieces: VecDeque<Piece>,
     ended: bool,
 }
@@ -190,6 +192,21 @@ impl Clocks {
         self.comes(tid, cpu, on_ns);
     }
 
+    /// A quota held a thread back in its last wait, first of all: what it waited then is nobody's doing.
+    pub(super) fn throttled(&mut self, tid: u32, cpu: u16, now: u64, ns: u64) {
+        self.seen(tid, cpu, now);
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let (from_ns, to_ns) = (thread.runnable_ns, thread.runnable_ns.saturating_add(ns));
+        let pieces = thread.pieces.iter_mut().rev();
+        let waits =
+            pieces.take_while(|piece| piece.what == Off::RunQueue && piece.from_ns >= from_ns);
+        for piece in waits {
+            piece.from_ns = piece.from_ns.max(to_ns.min(piece.to_ns));
+        }
+    }
+
     /// A thread has sent: waits from before that are told.
     pub(super) fn sent(&mut self, tid: u32, began_ns: u64) {
         if let Some(thread) = self.threads.get_mut(&tid) {
@@ -271,6 +288,7 @@ impl Clocks {
         };
         let wake_ns = wake_ns.min(now);
         thread.on_ns = now;
+        thread.runnable_ns = wake_ns;
         if wake_ns > off_ns {
             thread.push(Piece {
                 from_ns: off_ns,
@@ -475,6 +493,32 @@ mod tests {
             Clocks::default().blame(7, &turnaround(0, 9, &[])),
             Blame::default()
         );
+    }
+
+    #[test]
+    fn what_a_quota_held_back_is_nobodys_doing() {
+        let mut clocks = waited();
+        // The first 100 ns after the wake-up.
+        clocks.throttled(1, 0, 470, 100);
+        let parts = [
+            (Part::Sleep, 200),
+            (Part::Throttled, 100),
+            (Part::RunQueue, 60),
+        ];
+        let blame = clocks.blame(1, &turnaround(80, 500, &parts));
+        assert_eq!(blame.run_queue, [(HOG, 50), (IDLE, 10)]);
+        assert_eq!(blame.sleep, [(LOCK, 200)]);
+        let mut clocks = waited();
+        clocks.throttled(1, 0, 470, 155);
+        let parts = [
+            (Part::Sleep, 200),
+            (Part::Throttled, 155),
+            (Part::RunQueue, 5),
+        ];
+        let blame = clocks.blame(1, &turnaround(80, 500, &parts));
+        assert_eq!(blame.run_queue, [(IDLE, 5)]);
+        // Of a thread that nobody knows nothing is known.
+        clocks.throttled(9, 0, 480, 10);
     }
 
     #[test]

@@ -144,6 +144,11 @@ enum Step {
     Exit {
         tid: u32,
     },
+    Throttled {
+        tid: u32,
+        cpu: u16,
+        ns: u64,
+    },
     Close {
         connection: u64,
     },
@@ -266,6 +271,11 @@ impl Slowest {
                 who,
             },
             What::Exit => Step::Exit { tid },
+            What::Throttled { ns } => Step::Throttled {
+                tid,
+                cpu: event.cpu,
+                ns: *ns,
+            },
             What::State {
                 connection, after, ..
             } if *after == CLOSED => Step::Close {
@@ -358,6 +368,7 @@ impl Slowest {
             Step::Fork { tid, who } => clocks.fork(tid, who, at_ns),
             Step::Exec { old, new, who } => clocks.exec(old, new, who),
             Step::Exit { tid } => clocks.exit(tid),
+            Step::Throttled { tid, cpu, ns } => clocks.throttled(tid, cpu, at_ns, ns),
             Step::Close { connection } => follower.close(connection),
             Step::Receive { tid, cpu, what } => {
                 clocks.seen(tid, cpu, at_ns);
@@ -407,6 +418,9 @@ impl Consumer for Slowest {
             let Some(held_ns) = cpu.throttled_ns else {
                 continue;
             };
+            if component.turnaround.throttled_told {
+                continue;
+            }
             let has_room = self.quotas.len() < MOST_WAITING;
             if has_room || self.quotas.contains_key(&component.id) {
                 let (held, waited) = self.quotas.entry(component.id.clone()).or_default();
@@ -519,7 +533,7 @@ fn not_told(counted: &Counted, names: &Names) -> Vec<NotTold> {
     list
 }
 
-/// Single events do not tell what a quota held back from what others did: the windows do, of each component.
+/// Single events of older recordings do not tell what a quota held back from what others did: the windows do, of each component.
 fn quotas(tail: &Tail, quotas: &BTreeMap<String, (u64, u64)>) -> Vec<String> {
     let grew = |id: &str| {
         let mut differences = tail.differences.iter();

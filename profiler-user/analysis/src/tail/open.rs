@@ -219,6 +219,7 @@ impl Number {
             Self::Part(Part::Queued) => "time queued",
             Self::Part(Part::Receiving) => "time receiving",
             Self::Part(Part::HandedOver) => "time handed over",
+            Self::Part(Part::Throttled) => "time throttled",
             Self::Held => "time held",
             Self::Remote => "time at the remote end",
             Self::Network => "network time",

@@ -91,7 +91,14 @@ impl Merge {
         self.windows += 1;
         plus(&mut sum.duration_ns, frame.duration_ns);
         sum.host = frame.host;
+        sum.steal = if self.windows == 1 {
+            frame.steal
+        } else {
+            sum.steal.zip(frame.steal).map(|(sum, more)| sum.and(more))
+        };
         sum.tells_unread_within = frame.tells_unread_within;
+        sum.tells_throttled_parts =
+            frame.tells_throttled_parts && (self.windows == 1 || sum.tells_throttled_parts);
         for (kind, count) in frame.events {
             plus(sum.events.entry(kind).or_default(), count);
         }

@@ -76,6 +76,8 @@ pub(super) struct Sums {
     unread_within_ns: u64,
     pub held: Held,
     pub turnaround: TurnaroundSum,
+    /// What quotas held back is a part of turnarounds.
+    pub tells_throttled: bool,
     pub unprompted_count: u64,
     pub unprompted_ns: u64,
     pub by_recipient: BTreeMap<usize, TurnaroundSum>,
@@ -129,6 +131,7 @@ impl Sums {
         let told = tells_unread(frame);
         for (component, sum) in sums.iter_mut().enumerate() {
             sum.held = sum.held(component, edges, told);
+            sum.tells_throttled = frame.tells_throttled_parts;
         }
         sums
     }

@@ -55,6 +55,8 @@ pub const SCALED: &str = "scaled when multiplexed";
 pub const UNSCALED: &str = "not scaled when multiplexed";
 /// Error of what the kernel counts of Courtside itself.
 pub const AS_KERNEL_SAYS: &str = "as the kernel says";
+/// Error of what the kernel counts in clock ticks.
+pub const TICK: &str = "a clock tick, mostly 10 ms";
 /// Error of a quantile.
 pub const QUANTILE: &str = "≤ 6.25 %";
 /// Error of the smallest and the largest value.

@@ -124,7 +124,7 @@ pub fn fold(state: &mut State, frame: &Frame, view: &View) -> Snapshot {
     let mut snapshot = Snapshot {
         schema: SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        host: Host::of(&frame.host),
+        host: Host::of(frame),
         window: Window::of(frame),
         quality: Quality::of(frame, lost, lower_bound),
         cost: Cost::of(&frame.cost),

@@ -4,7 +4,7 @@
 
 use super::fields::{Column, Columns, Field, Kind, Value, one_column};
 use super::snapshot::{ComponentKind, HeldUnknown};
-use crate::frame::{PmuState, ProbeState, Transport};
+use crate::frame::{PmuState, ProbeState, StealUnknown, Transport};
 
 macro_rules! names {
     ($($type:ident { $($variant:ident $name:literal)+ })+) => {
@@ -37,6 +37,11 @@ names! {
         UnseenCalls "unseen_calls"
         NotRecorded "not_recorded"
     }
+    StealUnknown {
+        NeverTold "never_told"
+        Unreadable "unreadable"
+        NotRecorded "not_recorded"
+    }
     PmuState { Ok "ok" Multiplexed "multiplexed" None "none" Disabled "disabled" }
     ProbeState { Attached "attached" Degraded "degraded" Failed "failed" Disabled "disabled" }
 }
@@ -55,6 +60,7 @@ mod tests {
         check(Transport::ALL, Transport::name);
         check(ComponentKind::ALL, ComponentKind::name);
         check(HeldUnknown::ALL, HeldUnknown::name);
+        check(StealUnknown::ALL, StealUnknown::name);
         check(PmuState::ALL, PmuState::name);
         check(ProbeState::ALL, ProbeState::name);
     }

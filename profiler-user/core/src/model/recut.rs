@@ -17,7 +17,8 @@ use super::reference::Calculation;
 use crate::{
     event::Event,
     frame::{
-        Cost, Flow, Frame, Image, Merge, PmuState, Remote, Role, Transport, add_connects, plus,
+        Cost, Flow, Frame, Image, Merge, PmuState, Remote, Role, Steal, Transport, add_connects,
+        plus,
     },
 };
 
@@ -295,6 +296,10 @@ impl Recut {
         }
         let mut frame = Frame {
             host: recorded.host.clone(),
+            steal: recorded.steal.map(|steal| match steal {
+                Steal::Ns(ns) => Steal::Ns(share(ns)),
+                unknown @ Steal::Unknown(_) => unknown,
+            }),
             start_unix_ns: self.from_ns,
             duration_ns: end_ns.saturating_sub(self.from_ns),
             midlife_connections: recorded.midlife_connections,
@@ -307,6 +312,7 @@ impl Recut {
             },
             flows: self.tally.take(),
             tells_unread_within: true,
+            tells_throttled_parts: recorded.tells_throttled_parts,
             cpu: self.clocks.take_cpu(),
             disk: self.clocks.take_disk(),
             ..Frame::default()

@@ -12,6 +12,8 @@ mod connection;
 mod forget;
 mod steps;
 mod task;
+#[cfg(test)]
+mod throttled_tests;
 mod transfer;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -160,6 +162,11 @@ impl Model {
                     let task = self.task(*next_tid);
                     task.comes(now);
                     task.forget(keep);
+                }
+            }
+            What::Throttled { ns } => {
+                if self.tasks.contains_key(&event.tid) {
+                    self.runs(event).was_held_back(*ns);
                 }
             }
             What::Wake { tid, waited } => self.wakes(event.tid, *tid, *waited, now),

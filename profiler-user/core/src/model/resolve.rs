@@ -62,6 +62,8 @@ pub struct ResolvedEvent {
     pub request: Option<u64>,
     /// It is a write.
     pub write: Option<bool>,
+    /// For how long a CPU quota held the task back.
+    pub throttled_ns: Option<u64>,
 }
 
 impl ResolvedEvent {
@@ -183,6 +185,7 @@ impl Resolver {
                 told.component = self.named(disk.image);
             }
             What::Exec { old_tid, .. } => told.other_tid = Some(*old_tid),
+            What::Throttled { ns } => told.throttled_ns = Some(*ns),
             What::Exit => {
                 self.tasks.remove(&event.tid);
             }

@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{
-    AS_KERNEL_SAYS, BELOW, BYTES, EXACT, EXTREME, NAME, NS, NUMBER, OBJECT, QUANTILE, RATIO, YES,
-    fields,
+    AS_KERNEL_SAYS, BELOW, BYTES, EXACT, EXTREME, NAME, NS, NUMBER, OBJECT, QUANTILE, RATIO, TICK,
+    YES, fields,
 };
 use super::finding::Finding;
-use crate::frame::{self, Frame, PmuState, ProbeState};
+use crate::frame::{self, Frame, PmuState, ProbeState, Steal, StealUnknown};
 
 pub use components::{
     Component, Counters, Cpu, Disk, Recipient, Requests, Turnaround, TurnaroundCounters, Waits,
@@ -73,17 +73,33 @@ fields! {
 fields! {
     /// The machine.
     #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-    pub struct Host from (host: &frame::Host) {
+    pub struct Host from (frame: &Frame) {
         /// Name of the host.
-        hostname: String [NAME, EXACT; note "From /proc/sys/kernel/hostname"] = host.hostname.clone();
+        hostname: String [NAME, EXACT; note "From /proc/sys/kernel/hostname"] = frame.host.hostname.clone();
         /// Kernel release.
-        kernel: String [NAME, EXACT; note "From /proc/sys/kernel/osrelease"] = host.kernel.clone();
+        kernel: String [NAME, EXACT; note "From /proc/sys/kernel/osrelease"] = frame.host.kernel.clone();
         /// Architecture, as `uname -m` has it.
-        arch: String [NAME, EXACT] = host.arch.clone();
+        arch: String [NAME, EXACT] = frame.host.arch.clone();
         /// CPUs online.
-        cpus: u32 [NUMBER, EXACT; note "From /sys/devices/system/cpu"] = host.cpus;
+        cpus: u32 [NUMBER, EXACT; note "From /sys/devices/system/cpu"] = frame.host.cpus;
         /// Boot id; changes with every boot.
-        boot_id: String [NAME, EXACT; note "From /proc/sys/kernel/random/boot_id"] = host.boot_id.clone();
+        boot_id: String [NAME, EXACT; note "From /proc/sys/kernel/random/boot_id"] = frame.host.boot_id.clone();
+        /// CPU time that the hypervisor gave to others while a CPU of this host was ready to run something, all CPUs together.
+        /// No component is told it: a thread that a hypervisor stopped counts as on its CPU. Null if steal_unknown says why.
+        #[serde(default)]
+        steal_ns: Option<u64> [NS, TICK; note "From /proc/stat. 0 on a host that no hypervisor runs"] = match frame.steal {
+            Some(Steal::Ns(ns)) => Some(ns),
+            _ => None,
+        };
+        /// Why steal_ns is not known: `never_told` (a virtual machine whose counter has stood at 0 since it started: nothing was
+        /// taken, or its hypervisor does not tell), `unreadable` (/proc/stat), `not_recorded` (the recording is by a version that
+        /// did not look).
+        #[serde(default)]
+        steal_unknown: Option<StealUnknown> [NAME, EXACT] = match frame.steal {
+            Some(Steal::Ns(_)) => None,
+            Some(Steal::Unknown(why)) => Some(why),
+            None => Some(StealUnknown::NotRecorded),
+        };
     }
 }
 

@@ -353,6 +353,7 @@ pub(super) const TURNAROUNDS: Group<Recipient> = Group {
         part(|r| Some(r.parts[Part::Queued]), "queued"),
         part(|r| Some(r.parts[Part::Receiving]), "receiving"),
         part(|r| Some(r.parts[Part::HandedOver]), "handed_over"),
+        part(|r| Some(r.parts[Part::Throttled]), "throttled"),
     ],
     histograms: &[],
 };
@@ -570,7 +571,7 @@ mod tests {
             .collect();
         assert_eq!(parts, names);
         let recipient = Recipient {
-            parts: courtside_core::parts::Parts([1, 2, 3, 4, 5, 6, 7]),
+            parts: courtside_core::parts::Parts([1, 2, 3, 4, 5, 6, 7, 8]),
             ..Recipient::default()
         };
         let values = TURNAROUNDS.counters[1..]

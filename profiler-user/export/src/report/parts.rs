@@ -21,6 +21,7 @@ fn colours(hue: Hue) -> [&'static str; 2] {
         Hue::Red => ["#d9485f", "#ef6b7f"],
         Hue::Cyan => ["#37a5b8", "#2c8696"],
         Hue::White => ["#7f8b99", "#9aa7b5"],
+        Hue::BrightYellow => ["#8a6a3f", "#b3925f"],
     }
 }
 

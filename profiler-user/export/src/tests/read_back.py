@@ -11,7 +11,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 folder = Path(sys.argv[1])
 snapshots = [json.loads(line) for line in (folder / "windows.ndjson").open()]
-PARTS = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns".split()
+PARTS = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns throttled_ns".split()
 WAITS = "lock_ns timer_ns socket_ns pipe_ns page_fault_ns other_ns".split()
 DIST = ["count", "sum_ns", "min_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns"]
 
@@ -45,7 +45,7 @@ def expected(number, snapshot):
         "windows",
         **pick(snapshot["window"], "start_unix_ns duration_ns"),
         tool_version=snapshot["tool_version"],
-        **pick(snapshot["host"], "hostname kernel arch cpus boot_id"),
+        **pick(snapshot["host"], "hostname kernel arch cpus boot_id steal_ns steal_unknown"),
         **pick(quality, "midlife_connections lower_bound folded_remotes"),
         **{f"lost_{name}": count for name, count in quality["lost"].items()},
         lost_other=0,
@@ -74,6 +74,7 @@ def expected(number, snapshot):
             threads=c["threads"],
             **{f"waits_{name}": (c["waits"] or {}).get(name) for name in WAITS},
             turnaround_lock_ns=turnaround["lock_ns"],
+            turnaround_throttled_told=turnaround["throttled_told"],
             **{name: counters.get(name) for name in "cycles instructions llc_references llc_misses cpi".split()},
             counters_running_ratio=counters.get("running_ratio"),
             **{f"disk_{name}": c["disk"][name] for name in "reads writes read_bytes write_bytes".split()},

@@ -105,6 +105,7 @@ pub struct Session {
     /// When the window began, on `CLOCK_MONOTONIC`.
     started_ns: u64,
     host: Host,
+    steal: sys::steal::StealClock,
     names: names::Names,
     pmu: Pmu,
     counters: Option<pmu::Counters>,
@@ -192,6 +193,8 @@ impl Session {
 
         let mut frame = Frame {
             tells_unread_within: true,
+            tells_throttled_parts: self.tells_throttled,
+            steal: Some(self.steal.window(Path::new("/"))),
             host: self.host.clone(),
             start_unix_ns: ended_unix_ns.saturating_sub(duration_ns),
             duration_ns,

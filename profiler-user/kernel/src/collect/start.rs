@@ -141,6 +141,7 @@ impl Session {
             started_ns: wall.now_ns().0,
             wall,
             host,
+            steal: sys::steal::StealClock::new(root),
             names: names::Names::new(root),
             pmu,
             counters,

@@ -64,6 +64,7 @@ pub(super) fn flow(
         (Part::Queued, gained!(turnaround_parts.queued_ns)),
         (Part::Receiving, gained!(turnaround_parts.receiving_ns)),
         (Part::HandedOver, gained!(turnaround_parts.handed_over_ns)),
+        (Part::Throttled, gained!(turnaround_parts.throttled_ns)),
     ]
     .into_iter()
     .collect();

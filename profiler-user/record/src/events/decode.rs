@@ -40,6 +40,11 @@ impl<'a> Cursors<'a> {
         Ok(())
     }
 
+    /// Bytes of a column that have not been read.
+    fn left(&self, column: EventColumn) -> usize {
+        self.0[column as usize].len()
+    }
+
     #[inline(always)]
     fn number(&mut self, column: EventColumn) -> Result<u64, Wrong> {
         let column = &mut self.0[column as usize];
@@ -252,6 +257,16 @@ fn decode_one(
             comm: columns.bytes(EventColumn::Rare)?,
         },
         12 => What::Exit,
+        13 => {
+            // What a later version may have added is passed over.
+            let length: usize = columns.small(EventColumn::Rare)?;
+            let before = columns.left(EventColumn::Rare);
+            let ns = columns.number(EventColumn::Rare)?;
+            let read = before.saturating_sub(columns.left(EventColumn::Rare));
+            let more = length.checked_sub(read).ok_or(SHORT)?;
+            columns.pass(EventColumn::Rare, more)?;
+            What::Throttled { ns }
+        }
         _ => {
             // Whatever a later kind holds is in one piece, its length before it.
             let length: usize = columns.small(EventColumn::Rare)?;

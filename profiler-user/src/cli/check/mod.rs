@@ -19,7 +19,6 @@ use super::{
 use crate::{
     collect::Wishes,
     frame::{ProbeState, ProbeStatus},
-    model::snapshot,
     probe::{
         facts::Facts,
         plan::{Planned, plan},
@@ -78,13 +77,6 @@ fn inspect(kernel: &dyn Kernel, root: &Path) -> Report {
             let planned = facts.map(|facts| plan(&facts)).unwrap_or_default();
             planned.iter().map(untried).collect()
         }
-    };
-    let machine = snapshot::Host {
-        hostname: machine.hostname,
-        kernel: machine.kernel,
-        arch: machine.arch,
-        cpus: machine.cpus,
-        boot_id: machine.boot_id,
     };
     Report::new(machine, checks, probes)
 }

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::snapshot::Host;
+use crate::frame::Host;
 
 /// Name and version of the schema.
 pub(in crate::cli) const SCHEMA: &str = "courtside.check/1";

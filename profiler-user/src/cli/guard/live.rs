@@ -3,11 +3,7 @@
 //! In: what to watch, what is usual, what may be done. Out: lines as they come. Must not know: how it is told who slows whom,
 //! how limits are written.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io::Write, path::Path, time::Duration};
 
 use anyhow::Context;
 use courtside_agent::measure::{Kernel, Measurement};
@@ -32,7 +28,6 @@ use crate::{
         State, View, fold,
         interference::{EventKind, Interference},
     },
-    sys::steal::stolen_ns,
 };
 
 /// How often the kernel's maps are read, and limits renewed, while one window lasts long.
@@ -74,8 +69,6 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         );
     }
     let mut watching = Watching {
-        root: root.to_owned(),
-        stolen_ns: stolen_ns(root),
         measurement,
         begun: Merge::default(),
         state: State::default(),
@@ -117,9 +110,6 @@ fn taken_back(reason: &str) -> Interference {
 
 /// A guard at work.
 struct Watching {
-    root: PathBuf,
-    /// What the hypervisor had given to others at the end of the last window.
-    stolen_ns: Option<u64>,
     measurement: Box<dyn Measurement>,
     /// Parts of the window that were read before its end.
     begun: Merge,
@@ -144,18 +134,11 @@ impl Watching {
         self.limits.see(&frame, &snapshot, self.seen.group_by);
         let victims = self.victims.of(&frame, &snapshot);
         let watched = |id: &str| victims.as_ref().is_none_or(|ids| ids.contains(id));
-        let mut window = inputs(&snapshot);
-        window.steal_ns = self.steal();
+        let window = inputs(&snapshot);
         let mut lines = self.guard.window(window, &watched);
         lines.extend(self.unclaimed());
         lines.extend(self.controller.step(&self.guard, &mut self.limits));
         self.printer.print(&lines)
-    }
-
-    /// What the hypervisor gave to others since the last window.
-    fn steal(&mut self) -> Option<u64> {
-        let before = std::mem::replace(&mut self.stolen_ns, stolen_ns(&self.root));
-        Some(self.stolen_ns?.saturating_sub(before?))
     }
 
     /// Reads the window so far; says at once what has become of limits.

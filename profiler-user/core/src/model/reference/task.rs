@@ -19,6 +19,8 @@ pub(super) struct Wait {
     pub(super) off_ns: u64,
     pub(super) wake_ns: u64,
     pub(super) on_ns: u64,
+    /// For how long a quota held it back, from `wake_ns` on.
+    pub(super) held_ns: u64,
     pub(super) off: Off,
 }
 
@@ -87,6 +89,7 @@ impl TaskState {
         let mut parts = Self::waited(&self.waits, from_ns, to_ns, read_ns);
         parts.add(self.folded);
         let waits = [
+            parts[Part::Throttled],
             parts[Part::BlockIo],
             parts[Part::Queued],
             parts[Part::Sleep],
@@ -105,7 +108,10 @@ impl TaskState {
         for wait in waits {
             let runnable = within(wait.wake_ns, wait.on_ns, from_ns, to_ns);
             let waited = within(wait.off_ns, wait.wake_ns, from_ns, to_ns);
-            plus(&mut parts[Part::RunQueue], runnable);
+            let held_to_ns = wait.wake_ns.saturating_add(wait.held_ns);
+            let held = within(wait.wake_ns, held_to_ns.min(wait.on_ns), from_ns, to_ns);
+            plus(&mut parts[Part::Throttled], held);
+            plus(&mut parts[Part::RunQueue], runnable.saturating_sub(held));
             if wait.off == Off::BlockIo {
                 plus(&mut parts[Part::BlockIo], waited);
             } else {
@@ -220,7 +226,15 @@ impl TaskState {
             off_ns,
             wake_ns: wake_ns.min(on_ns),
             on_ns,
+            held_ns: 0,
             off,
         });
+    }
+
+    /// A quota held it back in its last wait.
+    pub(super) fn was_held_back(&mut self, ns: u64) {
+        if let Some(wait) = self.waits.last_mut() {
+            wait.held_ns = ns;
+        }
     }
 }

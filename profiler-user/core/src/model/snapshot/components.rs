@@ -78,8 +78,8 @@ fields! {
         involuntary_switches: u64 [NUMBER, EXACT]
         => { INVOLUNTARY "INVOL/s" "switches per second forced on its threads" }
         = sum.involuntary_switches;
-        /// Time they were runnable and held back by a CPU quota of their own control group. It is not part of `run_queue_ns`; within
-        /// turnarounds it counts as run queue. Null where it is not measured.
+        /// Time they were runnable and held back by a CPU quota of their own control group. It is not part of `run_queue_ns`.
+        /// Within turnarounds it is `turnaround.throttled_ns`. Null where it is not measured.
         throttled_ns: Option<u64> [NS, TO_SCHEDSTAT; note "Of what both a quota and others held back, the quota's share. Null in recordings of before it was measured and in windows that are made of single events: there it is in `run_queue_ns`", last]
         => { THROTTLED "QUOTA" "time runnable and held back by a CPU quota of its own" }
         = sum.throttled_ns;
@@ -222,6 +222,10 @@ fields! {
         parts: Parts<u64> [NS, SUM; prefix ""]
         => { PARTS "PARTS" "what the turnaround is made of" }
         = sum.turnaround.parts;
+        /// Whether `throttled_ns` of turnarounds is told. If not it is 0, and what a quota held back is in `run_queue_ns`: in
+        /// recordings of before it was a part, and where the kernel does not show it.
+        #[serde(default)]
+        throttled_told: bool [YES, EXACT; note "In windows that are made of single events, as in the recorded ones", last] = sum.tells_throttled;
         /// Of its sleep: for a lock or for what another thread was to do (a futex). Null where that is not measured.
         lock_ns: Option<u64> [NS, SUM; note "Null in older recordings and in windows that are made of single events", last]
         = sum.cpu.waits.map(|_| sum.turnaround.lock_ns);

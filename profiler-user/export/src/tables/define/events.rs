@@ -5,7 +5,7 @@
 use super::super::{Cells, Getter, Kind, Table, Value};
 use super::table;
 use courtside_core::event::Off;
-use courtside_core::model::fields::{BYTES, EXACT, NAME, NS, NUMBER, YES};
+use courtside_core::model::fields::{BYTES, EXACT, NAME, NS, NUMBER, TO_SCHEDSTAT, YES};
 use courtside_core::model::resolve::ResolvedEvent;
 
 const TIME: &str = "as the hook read it";
@@ -63,6 +63,7 @@ pub(in super::super) fn cells<'a>(window: u64, event: &'a ResolvedEvent, to: &mu
     to.count(event.states.map(|(_, after)| after.into()));
     to.count(event.request);
     to.flag(event.write);
+    to.count(event.throttled_ns);
 }
 
 pub(in super::super) fn events() -> Table {
@@ -80,7 +81,7 @@ pub(in super::super) fn events() -> Table {
             "kind",
             Kind::Text,
             NAME,
-            "task, connection, switch, wake, send, receive, arrival, state, disk_start, disk_end, fork, exec or exit",
+            "task, connection, switch, wake, send, receive, arrival, state, disk_start, disk_end, fork, exec, exit or throttled",
             EXACT,
         ),
         ("cpu", Kind::Count, NUMBER, "the CPU", EXACT),
@@ -188,6 +189,13 @@ pub(in super::super) fn events() -> Table {
             YES,
             "the disk request is a write",
             EXACT,
+        ),
+        (
+            "throttled_ns",
+            Kind::Count,
+            NS,
+            "for how long a CPU quota held the task back in the wait that brought it to its CPU last (throttled)",
+            TO_SCHEDSTAT,
         ),
     ] {
         add(&mut t, name, kind, unit, meaning, error);
