@@ -213,8 +213,44 @@ fn a_golden_batch_of_events_is_read_as_it_was_written() {
     let read: Vec<Event> = events.by_ref().map(Result::unwrap).collect();
     assert_eq!(read, one_of_each());
     assert_eq!(events.unix_offset_ns(), offset);
-    let kinds: std::collections::BTreeSet<u8> = read.iter().map(Event::kind).collect();
+    let mut kinds: std::collections::BTreeSet<u8> = read.iter().map(Event::kind).collect();
+    // Those that came later have a batch of their own.
+    kinds.extend(of_later_kinds().iter().map(Event::kind));
     assert_eq!(kinds.len(), KINDS.len());
+}
+
+/// One event of each kind that was added since.
+fn of_later_kinds() -> Vec<Event> {
+    let looks = |time_ns, first_ns| Event {
+        time_ns,
+        tid: 42,
+        cpu: 1,
+        what: What::Look { first_ns },
+    };
+    vec![
+        looks(5_000_001_000, 5_000_000_900),
+        looks(5_900_000_000, 5_000_200_000),
+    ]
+}
+
+/// As they have been written since they were added.
+const LATER_KINDS: [u8; 40] = [
+    1, 2, 232, 235, 151, 208, 18, 0, 11, 2, 6, 2, 2, 0, 0, 0, 0, 0, 0, 8, 13, 13, 0, 176, 148, 167,
+    218, 6, 1, 1, 84, 0, 1, 100, 5, 192, 183, 135, 173, 3,
+];
+
+#[test]
+fn a_golden_batch_of_later_kinds_is_read_as_it_was_written() {
+    assert_eq!(encode_events(&of_later_kinds(), 0), LATER_KINDS);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = Writer::new(file.reopen().unwrap(), &Header::default()).unwrap();
+    writer
+        .record(Kind::EVENTS, 5_000_001_000, 900_000_000, &LATER_KINDS)
+        .unwrap();
+    writer.finish().unwrap();
+    let recording = Recording::open(file.path()).unwrap();
+    let read: Vec<Event> = recording.events().map(Result::unwrap).collect();
+    assert_eq!(read, of_later_kinds());
 }
 
 #[test]

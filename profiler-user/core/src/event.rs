@@ -112,6 +112,11 @@ pub enum What {
     },
     /// The task ended.
     Exit,
+    /// The task looks for messages again and again: the second look in vain since it last sent or received anything.
+    Look {
+        /// When the first one was over.
+        first_ns: u64,
+    },
 }
 
 /// Why a task is off the CPU.
@@ -197,7 +202,7 @@ pub struct Disk {
 }
 
 /// Names of the kinds of events, in the order of [`Event::kind`].
-pub const KINDS: [&str; 13] = [
+pub const KINDS: [&str; 14] = [
     "task",
     "connection",
     "switch",
@@ -211,6 +216,7 @@ pub const KINDS: [&str; 13] = [
     "fork",
     "exec",
     "exit",
+    "look",
 ];
 
 impl Event {
@@ -231,6 +237,7 @@ impl Event {
             What::Fork { .. } => 10,
             What::Exec { .. } => 11,
             What::Exit => 12,
+            What::Look { .. } => 13,
         }
     }
 

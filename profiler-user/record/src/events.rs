@@ -249,6 +249,12 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
             columns.bytes(EventColumn::Rare, comm);
         }
         What::Exit => {}
+        What::Look { first_ns } => {
+            let mut own = [0; 10];
+            let length = event.time_ns.wrapping_sub(*first_ns).encode_var(&mut own);
+            columns.number(EventColumn::Rare, length as u64);
+            columns.bytes(EventColumn::Rare, own.get(..length).unwrap_or_default());
+        }
     }
     columns.byte(EventColumn::Kind, event.kind() | flags << 4);
 }

@@ -409,10 +409,14 @@ pub(super) fn remarks(
             count(connections)
         ));
     }
-    remarks.push(
-        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because they hold no polls and no quota: spin and throttled time. The packet rule sees arrivals at an empty queue only"
-            .to_owned(),
-    );
+    let spin = if team.watch.sees_looks {
+        ""
+    } else {
+        "; because this one was recorded without --polls: spin time"
+    };
+    remarks.push(format!(
+        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because they hold no quota: throttled time{spin}. The packet rule sees arrivals at an empty queue only"
+    ));
     remarks
 }
 

@@ -34,10 +34,13 @@ impl<'a> Cursors<'a> {
         Ok(*first)
     }
 
-    fn pass(&mut self, column: EventColumn, length: usize) -> Result<(), Wrong> {
+    /// So many bytes as the number before them says.
+    fn piece(&mut self, column: EventColumn) -> Result<&'a [u8], Wrong> {
+        let length: usize = self.small(column)?;
         let column = &mut self.0[column as usize];
-        *column = column.get(length..).ok_or(SHORT)?;
-        Ok(())
+        let (piece, rest) = column.split_at_checked(length).ok_or(SHORT)?;
+        *column = rest;
+        Ok(piece)
     }
 
     #[inline(always)]
@@ -252,10 +255,15 @@ fn decode_one(
             comm: columns.bytes(EventColumn::Rare)?,
         },
         12 => What::Exit,
+        // Whatever later kinds hold is in one piece, its length before it.
+        13 => {
+            let mut own = columns.piece(EventColumn::Rare)?;
+            What::Look {
+                first_ns: time_ns.wrapping_sub(long_number(&mut own)?),
+            }
+        }
         _ => {
-            // Whatever a later kind holds is in one piece, its length before it.
-            let length: usize = columns.small(EventColumn::Rare)?;
-            columns.pass(EventColumn::Rare, length)?;
+            columns.piece(EventColumn::Rare)?;
             return Ok(());
         }
     };
