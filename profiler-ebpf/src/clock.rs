@@ -222,6 +222,13 @@ fn look_back_for_start(task: &mut TaskState, at: u64) {
     task.start = clocks_at(task, at);
 }
 
+/// For how long a running task had waited by `at`, for anything.
+#[inline(always)]
+pub fn waited_at(task: &TaskState, at: u64) -> u64 {
+    let clocks = clocks_at(task, at);
+    clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns
+}
+
 #[inline(never)]
 fn look_back_for_end(task: &mut TaskState, at: u64) {
     task.end = clocks_at(task, at);
@@ -379,6 +386,25 @@ pub fn flush(task: &mut TaskState, now: u64, on: u64, held_ns: u64) {
         add(
             &raw mut (*stats).socket_ns,
             gain(task.socket_ns, &mut task.flushed_socket_ns),
+        );
+        add(
+            &raw mut (*stats).empty_receives,
+            gain(task.empty_receives, &mut task.flushed_empty_receives),
+        );
+        add(
+            &raw mut (*stats).zero_timeout_polls,
+            gain(
+                task.zero_timeout_polls,
+                &mut task.flushed_zero_timeout_polls,
+            ),
+        );
+        add(
+            &raw mut (*stats).yields,
+            gain(task.yields, &mut task.flushed_yields),
+        );
+        add(
+            &raw mut (*stats).spin_ns,
+            gain(task.spin_ns, &mut task.flushed_spin_ns),
         );
         if crate::kernel::pmu_wanted() {
             add(

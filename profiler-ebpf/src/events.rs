@@ -35,8 +35,10 @@ pub const EVENT_EXEC: u8 = 11;
 pub const EVENT_EXIT: u8 = 12;
 /// For how long a quota held a task back in its last wait: [`HeldEvent`].
 pub const EVENT_HELD: u8 = 13;
+/// A task looks for messages in vain again and again: [`LookEvent`].
+pub const EVENT_LOOK: u8 = 14;
 /// Number of kinds.
-pub const EVENT_KINDS: usize = 14;
+pub const EVENT_KINDS: usize = 15;
 
 /// [`EVENT_SWITCH`]: why the task leaves, one of 0 (another runs), 1 (block layer), 2 (any other wait).
 pub const SWITCH_KIND: u8 = 3;
@@ -262,7 +264,18 @@ pub struct ExecEvent {
     pub comm: [u8; COMM_LEN],
 }
 
+/// The second look in vain of a task since it last sent or received anything.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct LookEvent {
+    /// The task.
+    pub head: EventHead,
+    /// How long before the first look was over.
+    pub first_before_ns: u64,
+}
+
 const _: () = assert!(size_of::<EventHead>() == 16);
+const _: () = assert!(size_of::<LookEvent>() == 24);
 const _: () = assert!(size_of::<TaskEvent>() == 72);
 const _: () = assert!(size_of::<ConnectionEvent>() == 80);
 const _: () = assert!(size_of::<SwitchEvent>() == 24);

@@ -260,6 +260,14 @@ pub struct CpuStats {
     pub socket_ns: u64,
     /// Tasks that were on a CPU since the flush before, summed over the flushes.
     pub tasks_ran: u64,
+    /// Receives that found nothing.
+    pub empty_receives: u64,
+    /// Polls that were not to wait, and found nothing; 0 unless asked for.
+    pub zero_timeout_polls: u64,
+    /// Calls of `sched_yield`; 0 unless asked for.
+    pub yields: u64,
+    /// Of `on_cpu_ns`: from the first look in vain to the arrival of the message that was read next. Added when that is read.
+    pub spin_ns: u64,
 }
 
 /// Block I/O of a program image, monotone.
@@ -458,7 +466,7 @@ pub struct SelfCheck {
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
 const _: () = assert!(size_of::<FlowStats>() == 30 * 8 + 5 * size_of::<Dist>());
-const _: () = assert!(size_of::<CpuStats>() == 144);
+const _: () = assert!(size_of::<CpuStats>() == 176);
 const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);
 const _: () = assert!(size_of::<RemoteKey>() == 20);

@@ -18,6 +18,7 @@ mod flows;
 mod held;
 mod hooks_function;
 mod hooks_length;
+mod hooks_polls;
 #[cfg(feature = "untyped")]
 mod hooks_probe;
 mod image;
@@ -31,6 +32,7 @@ mod net;
 mod own;
 mod peer;
 mod pmu;
+mod polls;
 mod prompt;
 mod receive;
 mod ring;

@@ -169,4 +169,12 @@ offsets! {
     request_data_len = "request.__data_len", 4;
     /// Number of the system call that runs.
     regs_syscall = "pt_regs.syscallno" | "pt_regs.orig_ax", 0;
+    /// Its third argument; on arm64 where the first one is.
+    regs_third = "pt_regs.dx" | "pt_regs.regs", 0;
+    /// Its fourth argument; on arm64 where the first one is.
+    regs_fourth = "pt_regs.r10" | "pt_regs.regs", 0;
+    /// Its fifth argument; on arm64 where the first one is.
+    regs_fifth = "pt_regs.r8" | "pt_regs.regs", 0;
+    /// What tells the system call of a 32-bit program: on x86-64 a status, on arm64 flags.
+    task_compat = "task_struct.thread_info.status" | "task_struct.thread_info.flags", 0;
 }

@@ -19,7 +19,7 @@ use crate::{
     kernel::{current_task, now_ns},
     maps::settings,
     net::{Turn, answered, is_counted_family, turn_out, unanswered},
-    own, peer,
+    own, peer, polls,
     prompt::Piece,
     ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, clear},
@@ -36,6 +36,9 @@ const MISSED_ARRIVALS: i32 = 8;
 #[inline(always)]
 pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     if length < 0 || flags & NO_DATA != 0 {
+        if polls::is_empty(length, flags) && is_counted_family(sk) {
+            polls::empty_receive();
+        }
         return 0;
     }
     if !is_counted_family(sk) {
@@ -252,6 +255,9 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
         is_first: turns,
     };
     waits::claim(task, arrival);
+    if task.looks != 0 {
+        polls::found_message(task, arrival);
+    }
     turnaround::after_receive(task, tid, socket, &piece, waited != 0);
     0
 }

@@ -15,10 +15,10 @@ use courtside_wire::{
     COMM_LEN, FlowKey, Lost, TRANSPORT_UNIX,
     events::{
         ArrivalEvent, CONNECTION_MIDLIFE, ConnectionEvent, DiskEvent, EVENT_ARRIVAL,
-        EVENT_CONNECTION, EVENT_EXEC, EVENT_EXIT, EVENT_FORK, EVENT_HELD, EVENT_KINDS,
+        EVENT_CONNECTION, EVENT_EXEC, EVENT_EXIT, EVENT_FORK, EVENT_HELD, EVENT_KINDS, EVENT_LOOK,
         EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK, EVENT_WAKE, EventHead,
-        ExecEvent, ForkEvent, HeldEvent, ReceiveEvent, SendEvent, StateEvent, SwitchEvent,
-        TASK_PROMPTED, TaskEvent, WAKE_WAITED, WakeEvent,
+        ExecEvent, ForkEvent, HeldEvent, LookEvent, ReceiveEvent, SendEvent, StateEvent,
+        SwitchEvent, TASK_PROMPTED, TaskEvent, WAKE_WAITED, WakeEvent,
     },
 };
 
@@ -346,4 +346,16 @@ pub fn exit_event(tid: u32) {
         EVENT_EXIT,
         head(crate::kernel::now_ns(), tid, EVENT_EXIT, 0),
     );
+}
+
+/// The running task looks again in vain; the first look was over at `first_ns`.
+#[inline(never)]
+pub fn look_event(state: &mut TaskState, first_ns: u64) {
+    let now = crate::kernel::now_ns();
+    task_event(crate::kernel::current_task(), state, now);
+    let event = LookEvent {
+        head: head(now, current_tid(), EVENT_LOOK, 0),
+        first_before_ns: now.saturating_sub(first_ns),
+    };
+    put(EVENT_LOOK, event);
 }

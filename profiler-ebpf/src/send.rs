@@ -110,6 +110,8 @@ pub fn on_send(sk: *const u8, length: i32) -> i32 {
     clear(&mut task.ready_sk);
 
     clock::settle(task, now);
+    // Whatever it looked for in vain before, it was not the message that it reads next.
+    task.looks = 0;
     if socket.transport == TRANSPORT_UNIX {
         // Of TCP it is known before anything is on its way.
         own::judge(sk, socket, start);

@@ -135,6 +135,10 @@ pub struct TaskState {
     /// `lock_ns` where the turnaround begins, as far as that goes on, and at the last wake-up by a thread that held a message.
     pub lock_mark_ns: u64,
     pub handover_lock_ns: u64,
+    /// Looks in vain since it last sent or received anything: 0, 1, or [`MANY`](crate::polls::MANY).
+    pub looks: u32,
+    /// 1: the system call that runs is a poll that is not to wait.
+    pub polls: u32,
     pub episodes: [Episode; EPISODES],
     /// What the first copies of programs have done and the second need not, see `twice.rs`.
     pub marks: [u8; MARKS],
@@ -217,6 +221,18 @@ pub struct TaskState {
     /// When that was.
     pub flush_ns: u64,
     pub flushed_counters: [u64; 6],
+    /// When the first of the looks in vain was over, and for how long it had waited for anything by then.
+    pub looks_ns: u64,
+    pub looks_waited_ns: u64,
+    /// Looks in vain so far, by kind, and the time on a CPU that went into those.
+    pub empty_receives: u64,
+    pub zero_timeout_polls: u64,
+    pub yields: u64,
+    pub spin_ns: u64,
+    pub flushed_empty_receives: u64,
+    pub flushed_zero_timeout_polls: u64,
+    pub flushed_yields: u64,
+    pub flushed_spin_ns: u64,
     /// The call on a socket that is running: the socket, 0 if none is; its flags; and what kind it is.
     #[cfg(feature = "untyped")]
     pub call_sk: u64,

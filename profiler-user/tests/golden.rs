@@ -195,6 +195,20 @@ fn one_of_each() -> Vec<Event> {
     (0..).zip(whats).map(event).collect()
 }
 
+/// Looks for messages in vain, which were added later still.
+fn looks() -> Vec<Event> {
+    let looks = |time_ns, first_ns| Event {
+        time_ns,
+        tid: 42,
+        cpu: 1,
+        what: What::Look { first_ns },
+    };
+    vec![
+        looks(5_000_001_000, 5_000_000_900),
+        looks(5_900_000_000, 5_000_200_000),
+    ]
+}
+
 /// What later versions added, one of each kind.
 fn added_since() -> Vec<Event> {
     let ns = 89_000_000;
@@ -218,9 +232,11 @@ fn added_since() -> Vec<Event> {
 fn golden_batches_of_events_are_read_as_they_were_written() {
     is_read_as_it_was_written("events.rec", &one_of_each());
     is_read_as_it_was_written("events-added.rec", &added_since());
+    is_read_as_it_was_written("events-looks.rec", &looks());
     let kinds: std::collections::BTreeSet<u8> = one_of_each()
         .iter()
         .chain(&added_since())
+        .chain(&looks())
         .map(Event::kind)
         .collect();
     assert_eq!(kinds.len(), KINDS.len());

@@ -117,6 +117,11 @@ pub enum What {
         /// For how long, from when it could run.
         ns: u64,
     },
+    /// The task looks for messages again and again: the second look in vain since it last sent or received anything.
+    Look {
+        /// When the first one was over.
+        first_ns: u64,
+    },
 }
 
 /// Why a task is off the CPU.
@@ -202,7 +207,7 @@ pub struct Disk {
 }
 
 /// Names of the kinds of events, in the order of [`Event::kind`].
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     "task",
     "connection",
     "switch",
@@ -217,6 +222,7 @@ pub const KINDS: [&str; 14] = [
     "exec",
     "exit",
     "throttled",
+    "look",
 ];
 
 impl Event {
@@ -238,6 +244,7 @@ impl Event {
             What::Exec { .. } => 11,
             What::Exit => 12,
             What::Throttled { .. } => 13,
+            What::Look { .. } => 14,
         }
     }
 

@@ -476,6 +476,24 @@ pub struct Cpu {
     /// Threads that were on a CPU in this window; of several windows, the most in one. `None` as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u64>,
+    /// How often its threads looked for messages in vain; `None` where receives are not measured, and as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polls: Option<Polls>,
+}
+
+/// Looks for messages in vain by one image's threads over the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polls {
+    /// Receives that found nothing.
+    pub empty_receives: u64,
+    /// Polls that were not to wait, and found nothing; `None` unless asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_timeout_polls: Option<u64>,
+    /// Calls of `sched_yield`; `None` unless asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yields: Option<u64>,
+    /// On a CPU from the first look to the arrival of the message that was read next, of messages read in this window.
+    pub spin_ns: u64,
 }
 
 /// Sleep of one image's threads over the window, by what they slept for.

@@ -249,13 +249,16 @@ fn encode_one(columns: &mut Columns, last: &mut Last, event: &Event) {
             columns.bytes(EventColumn::Rare, comm);
         }
         What::Exit => {}
-        What::Throttled { ns } => {
-            // As any later kind: how long it is comes first.
-            columns.number(EventColumn::Rare, ns.required_space() as u64);
-            columns.number(EventColumn::Rare, *ns);
-        }
+        What::Throttled { ns } => own_number(columns, *ns),
+        What::Look { first_ns } => own_number(columns, event.time_ns.wrapping_sub(*first_ns)),
     }
     columns.byte(EventColumn::Kind, event.kind() | flags << 4);
+}
+
+/// As all kinds that were added later: how long it is comes first.
+fn own_number(columns: &mut Columns, number: u64) {
+    columns.number(EventColumn::Rare, number.required_space() as u64);
+    columns.number(EventColumn::Rare, number);
 }
 
 fn number_other(columns: &mut Columns, last: &mut Last, tid: u32) {

@@ -20,6 +20,7 @@ mod overload;
 mod patterns;
 mod ping_pong;
 mod poisson;
+mod polling;
 mod pool;
 mod process;
 mod relay;
@@ -92,6 +93,8 @@ enum Workload {
     Overload(overload::Overload),
     /// Threads that all need one lock.
     Locked(lock::Locked),
+    /// A client that looks for answers again and again.
+    Polling(polling::Polling),
     /// Connects that find no room, nobody, or are never used.
     Connects(connects::Connects),
     /// A proxy that moves bytes from socket to socket within the kernel.
@@ -154,6 +157,10 @@ pub enum Role {
     LockServer(lock::Server),
     /// Client that keeps all of them busy.
     LockClient(lock::Client),
+    /// Server that takes a while.
+    PollingServer(polling::Server),
+    /// Client that looks for its answers.
+    PollingClient(polling::Client),
     /// Server that cannot keep up.
     OverloadServer(overload::Server),
     /// Client that does not wait.
@@ -212,6 +219,7 @@ impl Cli {
             Workload::Resolver(resolver) => resolver.run(),
             Workload::DuplexStream(duplex) => duplex.run(),
             Workload::Locked(locked) => locked.run(),
+            Workload::Polling(polling) => polling.run(),
             Workload::Overload(overload) => overload.run(),
             Workload::Connects(connects) => connects.run(),
             Workload::Spliced(spliced) => spliced.run(),
@@ -245,6 +253,8 @@ impl Role {
             Self::Interrupted(part) => part.play(),
             Self::Stream(stream) => stream.play(),
             Self::LockServer(server) => server.play(),
+            Self::PollingServer(server) => server.play(),
+            Self::PollingClient(client) => client.play(),
             Self::LockClient(client) => client.play(),
             Self::OverloadServer(server) => server.play(),
             Self::OverloadClient(client) => client.play(),

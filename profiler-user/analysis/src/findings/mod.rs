@@ -5,6 +5,7 @@
 //! lower bound that could mislead, and where nothing is to gain.
 
 mod antagonist;
+mod busy_polling;
 mod chatty_edge;
 mod context_switches;
 mod cpu_quota;
@@ -40,8 +41,9 @@ trait Rule: Sync {
 }
 
 /// All rules, by name.
-const RULES: [&dyn Rule; 13] = [
+const RULES: [&dyn Rule; 14] = [
     &antagonist::Antagonist,
+    &busy_polling::BusyPolling,
     &chatty_edge::ChattyEdge,
     &context_switches::ContextSwitches,
     &cpu_quota::CpuQuota,

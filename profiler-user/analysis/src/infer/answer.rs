@@ -407,7 +407,7 @@ fn time(
     Time {
         wall_ns: process.thread_ns / process.threads.max(1),
         on_cpu_ns: sums.on_cpu_ns,
-        spin_ns: None,
+        spin_ns: team.watch.sees_looks.then_some(sums.spin_ns),
         run_queue_ns: sums.run_queue_ns,
         throttled_ns: None,
         block_io_ns: sums.block_io_ns,

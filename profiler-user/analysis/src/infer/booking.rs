@@ -116,6 +116,8 @@ impl<'a> Booking<'a> {
                 }
             }
             For::Receive { link, end, .. } => {
+                let sums = &mut self.thread.sums;
+                sums.spin_ns = sums.spin_ns.saturating_add(self.thread.looked_ns);
                 if self.last.is_none() {
                     self.push(
                         at_ns,
@@ -169,6 +171,7 @@ impl<'a> Booking<'a> {
         match kind {
             Kind::Run(cpu) => {
                 self.thread.sums.on_cpu_ns += ns;
+                self.look(from_ns, to_ns);
                 let queue_ns = std::mem::take(&mut self.thread.queue_ns);
                 self.push(to_ns, Op::Run { cpu, ns, queue_ns });
             }
@@ -205,6 +208,20 @@ impl<'a> Booking<'a> {
             Kind::Sleep(cause) => return self.sleep(piece, cause, last, rest),
         }
         false
+    }
+
+    /// On a CPU in this time: looking for a message, as far as it looked already and none had come.
+    fn look(&mut self, from_ns: u64, to_ns: u64) {
+        let Some(first_ns) = self.thread.looks_ns else {
+            return;
+        };
+        let until_ns = match self.what {
+            For::Receive { arrived_ns, .. } => to_ns.min(arrived_ns),
+            For::Nothing => to_ns,
+            For::Send { .. } => return,
+        };
+        let ns = until_ns.saturating_sub(from_ns.max(first_ns));
+        self.thread.looked_ns = self.thread.looked_ns.saturating_add(ns);
     }
 
     fn sleep(&mut self, piece: Piece, cause: Cause, last: bool, rest: bool) -> bool {

@@ -409,10 +409,14 @@ pub(super) fn remarks(
             count(connections)
         ));
     }
-    remarks.push(
-        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because they hold no polls: spin. What a CPU quota held back is not told apart from the run queue here. The packet rule sees arrivals at an empty queue only"
-            .to_owned(),
-    );
+    let spin = if team.watch.sees_looks {
+        ""
+    } else {
+        "; because this one was recorded without --polls: spin time"
+    };
+    remarks.push(format!(
+        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because what a CPU quota held back is not told apart from the run queue here: throttled time{spin}. The packet rule sees arrivals at an empty queue only"
+    ));
     remarks
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use courtside_core::{
     event::{Event, Off, What},
     fixture::ring::{BYTES, LATENCY_NS, RTT_NS, Ring},
-    frame::Frame,
+    frame::{Cpu, Frame, Polls},
     model::{
         Selection, State, View, fold,
         inference::Inference,
@@ -448,4 +448,65 @@ fn events_that_were_lost_end_in_no_panic() {
             }
         }
     }
+}
+
+/// Each rank looks from a microsecond after its send on, until the message comes.
+#[test]
+fn what_goes_into_looking_is_told_where_looks_were_recorded() {
+    let ring = Ring {
+        polls: true,
+        ..Ring::default()
+    };
+    let mut events = ring.events(START_NS);
+    let (mut sent, mut spun) = (HashMap::default(), HashMap::<u32, u64>::default());
+    let mut looks = Vec::new();
+    for event in &events {
+        let (tid, cpu) = (event.tid, event.cpu);
+        if let What::Send { .. } = event.what {
+            sent.insert(tid, event.time_ns);
+        } else if let What::Receive { arrived_ns, .. } = event.what
+            && let Some(sent_ns) = sent.remove(&tid)
+            && arrived_ns > sent_ns + 2000
+        {
+            let first_ns = sent_ns + 1000;
+            looks.push(Event {
+                time_ns: first_ns + 500,
+                tid,
+                cpu,
+                what: What::Look { first_ns },
+            });
+            *spun.entry(tid).or_default() += arrived_ns - first_ns;
+        }
+    }
+    events.extend(looks);
+    events.sort_by_key(|event| event.time_ns);
+    assert!(spun.values().all(|ns| *ns > 0) && !spun.is_empty());
+    let told = |zero_timeout_polls| {
+        let mut frame = ring.window(0, 1_000_000_000);
+        frame.cpu.push(Cpu {
+            image: frame.images[0].id,
+            polls: Some(Polls {
+                zero_timeout_polls,
+                ..Polls::default()
+            }),
+            ..Cpu::default()
+        });
+        let mut inferring = Inferring::new("x.rec");
+        pass_in(&mut inferring, ring, &events, frame);
+        inferring.finish().unwrap()
+    };
+    let found = told(Some(0));
+    assert_eq!(found.processes.len(), ring.ranks as usize);
+    for process in &found.processes {
+        assert_eq!(
+            process.time.spin_ns,
+            Some(spun.get(&process.tgid).copied().unwrap_or(0)),
+            "{}",
+            process.name
+        );
+        assert!(process.time.spin_ns.unwrap() <= process.time.on_cpu_ns);
+    }
+    let unknown = told(None);
+    assert!(unknown.processes.iter().all(|it| it.time.spin_ns.is_none()));
+    assert!(unknown.remarks.iter().any(|it| it.contains("--polls")));
 }

@@ -71,6 +71,8 @@ pub(super) struct Piece {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) on_cpu_ns: u64,
+    /// Of that: from the first look in vain to the arrival of what was read next.
+    pub(super) spin_ns: u64,
     pub(super) run_queue_ns: u64,
     pub(super) block_io_ns: u64,
     pub(super) lock_ns: u64,
@@ -99,6 +101,9 @@ pub(super) struct Thread {
     pub(super) queue_ns: u64,
     /// Its last send or receive ended then.
     pub(super) called_ns: u64,
+    /// It has looked for messages again and again since then, and how much of its pieces since that has been booked was on a CPU.
+    pub(super) looks_ns: Option<u64>,
+    pub(super) looked_ns: u64,
     /// Time of its pieces that have been booked.
     pub(super) lived_ns: u64,
     pub(super) sums: Sums,
@@ -119,6 +124,8 @@ impl Thread {
             track: None,
             queue_ns: 0,
             called_ns: at_ns,
+            looks_ns: None,
+            looked_ns: 0,
             lived_ns: 0,
             sums: Sums::default(),
         }

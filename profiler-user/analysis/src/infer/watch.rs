@@ -92,6 +92,8 @@ pub(super) struct Watch {
     pub(super) first_ns: Option<u64>,
     pub(super) last_ns: u64,
     pub(super) events: u64,
+    /// A window was recorded with all that tells who looks in vain.
+    pub(super) sees_looks: bool,
 }
 
 impl Watch {
@@ -139,6 +141,7 @@ impl Watch {
                     let began_ns = (*began_ns).min(now_ns);
                     self.send((tid, process), now_ns, began_ns, *connection, *bytes);
                 }
+                self.looks(tid, None);
             }
             What::Receive {
                 connection,
@@ -155,6 +158,7 @@ impl Watch {
                     let rtt_ns = rtt(*flow, *floor_ns);
                     self.receive((tid, process), now_ns, arrived, *connection, *bytes, rtt_ns);
                 }
+                self.looks(tid, None);
             }
             What::State {
                 connection, after, ..
@@ -183,8 +187,19 @@ impl Watch {
                 }
             }
             What::Exit => self.threads.exit(tid, now_ns),
+            What::Look { first_ns } => {
+                self.acts(tid, cpu, now_ns, resolved);
+                self.looks(tid, Some(*first_ns));
+            }
             // A wait for a CPU here, as in recordings that do not tell it.
             What::DiskStart(_) | What::DiskEnd { .. } | What::Throttled { .. } => {}
+        }
+    }
+
+    /// A thread looks for messages again and again since then, or not any more.
+    fn looks(&mut self, tid: u32, since_ns: Option<u64>) {
+        if let Some(thread) = self.threads.get(tid) {
+            (thread.looks_ns, thread.looked_ns) = (since_ns, 0);
         }
     }
 
@@ -428,6 +443,7 @@ impl Watch {
             let all = &mut process.sums;
             for (sum, ns) in [
                 (&mut all.on_cpu_ns, sums.on_cpu_ns),
+                (&mut all.spin_ns, sums.spin_ns),
                 (&mut all.run_queue_ns, sums.run_queue_ns),
                 (&mut all.block_io_ns, sums.block_io_ns),
                 (&mut all.lock_ns, sums.lock_ns),

@@ -391,6 +391,7 @@ impl Search<'_> {
                 "retransmits" | "slow_peer" => CauseKind::Network,
                 "slow_disk" => CauseKind::Disk,
                 "context_switches" => CauseKind::ContextSwitches,
+                "busy_polling" => CauseKind::BusyPolling,
                 _ => continue,
             };
             let same = |other: &courtside_core::model::finding::Finding| {

@@ -333,7 +333,8 @@ impl Slowest {
             What::Connection(_)
             | What::State { .. }
             | What::DiskStart(_)
-            | What::DiskEnd { .. } => return None,
+            | What::DiskEnd { .. }
+            | What::Look { .. } => return None,
         };
         Some((now_ns, step))
     }

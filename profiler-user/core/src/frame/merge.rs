@@ -337,6 +337,12 @@ pub fn add_cpu(sum: &mut Cpu, more: &Cpu) {
         let sum = sum.waits.get_or_insert_default();
         add!(sum, more, lock_ns, timer_ns, socket_ns, other_ns);
     }
+    if let Some(more) = more.polls {
+        let sum = sum.polls.get_or_insert_default();
+        add!(sum, more, empty_receives, spin_ns);
+        plus_known(&mut sum.zero_timeout_polls, more.zero_timeout_polls);
+        plus_known(&mut sum.yields, more.yields);
+    }
     if let Some(more) = more.counters {
         let sum = sum.counters.get_or_insert(Counters::default());
         add!(sum, more, cycles, instructions, enabled_ns, running_ns);

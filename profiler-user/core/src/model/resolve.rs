@@ -50,7 +50,7 @@ pub struct ResolvedEvent {
     pub peer: Option<Rc<ComponentName>>,
     /// Bytes sent, received, or moved.
     pub bytes: Option<u64>,
-    /// When the send call began, or the first byte received had arrived, if the kernel shows it.
+    /// When the send call began, the first byte received had arrived, if the kernel shows it, or the first look in vain was over.
     pub since_unix_ns: Option<u64>,
     /// Another task: who runs next, who was woken or made, or the number before an exec.
     pub other_tid: Option<u32>,
@@ -186,6 +186,7 @@ impl Resolver {
             }
             What::Exec { old_tid, .. } => told.other_tid = Some(*old_tid),
             What::Throttled { ns } => told.throttled_ns = Some(*ns),
+            What::Look { first_ns } => told.since_unix_ns = Some(unix(*first_ns)),
             What::Exit => {
                 self.tasks.remove(&event.tid);
             }

@@ -20,7 +20,8 @@ use super::finding::Finding;
 use crate::frame::{self, Frame, PmuState, ProbeState, Steal, StealUnknown};
 
 pub use components::{
-    Component, Counters, Cpu, Disk, Recipient, Requests, Turnaround, TurnaroundCounters, Waits,
+    Component, Counters, Cpu, Disk, Polls, Recipient, Requests, Turnaround, TurnaroundCounters,
+    Waits,
 };
 pub use edges::{Connects, Edge};
 pub use entries::{Court, Entry};

@@ -26,10 +26,10 @@ use courtside_wire::{
     events::{
         ArrivalEvent, CONNECTION_MIDLIFE, ConnectionEvent, DISK_LAST, DISK_WRITE, DiskEvent,
         EVENT_ARRIVAL, EVENT_CONNECTION, EVENT_DISK_END, EVENT_DISK_START, EVENT_EXEC, EVENT_EXIT,
-        EVENT_FORK, EVENT_HELD, EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH, EVENT_TASK,
-        EVENT_WAKE, EventHead, ExecEvent, ForkEvent, HeldEvent, RECEIVE_HELD, RECEIVE_KNOWN,
-        RECEIVE_UNPROMPTED, ReceiveEvent, SEND_KNOWN, SWITCH_KIND, SendEvent, StateEvent,
-        SwitchEvent, TASK_PROMPTED, TaskEvent, WAKE_WAITED, WakeEvent,
+        EVENT_FORK, EVENT_HELD, EVENT_LOOK, EVENT_RECEIVE, EVENT_SEND, EVENT_STATE, EVENT_SWITCH,
+        EVENT_TASK, EVENT_WAKE, EventHead, ExecEvent, ForkEvent, HeldEvent, LookEvent,
+        RECEIVE_HELD, RECEIVE_KNOWN, RECEIVE_UNPROMPTED, ReceiveEvent, SEND_KNOWN, SWITCH_KIND,
+        SendEvent, StateEvent, SwitchEvent, TASK_PROMPTED, TaskEvent, WAKE_WAITED, WakeEvent,
     },
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -321,6 +321,11 @@ fn decode(bytes: &[u8]) -> io::Result<Event> {
         EVENT_EXIT => What::Exit,
         EVENT_HELD => What::Throttled {
             ns: read::<HeldEvent>(bytes)?.held_ns,
+        },
+        EVENT_LOOK => What::Look {
+            first_ns: head
+                .time_ns
+                .wrapping_sub(read::<LookEvent>(bytes)?.first_before_ns),
         },
         _ => return Err(odd()),
     };

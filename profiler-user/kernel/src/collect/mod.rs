@@ -121,6 +121,9 @@ pub struct Session {
     forked: forked::Forked,
     /// Whether what threads sleep for is measured.
     tells_sleep: bool,
+    /// Whether looks in vain are measured: of receives, and of polls and yields.
+    tells_receives: bool,
+    tells_polls: bool,
     /// Whether what CPU quotas hold back is measured.
     tells_throttled: bool,
     /// What was held back of each image, and no window has told yet.
@@ -248,12 +251,15 @@ impl Session {
             totals.blamed.insert(key, ns);
         })?;
         let (tells_throttled, tells_sleep) = (self.tells_throttled, self.tells_sleep);
+        let (tells_receives, tells_polls) = (self.tells_receives, self.tells_polls);
         let mut blamed = blame::gained(&totals.blamed, &before.blamed);
         decode::cpu(ebpf, |image, now| {
             let left_ns = self.throttled_left_ns.entry(image).or_default();
             let waits = window::Waits {
                 by: blamed.remove(&image).unwrap_or_default(),
                 tells_sleep,
+                tells_receives,
+                tells_polls,
                 throttled_left_ns: tells_throttled.then_some(left_ns),
             };
             if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc, waits) {

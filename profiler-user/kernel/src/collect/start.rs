@@ -54,6 +54,9 @@ pub enum AttachError {
     Events(std::io::Error),
 }
 
+/// Programs that are told of receives; a kernel has one kind.
+const RECEIVES: [&str; 3] = ["sock_recv_length", "fx_inet_recvmsg", "kr_receive"];
+
 impl Session {
     /// Attaches to the running kernel and looks once at everything that exists.
     ///
@@ -90,7 +93,8 @@ impl Session {
             Some(_) => PmuUse::Switches,
         };
         let ring_bytes = sink.as_ref().map_or(0, |_| events::ring_bytes(host.cpus));
-        let planned = plan(&facts);
+        let mut planned = plan(&facts);
+        planned.retain(|program| wishes.polls || !program.only_asked);
         let mut loaded = load(&facts, &planned, pmu_use, ring_bytes)?;
         if let Some(counters) = &counters
             && let Err(error) = counters.hand_over(&loaded.ebpf)
@@ -134,6 +138,8 @@ impl Session {
         let mut session = Self {
             tells_throttled,
             tells_sleep,
+            tells_receives: RECEIVES.iter().any(|program| loaded.works(program)),
+            tells_polls: loaded.works("poll_enter") && loaded.works("poll_exit"),
             throttled_left_ns: HashMap::new(),
             loaded,
             settings,

@@ -9,7 +9,7 @@ use courtside_wire::{
 
 use super::blame;
 use courtside_core::frame::{
-    Connects, Counters, Cpu, Disk, DistRaw, Flow, Role, Transport, TurnaroundCounters,
+    Connects, Counters, Cpu, Disk, DistRaw, Flow, Polls, Role, Transport, TurnaroundCounters,
     Waits as Sleeps,
 };
 use courtside_core::parts::{Part, Parts};
@@ -130,13 +130,17 @@ pub(super) fn flow(
     (moved != 0).then_some(flow)
 }
 
-/// What else is known of an image's waits for a CPU.
+/// What else is known of an image's waits.
 #[derive(Default)]
 pub(super) struct Waits<'a> {
     /// Who ran meanwhile.
     pub by: Vec<(u32, u64)>,
     /// Whether what threads sleep for is measured.
     pub tells_sleep: bool,
+    /// Whether receives that find nothing are measured.
+    pub tells_receives: bool,
+    /// Whether polls and yields are.
+    pub tells_polls: bool,
     /// What a quota held back, and no window has told yet; `None` where that is not measured.
     pub throttled_left_ns: Option<&'a mut u64>,
 }
@@ -203,6 +207,12 @@ pub(super) fn cpu(
         }),
         run_queue_by: Vec::new(),
         threads: Some(gained!(tasks_ran)),
+        polls: waits.tells_receives.then(|| Polls {
+            empty_receives: gained!(empty_receives),
+            zero_timeout_polls: waits.tells_polls.then(|| gained!(zero_timeout_polls)),
+            yields: waits.tells_polls.then(|| gained!(yields)),
+            spin_ns: gained!(spin_ns),
+        }),
     };
     cpu.throttled_ns = waits.throttled_left_ns.map(|left_ns| {
         // A wait is booked when it ends, and may have begun in an earlier window.
@@ -300,6 +310,36 @@ mod tests {
         let cpu = cpu(7, &now, None, None, Waits::default()).unwrap();
         assert_eq!((cpu.run_queue_ns, cpu.throttled_ns), (5, None));
         assert!(cpu.waits.is_none());
+    }
+
+    #[test]
+    fn looks_in_vain_are_told_as_far_as_they_are_measured() {
+        let now = CpuStats {
+            on_cpu_ns: 9,
+            empty_receives: 5,
+            zero_timeout_polls: 4,
+            yields: 3,
+            spin_ns: 2,
+            ..CpuStats::default()
+        };
+        let told = |tells_receives, tells_polls| {
+            let waits = Waits {
+                tells_receives,
+                tells_polls,
+                ..Waits::default()
+            };
+            let polls = cpu(7, &now, None, None, waits).unwrap().polls?;
+            let Polls {
+                empty_receives,
+                zero_timeout_polls,
+                yields,
+                spin_ns,
+            } = polls;
+            Some((empty_receives, zero_timeout_polls, yields, spin_ns))
+        };
+        assert_eq!(told(true, true), Some((5, Some(4), Some(3), 2)));
+        assert_eq!(told(true, false), Some((5, None, None, 2)));
+        assert_eq!(told(false, false), None);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Wishes {
     pub rtt_floor_ns: Option<u64>,
     /// Let the kernel measure the run time of our programs (costs some 20 ns a run).
     pub run_time_stats: bool,
+    /// See all system calls, for polls that are not to wait and for yields.
+    pub polls: bool,
 }
 
 impl Default for Wishes {
@@ -38,6 +40,7 @@ impl Default for Wishes {
             pmu_turnaround: false,
             rtt_floor_ns: None,
             run_time_stats: false,
+            polls: false,
         }
     }
 }

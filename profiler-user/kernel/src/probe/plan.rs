@@ -21,6 +21,8 @@ pub struct Planned {
     pub less: &'static str,
     /// What is lost without it.
     pub serves: &'static str,
+    /// It is to be left out unless a user asks for it.
+    pub only_asked: bool,
 }
 
 /// Why a program is attached instead of a better one.
@@ -75,6 +77,7 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
             stands_in,
             less,
             serves: spec.serves,
+            only_asked: spec.only_asked,
         });
     }
     let stand_ins = |program: &str, is_one: &dyn Fn(Hook) -> bool| {
@@ -114,6 +117,7 @@ pub fn plan(facts: &Facts) -> Vec<Planned> {
                 stands_in: None,
                 less: "",
                 serves: spec.serves,
+                only_asked: false,
             }),
     );
     let again: Vec<_> = planned

@@ -31,6 +31,8 @@ pub struct Spec {
     pub interrupted: bool,
     /// Measures nothing, but is needed for what others measure.
     pub upkeep: Option<Upkeep>,
+    /// It is left out unless a user asks for it.
+    pub only_asked: bool,
 }
 
 /// Where a program that measures nothing is needed.
@@ -65,6 +67,7 @@ impl Spec {
             again: None,
             interrupted: false,
             upkeep: None,
+            only_asked: false,
         }
     }
 
@@ -102,6 +105,13 @@ impl Spec {
         Self {
             arguments: 5,
             ..self.optional()
+        }
+    }
+
+    const fn only_asked(self) -> Self {
+        Self {
+            only_asked: true,
+            ..self
         }
     }
 
@@ -179,6 +189,8 @@ const WALK: &[&str] = &[
 const UNTYPED: &str = "by kprobes; the kernel skips some of them, and such calls are timed by the end of the system call or \
     counted as lost";
 const CALL: &[&str] = &["socket_sk"];
+const POLLS: &str =
+    "polls that are not to wait, yields, and the time that threads spend with those";
 const SENDS: &str = "sends, requests served, turnaround";
 const RECEIVES: &str = "receives, roundtrips";
 /// Without these, messages arrive when they are read, and whose a datagram is may not be known.
@@ -446,6 +458,22 @@ pub const SPECS: &[Spec] = &[
         "bytes and latency of block I/O",
     )
     .twice("block_rq_complete_again"),
+    Spec::new(
+        "poll_enter",
+        Hook::BtfTracepoint("sys_enter"),
+        2,
+        &["regs_third", "regs_fourth", "regs_fifth"],
+        POLLS,
+    )
+    .only_asked(),
+    Spec::new(
+        "poll_exit",
+        Hook::BtfTracepoint("sys_exit"),
+        2,
+        &["regs_syscall"],
+        POLLS,
+    )
+    .only_asked(),
     Spec::new(
         "iter_tasks",
         Hook::Iterator("task"),

@@ -34,15 +34,13 @@ impl<'a> Cursors<'a> {
         Ok(*first)
     }
 
-    fn pass(&mut self, column: EventColumn, length: usize) -> Result<(), Wrong> {
+    /// So many bytes as the number before them says.
+    fn piece(&mut self, column: EventColumn) -> Result<&'a [u8], Wrong> {
+        let length: usize = self.small(column)?;
         let column = &mut self.0[column as usize];
-        *column = column.get(length..).ok_or(SHORT)?;
-        Ok(())
-    }
-
-    /// Bytes of a column that have not been read.
-    fn left(&self, column: EventColumn) -> usize {
-        self.0[column as usize].len()
+        let (piece, rest) = column.split_at_checked(length).ok_or(SHORT)?;
+        *column = rest;
+        Ok(piece)
     }
 
     #[inline(always)]
@@ -257,20 +255,21 @@ fn decode_one(
             comm: columns.bytes(EventColumn::Rare)?,
         },
         12 => What::Exit,
+        // Whatever later kinds hold is in one piece, its length before it.
         13 => {
-            // What a later version may have added is passed over.
-            let length: usize = columns.small(EventColumn::Rare)?;
-            let before = columns.left(EventColumn::Rare);
-            let ns = columns.number(EventColumn::Rare)?;
-            let read = before.saturating_sub(columns.left(EventColumn::Rare));
-            let more = length.checked_sub(read).ok_or(SHORT)?;
-            columns.pass(EventColumn::Rare, more)?;
-            What::Throttled { ns }
+            let mut own = columns.piece(EventColumn::Rare)?;
+            What::Throttled {
+                ns: long_number(&mut own)?,
+            }
+        }
+        14 => {
+            let mut own = columns.piece(EventColumn::Rare)?;
+            What::Look {
+                first_ns: time_ns.wrapping_sub(long_number(&mut own)?),
+            }
         }
         _ => {
-            // Whatever a later kind holds is in one piece, its length before it.
-            let length: usize = columns.small(EventColumn::Rare)?;
-            columns.pass(EventColumn::Rare, length)?;
+            columns.piece(EventColumn::Rare)?;
             return Ok(());
         }
     };

@@ -50,7 +50,7 @@ pub struct DiffArgs {
     #[arg(
         value_name = "B",
         help_heading = "Arguments",
-        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "verbose", "duration", "command"]
+        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration", "command"]
     )]
     pub b: Option<PathBuf>,
     /// End with status 3 if something got worse by more than this, e.g. 10%

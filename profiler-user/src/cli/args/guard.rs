@@ -156,7 +156,7 @@ pub struct StateArgs {
 #[derive(Debug, Args)]
 pub struct LearnArgs {
     /// Recordings to learn from [default: what is measured now]
-    #[arg(value_name = "FILE", help_heading = "Arguments", conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "verbose", "duration"])]
+    #[arg(value_name = "FILE", help_heading = "Arguments", conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration"])]
     pub files: Vec<PathBuf>,
     /// An earlier spec to be joined: a sample counts for 0.9 times as much with each day of its age
     #[arg(long, value_name = "SPEC.json", help_heading = "Learning")]

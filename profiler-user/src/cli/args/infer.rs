@@ -69,7 +69,7 @@ pub struct InferArgs {
     #[arg(
         value_name = "FILE",
         help_heading = "Arguments",
-        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "verbose", "duration", "measured"]
+        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration", "measured"]
     )]
     pub file: Option<PathBuf>,
     /// Simulate this as well: 'NAME: run_queue=0', 'NAME: cpu=0.5', 'A->B: latency=+1ms', 'without: GLOB'

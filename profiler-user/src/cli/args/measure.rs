@@ -24,6 +24,9 @@ pub struct MeasureArgs {
     /// Let the kernel measure the time of Courtside's own programs (costs about 20 ns more for each run)
     #[arg(long)]
     pub program_cost: bool,
+    /// Count polls that are not to wait, and yields, too: what threads spin with that wait without sleep (slows every system call of the host)
+    #[arg(long)]
+    pub polls: bool,
     /// Print to stderr how each probe is attached
     #[arg(short, long)]
     pub verbose: bool,
@@ -48,6 +51,7 @@ impl MeasureArgs {
             pmu_turnaround: self.pmu_turnaround,
             rtt_floor_ns: self.rtt_floor.constant_ns(),
             run_time_stats: self.program_cost,
+            polls: self.polls,
         }
     }
 }

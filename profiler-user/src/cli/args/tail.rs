@@ -42,7 +42,7 @@ pub struct TailArgs {
     #[arg(
         value_name = "FILE",
         help_heading = "Arguments",
-        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "verbose", "duration", "command"]
+        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration", "command"]
     )]
     pub files: Vec<PathBuf>,
     /// Show so many of the slowest requests one by one, at most

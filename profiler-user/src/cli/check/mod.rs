@@ -58,7 +58,12 @@ fn inspect(kernel: &dyn Kernel, root: &Path) -> Report {
     let facts = Facts::read(root);
     let mut checks = host::checks(root, machine.cpus, &facts);
     let hopeless = checks.iter().any(|check| check.state == State::Missing);
-    let attached = (!hopeless).then(|| kernel.attach(&Wishes::default()));
+    // Also what is attached only where it is asked for.
+    let all = Wishes {
+        polls: true,
+        ..Wishes::default()
+    };
+    let attached = (!hopeless).then(|| kernel.attach(&all));
     let probes = match attached {
         Some(Ok(measurement)) => measurement
             .probes()

@@ -149,7 +149,8 @@ pub struct Time {
     pub wall_ns: u64,
     /// On a CPU.
     pub on_cpu_ns: u64,
-    /// Of that, waiting without sleep. Null: recordings hold no polls.
+    /// Of that, waiting without sleep: from the first of several looks in vain to the arrival of the message that was read next.
+    /// Null unless recorded with --polls.
     pub spin_ns: Option<u64>,
     /// Runnable without a CPU.
     pub run_queue_ns: u64,

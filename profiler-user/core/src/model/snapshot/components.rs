@@ -17,6 +17,9 @@ use crate::model::fields::{
 };
 use crate::parts::Parts;
 
+/// Why polls and yields are not known.
+const WITHOUT_POLLS: &str = "polls and yields are counted only with --polls, since that slows every system call of the host; whoever waits by those spins for longer than spin_ns says";
+
 fields! {
     /// What a user thinks of as one service.
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +44,10 @@ fields! {
         /// measured.
         waits: Option<Waits> [OBJECT, BELOW; note "Null in older recordings and in windows that are made of single events", prefix "waits_", last]
         = sum.cpu.waits.as_ref().map(Waits::of);
+        /// How often its threads looked for messages in vain, instead of sleeping until one comes. Null where receives are not
+        /// measured.
+        polls: Option<Polls> [OBJECT, BELOW; note "Null in older recordings and in windows that are made of single events", prefix "polls_", last]
+        = sum.cpu.polls.as_ref().map(Polls::of);
         /// CPU time.
         cpu: Cpu [OBJECT, BELOW; prefix ""] = Cpu::of(&sum.cpu, names);
         /// Hardware counters; null where they do not count.
@@ -108,6 +115,30 @@ fields! {
         page_fault_ns: Option<u64> [NS, TO_SCHEDSTAT] = None;
         /// For anything else: pipes, events, other processes, timeouts of event loops.
         other_ns: u64 [NS, TO_SCHEDSTAT] = sum.other_ns;
+    }
+}
+
+fields! {
+    /// Looks for messages in vain.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Polls from (sum: &frame::Polls) {
+        /// Receives on TCP, UDP and Unix sockets that found nothing (EAGAIN), timeouts of receives among them. Who reads until nothing
+        /// is left has one after each message.
+        empty_receives: u64 [NUMBER, EXACT; note "recvmmsg that takes less than it could, and a receive of io_uring that has to wait, look once in vain, too"] = sum.empty_receives;
+        /// Polls that were not to wait (poll, select, epoll_wait and the like with timeout 0), and found nothing. Null without
+        /// `--polls`: seeing them slows every system call of the host.
+        zero_timeout_polls: Option<u64> [NUMBER, EXACT; note "Without those of 32-bit programs"] = sum.zero_timeout_polls;
+        /// Calls of sched_yield. Null without `--polls`.
+        yields: Option<u64> [NUMBER, EXACT; note "Without those of 32-bit programs"] = sum.yields;
+        /// Time on a CPU from the first look in vain after a send or receive to the arrival of the message that was read next, where
+        /// there were at least two such looks. It counts in the window in which that message was read, also what lay in earlier ones;
+        /// if something was sent before, or nothing was read, it does not count.
+        spin_ns: u64 [NS, TO_SCHEDSTAT; note "What a thread works between two looks counts, too. Where `lower_bound` is true it is at least this"] = sum.spin_ns;
+        /// Polls and yields were not seen (`--polls`): `spin_ns` is of threads that look by receives.
+        lower_bound: bool [YES, EXACT] = sum.zero_timeout_polls.is_none();
+        /// Why numbers above are null; null where none is.
+        reason: Option<String> [NAME, EXACT; column ""]
+        = sum.zero_timeout_polls.is_none().then(|| WITHOUT_POLLS.to_owned());
     }
 }
 
