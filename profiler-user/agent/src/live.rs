@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use courtside_core::model::Snapshot;
+use courtside_core::model::{Snapshot, judgement::Judgement};
 
 /// Windows that may wait to be shown. When the screen falls further behind, windows are dropped and counted.
 const WAITING: usize = 64;
@@ -27,8 +27,16 @@ pub trait Source: Send {
     /// When nothing can be measured any more. What is partly measurable is a snapshot that says so in its `quality`.
     fn next(&mut self) -> anyhow::Result<Snapshot>;
 
+    /// How guard sees the last window; none if it does not run.
+    fn judgement(&mut self) -> Option<Arc<Judgement>> {
+        None
+    }
+
     /// Forgets what was gathered so far; the next window begins now.
     fn reset(&mut self) {}
+
+    /// Windows have another length from now on.
+    fn interval_changes(&mut self) {}
 }
 
 /// One window, or the reason why there will be no more.
@@ -39,6 +47,8 @@ pub type Update = anyhow::Result<LiveWindow>;
 pub struct LiveWindow {
     /// What was measured.
     pub snapshot: Arc<Snapshot>,
+    /// How guard sees it; none if it does not run.
+    pub judgement: Option<Arc<Judgement>>,
     /// Windows dropped before this one, because they were not taken in time.
     pub missed: u64,
 }
@@ -73,6 +83,7 @@ impl Live {
                         // The running window is cut or stretched to the new length.
                         due = due.checked_sub(interval).unwrap_or(due) + new;
                         interval = new;
+                        source.interval_changes();
                     }
                     Ok(Command::Reset) => {
                         source.reset();
@@ -82,6 +93,7 @@ impl Live {
                     Err(RecvTimeoutError::Timeout) => {
                         let window = source.next().map(|snapshot| LiveWindow {
                             snapshot: Arc::new(snapshot),
+                            judgement: source.judgement(),
                             missed,
                         });
                         let failed = window.is_err();

@@ -12,7 +12,10 @@ use anyhow::Context as _;
 
 use courtside_core::{
     frame::{Frame, Merge, ProbeStatus},
-    model::{Snapshot, State, View, fold},
+    model::{
+        Snapshot, State, View, fold,
+        judgement::{Judgement, Judges},
+    },
 };
 use courtside_kernel::{
     collect::{Session, Sink, Wishes},
@@ -20,7 +23,7 @@ use courtside_kernel::{
 };
 use courtside_record::Ring;
 
-use crate::live::Source;
+use crate::{judging::Judging, live::Source};
 
 /// A measurement that runs.
 pub trait Measurement: Send {
@@ -124,6 +127,8 @@ pub struct Snapshots {
     begun: Merge,
     /// Where the last minutes are kept.
     ring: Option<Arc<Mutex<Ring>>>,
+    /// Who judges each window.
+    judging: Option<Judging>,
 }
 
 impl Snapshots {
@@ -136,6 +141,7 @@ impl Snapshots {
             view,
             begun: Merge::default(),
             ring: None,
+            judging: None,
         }
     }
 
@@ -159,6 +165,15 @@ impl Snapshots {
             ..self
         }
     }
+
+    /// Has each window judged, too. `root` is where the host's files are.
+    #[must_use]
+    pub fn judged(self, judge: Box<dyn Judges>, root: &Path) -> Self {
+        Self {
+            judging: Some(Judging::new(judge, &self.view, root)),
+            ..self
+        }
+    }
 }
 
 impl Source for Snapshots {
@@ -173,12 +188,27 @@ impl Source for Snapshots {
             ring.push(&frame)
                 .context("cannot keep a window in memory")?;
         }
-        Ok(fold(&mut self.state, &frame, &self.view))
+        let snapshot = fold(&mut self.state, &frame, &self.view);
+        if let Some(judging) = &mut self.judging {
+            judging.window(&frame, &snapshot);
+        }
+        Ok(snapshot)
+    }
+
+    fn judgement(&mut self) -> Option<Arc<Judgement>> {
+        self.judging.as_ref()?.newest()
+    }
+
+    fn interval_changes(&mut self) {
+        if let Some(judging) = &mut self.judging {
+            judging.restart();
+        }
     }
 
     fn reset(&mut self) {
         self.state = State::default();
         self.begun = Merge::default();
+        self.interval_changes();
         // If the window cannot be ended now, the next one cannot either, and tells why.
         let _ = self.measurement.window();
     }

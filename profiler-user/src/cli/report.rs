@@ -7,8 +7,9 @@ use clap::ColorChoice;
 
 use super::{args::ReportArgs, output::Output, place::Inputs, recorded, unused::Unused};
 use crate::{
-    analysis::{infer::Inferring, tail::Slowest},
-    export::report::{MAX_POINTS, Report},
+    analysis::{guard::Over, infer::Inferring, tail::Slowest},
+    export::report::{Judged, MAX_POINTS, Report},
+    model::Selection,
     pass::{Analysis as _, Consumer},
 };
 
@@ -28,6 +29,9 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     let mut inferring = recorded
         .has_events()
         .then(|| Inferring::new(&file).of(&recorded.view().selection));
+    // Who is hidden by a selection may be the one who slows others.
+    let everybody = recorded.view().selection == Selection::default();
+    let mut guard = everybody.then(Over::default);
     let mut consumers: Vec<&mut dyn Consumer> = vec![&mut whole, &mut pieces];
     if let Some(slowest) = &mut slowest {
         slowest.begin(&file);
@@ -35,6 +39,9 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     }
     if let Some(inferring) = &mut inferring {
         consumers.push(inferring);
+    }
+    if let Some(guard) = &mut guard {
+        consumers.push(guard);
     }
     recorded.pass(&mut consumers)?;
     pieces.finish();
@@ -44,6 +51,14 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     // Most hosts run no such application: then there is nothing to be said of it.
     if let Some(Ok(found)) = inferring.map(Inferring::finish) {
         report.set_application(found);
+    }
+    if let Some(said) = guard.map(Over::finish) {
+        report.set_guard(Judged {
+            lines: said.lines,
+            left_out: said.left_out,
+            windows: said.windows,
+            needed: said.needed,
+        });
     }
     let whole = whole.finish();
     unused.look(&whole);

@@ -4,12 +4,14 @@
 //! clocks, control groups, how anything is shown.
 
 mod act;
+mod beside;
 mod blame;
 mod correlation;
 mod detect;
 mod excuse;
 mod inputs;
 mod learn;
+mod over;
 mod past;
 mod search;
 mod stats;
@@ -29,10 +31,12 @@ use courtside_core::{
 };
 
 pub use act::{Act, Actuator, Cap, Controller, Order};
+pub use beside::Beside;
 pub use correlation::{CORRELATION_THRESHOLD, correlation, non_negative};
 pub use detect::{Mode, PAPER_MIN_USAGE, PaperDetector, expected, sigmas, usual};
 pub use inputs::{Inputs, MIN_REQUESTS, Minutes, Used, inputs};
 pub use learn::{CannotLearn, LearnOptions, Learner, MIN_SAMPLES};
+pub use over::{Over, Said};
 pub use stats::{MAD_TO_SIGMA, median, moments, over_days, sigma};
 pub use watch::Anomaly;
 

@@ -59,6 +59,52 @@ pub(super) fn by_component(whole_ns: u64, by: &[(u32, u64)], names: &Directory) 
     blame
 }
 
+/// What a component waited for a CPU, told apart by whom for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waited<'a> {
+    /// All of it.
+    pub total_ns: u64,
+    /// Its neighbours, most first.
+    pub others: Vec<&'a Blame>,
+    /// What those had, together.
+    pub others_ns: u64,
+    /// Its own threads had the CPU.
+    pub own_ns: u64,
+    /// Nobody ran there: the CPU was on its way to it.
+    pub idle_ns: u64,
+    /// It could not be told.
+    pub unknown_ns: u64,
+}
+
+impl<'a> Waited<'a> {
+    /// Of the component with this id, which waited this long because of these.
+    #[must_use]
+    pub fn of(id: &str, by: &'a [Blame]) -> Self {
+        let mut waited = Self::default();
+        for blame in by {
+            let sum = match blame.component.as_str() {
+                IDLE => &mut waited.idle_ns,
+                UNKNOWN => &mut waited.unknown_ns,
+                own if own == id => &mut waited.own_ns,
+                _ => {
+                    waited.others.push(blame);
+                    &mut waited.others_ns
+                }
+            };
+            *sum = sum.saturating_add(blame.ns);
+            waited.total_ns = waited.total_ns.saturating_add(blame.ns);
+        }
+        waited.others.sort_by_key(|one| std::cmp::Reverse(one.ns));
+        waited
+    }
+
+    /// A time as a share of all that it waited; none if it did not wait.
+    #[must_use]
+    pub fn share(&self, ns: u64) -> Option<f64> {
+        (self.total_ns > 0).then(|| ns as f64 / self.total_ns as f64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +141,38 @@ mod tests {
             blame(9, &[(APP, u64::MAX), (STORE, u64::MAX)]),
             [("program:app".to_owned(), 9)]
         );
+    }
+
+    #[test]
+    fn neighbours_are_told_apart_from_itself_from_nobody_and_from_what_is_not_known() {
+        let by = [
+            ("program:store", 10),
+            ("idle", 5),
+            ("program:hog", 60),
+            ("program:app", 20),
+            // A program that is called so is no state of a CPU.
+            ("program:idle", 2),
+            ("unknown", 3),
+        ];
+        let by = by.map(|(component, ns)| Blame {
+            component: component.to_owned(),
+            ns,
+        });
+        let waited = Waited::of("program:app", &by);
+        let others: Vec<(&str, u64)> = waited
+            .others
+            .iter()
+            .map(|blame| (blame.component.as_str(), blame.ns))
+            .collect();
+        let expected = [
+            ("program:hog", 60),
+            ("program:store", 10),
+            ("program:idle", 2),
+        ];
+        assert_eq!(others, expected);
+        assert_eq!((waited.others_ns, waited.own_ns), (72, 20));
+        assert_eq!((waited.idle_ns, waited.unknown_ns), (5, 3));
+        assert_eq!((waited.total_ns, waited.share(60)), (100, Some(0.6)));
+        assert_eq!(Waited::of("program:app", &[]).share(0), None);
     }
 }

@@ -17,6 +17,7 @@ pub mod fold;
 pub mod idle;
 pub mod inference;
 pub mod interference;
+pub mod judgement;
 mod ledger;
 mod names;
 pub mod nodes;

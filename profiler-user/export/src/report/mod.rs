@@ -14,6 +14,8 @@ mod data;
 mod detail;
 mod findings;
 mod frame;
+mod grid;
+mod neighbours;
 mod page;
 mod parallel;
 mod parts;
@@ -35,6 +37,7 @@ use std::collections::{HashMap, HashSet};
 
 use courtside_core::model::Snapshot;
 use courtside_core::model::inference::Inference;
+use courtside_core::model::interference::Interference;
 use courtside_core::model::snapshot::{Component, ComponentKind, Edge};
 use courtside_core::model::tail::Tail;
 use courtside_core::model::visible::{for_people, visible};
@@ -68,6 +71,20 @@ pub struct Report {
     timeline: Timeline,
     tail: Option<Result<Tail, String>>,
     application: Option<Inference>,
+    guard: Option<Judged>,
+}
+
+/// What guard said of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// Its lines, in the order of time.
+    pub lines: Vec<Interference>,
+    /// Lines beyond those, of which there were too many.
+    pub left_out: u64,
+    /// Windows that it has seen.
+    pub windows: u64,
+    /// Windows from which it learned what is usual before it judged anything.
+    pub needed: u64,
 }
 
 impl Report {
@@ -86,6 +103,11 @@ impl Report {
         self.application = Some(found);
     }
 
+    /// Who slowed whom more than usual; without it the page says that this was not judged.
+    pub fn set_guard(&mut self, judged: Judged) {
+        self.guard = Some(judged);
+    }
+
     /// The page.
     ///
     /// # Errors
@@ -97,6 +119,7 @@ impl Report {
         let found = page::Found {
             slowest: self.tail.as_ref(),
             application: self.application.as_ref(),
+            guard: self.guard.as_ref(),
         };
         Ok(page::page(&view, &visible(title), &data, found).into_string())
     }

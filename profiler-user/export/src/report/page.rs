@@ -5,7 +5,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::parts;
-use super::{ReportView, detail, findings, parallel, sections, tail};
+use super::{Judged, ReportView, detail, findings, neighbours, parallel, sections, tail};
 use courtside_core::model::inference::Inference;
 use courtside_core::model::tail::Tail;
 use courtside_core::model::words::unmatched;
@@ -18,11 +18,12 @@ const VENDOR: &str = include_str!("vendor/vendor.js");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
-/// What single events tell.
+/// What analyses tell.
 #[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
     pub slowest: Option<&'a Result<Tail, String>>,
     pub application: Option<&'a Inference>,
+    pub guard: Option<&'a Judged>,
 }
 
 pub(super) fn page(view: &ReportView<'_>, title: &str, data: &str, found: Found<'_>) -> Markup {
@@ -67,6 +68,7 @@ pub(super) fn page(view: &ReportView<'_>, title: &str, data: &str, found: Found<
                     (sections::time(view))
                     (sections::edges(view))
                     (sections::machine(view))
+                    (neighbours::neighbours(view, found.guard))
                     (sections::trust(view))
                     (sections::host(view))
                 }

@@ -21,7 +21,7 @@ use courtside_core::units::{
 };
 
 /// Ids and names of the sections.
-pub(super) const CONTENTS: [(&str, &str); 11] = [
+pub(super) const CONTENTS: [(&str, &str); 12] = [
     ("findings", "Findings"),
     ("requests", "One request"),
     ("tail", "The slowest"),
@@ -31,6 +31,7 @@ pub(super) const CONTENTS: [(&str, &str); 11] = [
     ("time", "Over time"),
     ("edges", "Edges"),
     ("machine", "CPU and disk"),
+    ("neighbours", "Neighbours"),
     ("trust", "What to trust"),
     ("host", "Host and probes"),
 ];

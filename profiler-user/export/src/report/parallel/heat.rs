@@ -5,25 +5,14 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
-use unicode_width::UnicodeWidthStr;
 
+use super::super::grid::{Grid, Place};
 use super::{ELSEWHERE, greatest, rest};
 use crate::infer::name;
 use courtside_core::{
     model::inference::{Inference, Link},
     units::{bytes, count},
 };
-
-/// With at most so many processes each place has its number.
-const FEW: usize = 12;
-/// Size of a place with a number, and of one without.
-const WITH_NUMBER: (usize, usize) = (62, 24);
-const WITHOUT: (usize, usize) = (14, 14);
-/// Half the width of two letters of the labels, which all are as wide: sixty hundredths of their size, and some air.
-const HALF_LETTERS: usize = 15;
-/// How dark the least and the greatest are: numbers stay readable on them.
-const LIGHT: f64 = 0.1;
-const DARK: f64 = 0.6;
 
 /// What is drawn.
 struct Matrix<'a> {
@@ -93,33 +82,20 @@ pub(super) fn heat(inference: &Inference) -> Markup {
 }
 
 fn draw(matrix: &Matrix<'_>) -> Markup {
-    let few = matrix.names.len() <= FEW;
-    let (wide, high) = if few { WITH_NUMBER } else { WITHOUT };
-    let letters = matrix.names.iter().map(|name| name.width()).max();
-    let edge = letters.unwrap_or(0) * HALF_LETTERS / 2 + 12;
-    let (width, height) = (matrix.names.len() * wide, matrix.names.len() * high);
-    let shade = |link: &Link| {
-        let share = link.bytes as f64 / matrix.most.max(1) as f64;
-        format!("{:.2}", LIGHT + (DARK - LIGHT) * share)
+    let places = matrix.places.iter().map(|&(row, column, link)| Place {
+        row,
+        column,
+        share: link.bytes as f64 / matrix.most.max(1) as f64,
+        number: bytes(link.bytes),
+        title: title(matrix, row, column, link),
+    });
+    let grid = Grid {
+        rows: matrix.names.clone(),
+        columns: matrix.names.clone(),
+        places: places.collect(),
+        label: "bytes from each process to each other one",
     };
-    html! {
-        svg.heat.small[!few] width=(edge + width + 2) height=(edge + height + 2) role="img"
-            aria-label="bytes from each process to each other one" {
-            rect.ground x=(edge) y=(edge) width=(width) height=(height) {}
-            @for (place, name) in matrix.names.iter().enumerate() {
-                text.row x=(edge - 6) y=(edge + place * high + high / 2) { (name) }
-                text transform={ "translate(" (edge + place * wide + wide / 2) "," (edge - 6) ") rotate(-90)" } { (name) }
-            }
-            @for &(row, column, link) in &matrix.places {
-                @let (x, y) = (edge + column * wide, edge + row * high);
-                g {
-                    title { (title(matrix, row, column, link)) }
-                    rect x=(x) y=(y) width=(wide - 1) height=(high - 1) fill-opacity=(shade(link)) {}
-                    @if few { text.value x=(x + wide / 2) y=(y + high / 2) { (bytes(link.bytes)) } }
-                }
-            }
-        }
-    }
+    grid.draw()
 }
 
 fn title(matrix: &Matrix<'_>, row: usize, column: usize, link: &Link) -> String {
