@@ -162,7 +162,7 @@ fn who_was_most_aggressive_is_told_of_the_windows_asked_for() {
     let day = files.record("day.rec", 120, 2, Some(60));
     let replay = |window: &str, more: &[&str]| {
         let arguments = ["guard", "replay", &day, "--spec", &spec, "--window", window];
-        courtside(&[&arguments, more].concat())
+        courtside(&[&arguments[..], more].concat())
     };
     // The hog is there in windows 60 to 79, and told at the end of 62.
     let said = text(&replay("70..75", &[]).stdout);

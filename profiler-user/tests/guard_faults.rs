@@ -131,7 +131,7 @@ fn text(bytes: &[u8]) -> String {
 
 impl Guard {
     fn hold(group: &Group, state: &Path) -> Self {
-        let arguments = [&["hold", &*group.name, "--json"], group.how()].concat();
+        let arguments = [&["hold", &*group.name, "--json"][..], group.how()].concat();
         let mut process = command(&arguments, state)
             .stdout(Stdio::piped())
             .spawn()
