@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use courtside_core::{
     model::{
-        interference::{DecidedBy, EventKind, Interference, Signal},
+        interference::{Aggression, DecidedBy, EventKind, Interference, Signal},
         spec::{JobSpec, Spec},
         visible::visible,
     },
@@ -182,6 +182,58 @@ pub fn summary(events: &[Interference], windows: u64, style: Style) -> String {
     joined([Vec::new(), grid, words(&text, style)], style)
 }
 
+/// Who had most to do with slow services over many windows, the worst first.
+#[must_use]
+pub fn aggressors(worst: &[Aggression], windows: u64, left_out: u64, style: Style) -> String {
+    if worst.is_empty() {
+        return String::new();
+    }
+    let row = |pair: &Aggression| {
+        let waited = pair.waited_ns.map_or_else(|| UNKNOWN.to_owned(), duration);
+        vec![
+            Line::new(PLAIN, short(&pair.victim)),
+            Line::new(PLAIN, short(&pair.component)),
+            Line::new(PLAIN, count(pair.first)),
+            Line::new(PLAIN, count(pair.windows)),
+            Line::new(PLAIN, count(pair.slow_windows)),
+            Line::new(PLAIN, waited),
+            Line::new(PLAIN, format!("{:.2}", pair.score)),
+            Line::new(PLAIN, pair.decided_by.name()),
+        ]
+    };
+    let columns = [
+        ("SLOWED", false, 0),
+        ("MOST AGGRESSIVE", false, 0),
+        ("FIRST IN", true, 0),
+        ("NAMED IN", true, 1),
+        ("SLOW IN", true, 2),
+        ("HAD ITS CPU", true, 3),
+        ("BEST SCORE", true, 4),
+        ("BY", false, 5),
+    ];
+    let rows = worst.iter().take(MAX_ROWS).map(row).collect();
+    let mut text = format!(
+        "Of {} windows: those in which it was the first suspect, was named at all, and in which the service was slow. HAD ITS CPU is how \
+         long threads of the service were runnable in the windows in which it was named while it had their CPU; the time of disk \
+         requests is not in it.",
+        count(windows)
+    );
+    let more = worst.len().saturating_sub(MAX_ROWS);
+    if more > 0 {
+        text += &format!(" {more} more pairs are in --parquet.");
+    }
+    if left_out > 0 {
+        text += &format!(
+            " {} times a pair was left out: there were too many.",
+            count(left_out)
+        );
+    }
+    joined(
+        [Vec::new(), grid(&columns, rows, style), words(&text, style)],
+        style,
+    )
+}
+
 /// What is usual, as a table.
 #[must_use]
 pub fn spec(spec: &Spec, style: Style) -> String {
@@ -330,6 +382,36 @@ mod tests {
         let text = line(&capped, Style::default());
         let wanted = "/sys/fs/cgroup/hog/cpu.max: max 100000 -> 10000 100000 (dry run)";
         assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
+    fn the_worst_are_a_table_and_what_was_not_recorded_is_not_zero() {
+        let pair = |component: &str, waited_ns| Aggression {
+            victim: "program:redis".to_owned(),
+            component: component.to_owned(),
+            slow_windows: 40,
+            windows: 30,
+            first: 20,
+            score: 0.953,
+            decided_by: DecidedBy::Blame,
+            waited_ns,
+        };
+        let worst = [
+            pair("program:hog", Some(1_540_000_000)),
+            pair("program:x\u{1b}", None),
+        ];
+        let text = aggressors(&worst, 60, 0, Style::default());
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let hog = [
+            "redis", "hog", "20", "30", "40", "1.54", "s", "0.95", "blame",
+        ];
+        assert!(rows.iter().any(|row| *row == hog), "{text}");
+        assert!(text.contains(UNKNOWN) && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("Of 60 windows"), "{text}");
+        assert_eq!(aggressors(&[], 60, 0, Style::default()), "");
     }
 
     #[test]

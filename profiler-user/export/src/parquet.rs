@@ -16,10 +16,12 @@ use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::tables::{
-    Cells as RowCells, Kind, Row, SCHEMA, Table, TableColumn, Value, event_cells, events, tables,
+    Cells as RowCells, Kind, Row, SCHEMA, Table, TableColumn, Value, event_cells, events, rows_of,
+    tables, told,
 };
 use super::{Error, Piece};
 use courtside_core::model::Snapshot;
+use courtside_core::model::interference::Interference;
 use courtside_core::model::resolve::ResolvedEvent;
 
 /// Cells that are held before they are written as a row group: some tens of megabytes.
@@ -76,14 +78,49 @@ impl Parquet {
     /// # Errors
     /// As for [`Self::add`].
     pub fn finish(self) -> Result<Vec<Piece>, Error> {
+        let files = self.files.into_iter().chain(self.events);
+        files.map(File::finish).collect()
+    }
+}
+
+/// Writes what `guard` tells as two tables, of lines and of suspects.
+pub struct Told {
+    files: Vec<File>,
+}
+
+impl Told {
+    /// Opens both.
+    ///
+    /// # Errors
+    /// As for [`Parquet::new`].
+    pub fn new() -> Result<Self, Error> {
+        let files = told().into_iter().map(File::new);
+        Ok(Self {
+            files: files.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Takes one more line.
+    ///
+    /// # Errors
+    /// If the Parquet writer fails.
+    pub fn add(&mut self, line: &Interference) -> Result<Vec<Piece>, Error> {
         let mut pieces = Vec::new();
-        for mut file in self.files.into_iter().chain(self.events) {
-            file.write_row_group()?;
-            let name = file.name();
-            let bytes = file.writer.into_inner()?;
-            pieces.push(Piece { file: name, bytes });
+        for (file, rows) in self.files.iter_mut().zip(rows_of(line)) {
+            for row in rows {
+                file.columns.push(&file.table, row);
+            }
+            pieces.extend(file.piece()?);
         }
         Ok(pieces)
+    }
+
+    /// What is left, and the footers.
+    ///
+    /// # Errors
+    /// As for [`Self::add`].
+    pub fn finish(self) -> Result<Vec<Piece>, Error> {
+        self.files.into_iter().map(File::finish).collect()
     }
 }
 
@@ -125,6 +162,13 @@ impl File {
             writer: SerializedFileWriter::new(Vec::new(), Arc::new(schema), properties)?,
             table,
         })
+    }
+
+    fn finish(mut self) -> Result<Piece, Error> {
+        self.write_row_group()?;
+        let file = self.name();
+        let bytes = self.writer.into_inner()?;
+        Ok(Piece { file, bytes })
     }
 
     fn name(&self) -> String {

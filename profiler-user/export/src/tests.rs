@@ -27,6 +27,7 @@ use courtside_core::model::{Snapshot, State, View, fold};
 mod events;
 mod python;
 mod rebuilt;
+mod told;
 
 /// One cell that was read back.
 #[derive(Clone, Debug, PartialEq)]

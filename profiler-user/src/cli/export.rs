@@ -142,7 +142,7 @@ fn wrong_usage(what: &str) -> anyhow::Result<u8> {
 }
 
 /// The files of one export. Each begins anew, grows by pieces, and is put in place when all are whole.
-struct Files {
+pub(super) struct Files {
     place: PathBuf,
     /// `None` for a single file.
     folder: Option<Folder>,
@@ -161,7 +161,8 @@ impl Files {
         })
     }
 
-    fn folder(path: &Path, inputs: Inputs) -> anyhow::Result<Self> {
+    /// Files in a folder, which is made if it is not there.
+    pub(super) fn folder(path: &Path, inputs: Inputs) -> anyhow::Result<Self> {
         let folder = Folder::make(path)?;
         Ok(Self {
             place: folder.path().to_owned(),
@@ -171,7 +172,8 @@ impl Files {
         })
     }
 
-    fn add(&mut self, pieces: impl IntoIterator<Item = Piece>) -> anyhow::Result<()> {
+    /// Adds to them.
+    pub(super) fn add(&mut self, pieces: impl IntoIterator<Item = Piece>) -> anyhow::Result<()> {
         for Piece { file, bytes } in pieces {
             let path = self.path(&file);
             let written = self.file(file)?.write_all(&bytes);
@@ -200,7 +202,8 @@ impl Files {
         }
     }
 
-    fn place(self) -> anyhow::Result<()> {
+    /// Puts them in their places.
+    pub(super) fn place(self) -> anyhow::Result<()> {
         for new in self.open.into_values().filter_map(|(_, new)| new) {
             { new }.place()?;
         }

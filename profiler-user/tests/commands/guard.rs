@@ -124,6 +124,67 @@ fn a_hog_of_yesterday_is_found_with_the_spec_of_a_quiet_time() {
 }
 
 #[test]
+fn who_was_most_aggressive_is_told_of_the_windows_asked_for() {
+    let files = Files::new();
+    let spec = files.spec();
+    let day = files.record("day.rec", 120, 2, Some(60));
+    let replay = |window: &str, more: &[&str]| {
+        let arguments = ["guard", "replay", &day, "--spec", &spec, "--window", window];
+        courtside(&[&arguments[..], more].concat())
+    };
+    // The hog is there in windows 60 to 79, and told at the end of 62.
+    let said = text(&replay("70..75", &[]).stdout);
+    assert!(said.contains("MOST AGGRESSIVE"), "{said}");
+    assert!(said.contains("6 windows: 1 times"), "{said}");
+    let hog: Vec<String> = said
+        .lines()
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .find(|words: &Vec<String>| {
+            words.len() > 5 && words[0] == "app" && words[1] == "hog" && words[2] == "6"
+        })
+        .unwrap_or_else(|| panic!("{said}"));
+    // First, named and slow in all six.
+    assert_eq!(hog[2..5], ["6", "6", "6"]);
+    // What has begun before is told first, with its own time.
+    let lines = lines(&replay("70..75", &["--json"]));
+    assert_eq!(lines[0]["event"], "anomaly");
+    let start = frames::chain(1).start_unix_ns;
+    assert_eq!(lines[0]["time_unix_ns"], start + 63 * SECOND);
+    // Before it, there is nobody.
+    let said = text(&replay("10..20", &[]).stdout);
+    assert!(said.contains("11 windows: 0 times"), "{said}");
+    assert!(!said.contains("MOST AGGRESSIVE"), "{said}");
+    let output = replay("119..120", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("has no window 120: it has 0 to 119"));
+}
+
+#[test]
+fn what_is_told_goes_into_tables_too() {
+    let files = Files::new();
+    let spec = files.spec();
+    let day = files.record("day.rec", 90, 2, Some(60));
+    let told = files.path("told");
+    let output = courtside(&[
+        "guard",
+        "replay",
+        &day,
+        "--spec",
+        &spec,
+        "--json",
+        "--parquet",
+        &told,
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!output.stdout.is_empty());
+    for name in ["interference", "suspects"] {
+        let path = Path::new(&told).join(name).with_extension("parquet");
+        let bytes = std::fs::read(path).unwrap();
+        assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    }
+}
+
+#[test]
 fn quiet_windows_and_a_hog_that_was_always_there_are_no_interference() {
     let files = Files::new();
     let spec = files.spec();

@@ -66,7 +66,37 @@ impl Group {
     fn foreign(&self) -> &'static str {
         match self.file {
             "cpu.max" => "70000 100000",
+            "cpu.shares" | "cpu.weight" => "700",
             _ => "70000",
+        }
+    }
+
+    /// The same group by its weight, which the kernel is asked to be another one than usual; none where there is none.
+    fn by_weight(mut self) -> Option<Self> {
+        let files = ["cpu.weight", "cpu.shares"];
+        let file = files
+            .into_iter()
+            .find(|file| self.folder.join(file).is_file());
+        self.file = file?;
+        fs::write(self.path(), "300").unwrap();
+        Some(self)
+    }
+
+    /// The same group by whether it is idle; none where the kernel does not have that.
+    fn by_idle(mut self) -> Option<Self> {
+        self.file = "cpu.idle";
+        if !self.path().is_file() {
+            eprintln!("this kernel has no cpu.idle: nothing is tested");
+            return None;
+        }
+        Some(self)
+    }
+
+    /// How it is held back.
+    fn how(&self) -> &'static [&'static str] {
+        match self.file {
+            "cpu.idle" | "cpu.shares" | "cpu.weight" => &["--weight"],
+            _ => &["--cap", "0.1"],
         }
     }
 }
@@ -101,7 +131,8 @@ fn run(arguments: &[&str], state: &Path) -> Output {
 
 impl Guard {
     fn hold(group: &Group, state: &Path) -> Self {
-        let mut process = command(&["hold", &group.name, "--cap", "0.1", "--json"], state)
+        let arguments = [&["hold", &*group.name, "--json"][..], group.how()].concat();
+        let mut process = command(&arguments, state)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -384,4 +415,172 @@ fn what_must_not_be_held_back_is_refused_with_its_reason() {
         assert!(said.contains(words), "{name}: {said}");
     }
     fs::remove_dir(inner).unwrap();
+}
+
+/// One by its weight, and one by whether it is idle, as far as the kernel has them.
+fn soft_ones() -> Vec<Group> {
+    let weight = Group::new().and_then(Group::by_weight);
+    let idle = Group::new().and_then(Group::by_idle);
+    weight.into_iter().chain(idle).collect()
+}
+
+#[test]
+fn a_weight_is_taken_back_when_its_guard_ends_or_is_killed_or_its_helper_is() {
+    for group in soft_ones() {
+        let state = tempfile::tempdir().unwrap();
+        let before = group.now();
+        for signal in [Signal::TERM, Signal::KILL] {
+            let mut guard = Guard::holding(&group, state.path());
+            kill_process(guard.pid(), signal).unwrap();
+            guard.status();
+            wait_for("the weight to be taken back", || group.now() == before);
+            wait_for("an empty journal", || journal_is_empty(state.path()));
+        }
+        let mut guard = Guard::holding(&group, state.path());
+        kill_process(guard.helper(), Signal::KILL).unwrap();
+        assert_eq!(guard.line()["event"], "released");
+        assert_eq!(guard.status(), Some(1));
+        assert_eq!(group.now(), before);
+    }
+}
+
+#[test]
+fn a_weight_that_both_have_left_is_taken_back_by_restore() {
+    for group in soft_ones() {
+        let state = tempfile::tempdir().unwrap();
+        let before = group.now();
+        left_behind(&group, state.path());
+        let output = run(&["restore"], state.path());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(group.now(), before);
+    }
+}
+
+#[test]
+fn a_weight_that_somebody_else_has_changed_stays() {
+    for group in soft_ones() {
+        let state = tempfile::tempdir().unwrap();
+        let mut guard = Guard::holding(&group, state.path());
+        let foreign = if group.file == "cpu.idle" {
+            "0"
+        } else {
+            group.foreign()
+        };
+        fs::write(group.path(), foreign).unwrap();
+        let line = guard.line();
+        assert_eq!(line["event"], "released");
+        let reason = line["reason"].as_str().unwrap();
+        assert!(reason.contains("somebody else"), "{reason}");
+        assert_eq!(guard.status(), Some(1));
+        assert_eq!(group.now(), foreign);
+    }
+}
+
+#[test]
+fn a_weight_of_its_own_is_not_forgotten() {
+    // A group that is no longer idle has the usual weight; so one with another is not made idle.
+    let Some(group) = Group::new().and_then(Group::by_weight) else {
+        return;
+    };
+    let state = tempfile::tempdir().unwrap();
+    let idle = group.folder.join("cpu.idle");
+    let guard = Guard::holding(&group, state.path());
+    if idle.is_file() {
+        assert_eq!(fs::read_to_string(&idle).unwrap().trim(), "0");
+    }
+    drop(guard);
+    wait_for("the weight to be taken back", || group.now() == "300");
+}
+
+/// The same command where control groups can be read only, for it alone; none where that cannot be made.
+fn read_only(group: &Group, arguments: &[&str], state: &Path) -> Option<Output> {
+    let mount = group.folder.parent()?;
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,ro,bind \"$0\" && exec \"$@\"";
+    let inner = command(arguments, state);
+    let mut outer = Command::new("unshare");
+    outer
+        .args(["--mount", "sh", "-c", script])
+        .arg(mount)
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let output = outer.output().ok()?;
+    let said = text(&output.stderr);
+    let is_made = output.status.code() == Some(1) && said.contains("courtside");
+    if !is_made {
+        eprintln!("control groups cannot be made read-only here ({said}): nothing is tested");
+    }
+    is_made.then_some(output)
+}
+
+#[test]
+fn control_groups_that_can_be_read_only_get_no_limit_and_keep_what_was_left_noted() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let hold = ["hold", &group.name, "--cap", "0.1"];
+    let Some(output) = read_only(&group, &hold, state.path()) else {
+        return;
+    };
+    let said = text(&output.stderr);
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert_eq!(group.now(), before);
+    assert!(journal_is_empty(state.path()));
+    // Left behind by others: it cannot be taken back, which is said, and later it can.
+    left_behind(&group, state.path());
+    let output = read_only(&group, &["restore"], state.path()).unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("stay noted"), "{said}");
+    assert!(!journal_is_empty(state.path()));
+    let output = run(&["restore"], state.path());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(group.now(), before);
+}
+
+#[test]
+fn a_limit_of_the_group_around_that_comes_meanwhile_stays_and_ours_goes() {
+    let Some(group) = Group::new() else { return };
+    let folder = group.folder.join("inner");
+    fs::create_dir(&folder).unwrap();
+    let inner = Group {
+        name: format!("{}/inner", group.name),
+        folder,
+        file: group.file,
+    };
+    if !inner.path().is_file() {
+        eprintln!("groups inside of others have no limit here: nothing is tested");
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let before = inner.now();
+    let guard = Guard::holding(&inner, state.path());
+    fs::write(group.path(), group.foreign()).unwrap();
+    // By SIGKILL.
+    drop(guard);
+    wait_for("the limit to be taken back", || inner.now() == before);
+    assert_eq!(group.now(), group.foreign());
+}
+
+#[test]
+fn without_room_for_the_journal_no_limit_is_set() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    // A disk of one page, which the lock and another file fill.
+    let script = "mount -t tmpfs -o size=4k,mode=700 none \"$0\" && head -c 4096 /dev/zero >\"$0\"/full && exec \"$@\"";
+    let hold = command(&["hold", &group.name, "--cap", "0.1"], state.path());
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(state.path())
+        .arg(hold.get_program())
+        .args(hold.get_args())
+        .output();
+    let said = output
+        .map(|output| text(&output.stderr))
+        .unwrap_or_default();
+    if !said.contains("courtside") {
+        eprintln!("no small disk can be made here ({said}): nothing is tested");
+        return;
+    }
+    assert!(said.contains("No space left"), "{said}");
+    assert_eq!(group.now(), before);
 }

@@ -41,6 +41,9 @@ pub struct Work {
     /// Threads that do this work; as many as there are callers if not given.
     #[serde(default)]
     pub pool: u64,
+    /// Threads that share the CPU time of one request among them, new ones each time; the caller waits for them.
+    #[serde(default)]
+    pub fan: u64,
 }
 
 impl FromStr for Work {
@@ -60,8 +63,9 @@ impl FromStr for Work {
                 "block" => work.block = value.parse()?,
                 "calls" => work.calls = value.parse()?,
                 "pool" => work.pool = value.parse()?,
+                "fan" => work.fan = value.parse()?,
                 _ => bail!(
-                    "no work is called `{key}`; there are spin, sleep, lock, disk, block, calls, pool"
+                    "no work is called `{key}`; there are spin, sleep, lock, disk, block, calls, pool, fan"
                 ),
             }
         }
@@ -172,7 +176,14 @@ impl Worker {
     /// # Errors
     /// When the disk or a clock cannot be read.
     pub fn work(&mut self, work: &Work) -> anyhow::Result<()> {
-        spin(work.spin.ns);
+        if work.fan > 1 {
+            // Waiting for one's own threads is waiting for a lock.
+            let before = self.clocks.read()?;
+            fan_out(work.spin.ns, work.fan);
+            self.now.lock_ns += (self.clocks.read()? - before).blocked_ns;
+        } else {
+            spin(work.spin.ns);
+        }
         if work.sleep.ns > 0 {
             let before = self.clocks.read()?;
             sleep(work.sleep.ns);
@@ -235,6 +246,15 @@ impl Worker {
             .saturating_sub(spent.on_cpu_ns + spent.timer_ns + spent.lock_ns + spent.disk_ns);
         Ok(spent)
     }
+}
+
+/// Burns CPU time in so many threads, an equal part in each.
+fn fan_out(spin_ns: u64, threads: u64) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| spin(spin_ns / threads));
+        }
+    });
 }
 
 /// A file that is read past the page cache.

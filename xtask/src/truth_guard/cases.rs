@@ -20,6 +20,18 @@ pub const HEAVIER: Tiers = Tiers {
     web: "spin=2500us,calls=0,pool=16",
     ..SERVICE
 };
+/// The same work, in four threads of a quarter each that want the same CPU.
+pub const FANNED: Tiers = Tiers {
+    web: "spin=1ms,fan=4,calls=0,pool=16",
+    ..SERVICE
+};
+/// One that reads two blocks of 64 KiB past the page cache for each request, and computes little.
+pub const READER: Tiers = Tiers {
+    web: "spin=200us,disk=2,block=64,calls=0,pool=16",
+    ..SERVICE
+};
+/// Size of the blocks that the disk hog writes, in KiB.
+pub const HOG_BLOCK: &str = "1024";
 /// Requests a second, at random: a fifth of its CPU, and a few hundred in each window.
 pub const RATE: f64 = 200.0;
 /// So long, for each request, the service's threads wait for a CPU if they have it for themselves and share it in slices as small as
@@ -49,6 +61,8 @@ pub const BACK_SECONDS: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub learn_seconds: u64,
+    /// The same for the service that reads.
+    pub reader_seconds: u64,
     /// From when the load comes to when something is planted.
     pub quiet_seconds: u64,
     /// The same where the guard learns by itself, from 60 windows.
@@ -63,7 +77,9 @@ pub struct Plan {
 
 pub const FULL: Plan = Plan {
     learn_seconds: 60,
-    quiet_seconds: 6,
+    reader_seconds: 35,
+    // As many as it takes to be told something.
+    quiet_seconds: 5,
     learning_seconds: 66,
     planted_seconds: 10,
     held_seconds: 80,
@@ -86,8 +102,10 @@ pub enum Plant {
     Quota,
     /// The same load once more.
     Load,
-    /// The service is replaced by one that does more for each request.
-    Work,
+    /// The service is replaced by one that does more for each request, or in another way.
+    Work(Tiers),
+    /// A process that writes to the disk that the service reads from.
+    Disk(&'static str),
 }
 
 /// A process that uses up CPU time.
@@ -155,7 +173,7 @@ const BESIDE: Case = Case {
     has_control: true,
 };
 
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 12] = [
     BESIDE,
     Case {
         slug: "older",
@@ -194,7 +212,24 @@ pub const CASES: [Case; 10] = [
         name: "the service does 2.5 ms of work for each request instead of 1 ms",
         expects: "its own: CPU time of each request, or waits for its own threads",
         expected: Expected::Own(&["of CPU time", "its own threads"]),
-        plant: Plant::Work,
+        plant: Plant::Work(HEAVIER),
+        ..BESIDE
+    },
+    Case {
+        slug: "fan",
+        name: "the service does the same work in four threads of a quarter each",
+        expects: "its own: waits for its own threads",
+        expected: Expected::Own(&["its own threads"]),
+        plant: Plant::Work(FANNED),
+        // Without it, it is the control of the case before.
+        has_control: false,
+        ..BESIDE
+    },
+    Case {
+        slug: "disk",
+        name: "a process that writes blocks of 1 MiB to the disk from which the service reads",
+        expects: "that process",
+        plant: Plant::Disk("disk-truth"),
         ..BESIDE
     },
     Case {
@@ -257,6 +292,16 @@ pub fn slots(plan: Plan) -> Vec<Slot> {
     slots
 }
 
+impl Case {
+    /// The service that is watched.
+    pub fn service(&self) -> Tiers {
+        match self.plant {
+            Plant::Disk(_) => READER,
+            _ => SERVICE,
+        }
+    }
+}
+
 impl Slot {
     /// From when the load comes to when something is planted, or would be.
     pub fn quiet(&self, plan: Plan) -> Duration {
@@ -298,7 +343,8 @@ mod tests {
         let each = slots
             .iter()
             .map(|slot| slot.quiet(FULL) + slot.length(FULL) + Duration::from_secs(5));
-        let all = each.sum::<Duration>() + Duration::from_secs(FULL.learn_seconds);
+        let learning = Duration::from_secs(FULL.learn_seconds + FULL.reader_seconds);
+        let all = each.sum::<Duration>() + learning;
         assert!(all < Duration::from_secs(12 * 60), "{all:?}");
     }
 

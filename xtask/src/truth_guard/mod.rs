@@ -48,7 +48,7 @@ pub fn guard(is_quick: bool) -> Result<()> {
     let plan = if is_quick { cases::QUICK } else { cases::FULL };
     let begun = Instant::now();
     eprintln!("xtask: what is usual");
-    let usual = tools.learn(plan.learn_seconds)?;
+    let usual = tools.learn(plan)?;
     if usual.run_queue_ns > cases::NOT_ALONE_NS {
         let what = format!(
             "while it was learned what is usual, the service waited {:.0} µs for a CPU for each request, and by itself it waits at most \

@@ -59,11 +59,13 @@ pub fn page(results: &Results) -> String {
          the guard are on the other CPU. What is usual was learned once, from {learned_windows} windows of a second, by \
          `courtside guard learn`: {:.0} µs in the run queue for each request, where it would be {:.0} to {:.0} µs with nobody else \
          there (M/D/1, and with slices as small as can be). Then, again and again, a new service, a new guard, some seconds in which nothing happens, and \
-         something planted beside it, or nothing (the control), in an order at random.\n\n\
+         something planted beside it, or nothing (the control), in an order at random. For the disk the service is another one, that reads two \
+         blocks of 64 KiB for each request and computes little, with a spec of its own.\n\n\
          Right: the first suspect of each line that blames somebody was planted; for what is the service's own, that is said and \
          nobody is blamed. Missed: it was not said. False: somebody else was blamed. Windows are counted from that in which it was \
          planted, that one among them; for a hog that is older than the guard, from the first one with a load. After a suspect stands what its \
-         place rests on, and its score: by `blame`, its share of the time that the service waited for a CPU.\n",
+         place rests on, and its score: by `blame`, its share of the time that the service waited for a CPU; by `exposure`, its share of the time of others' \
+         disk requests meanwhile.\n",
         machine.cpu,
         machine.kernel,
         machine.cpus,

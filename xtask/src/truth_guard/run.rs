@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::cases::{
-    CONNECTIONS, Case, HEAVIER, Hog, Plan, Plant, QUOTA_CPUS, RATE, SEED, SERVICE, Slot, WINDOW,
+    CONNECTIONS, Case, HOG_BLOCK, Hog, Plan, Plant, QUOTA_CPUS, RATE, READER, SEED, SERVICE, Slot,
+    WINDOW,
 };
 use super::told::{Line, Seen};
 use crate::services::Services;
@@ -38,6 +39,8 @@ const TAKEN_BACK: Duration = Duration::from_secs(5);
 pub struct Usual {
     /// The spec.
     pub path: PathBuf,
+    /// That of the service that reads.
+    pub reader: PathBuf,
     /// Windows that it was learned from.
     pub windows: u64,
     /// Mean time in the run queue for each request.
@@ -110,9 +113,19 @@ impl Running {
 
 impl Tools {
     /// Learns in a quiet time what is usual.
-    pub fn learn(&self, seconds: u64) -> Result<Usual> {
-        let path = self.folder.join("spec.json");
-        let mut service = self.service(&SERVICE)?;
+    pub fn learn(&self, plan: Plan) -> Result<Usual> {
+        let path = self.learn_one(&SERVICE, "spec.json", plan.learn_seconds)?;
+        let reader = self.learn_one(&READER, "reader.json", plan.reader_seconds)?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let spec: Spec = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no spec", path.display()))?;
+        usual(&spec, path, reader)
+    }
+
+    fn learn_one(&self, tiers: &Tiers, name: &str, seconds: u64) -> Result<PathBuf> {
+        let path = self.folder.join(name);
+        let mut service = self.service(tiers)?;
         let mut learn = sh::command(&self.inner.courtside);
         let length = seconds + ATTACH.as_secs();
         learn
@@ -135,11 +148,7 @@ impl Tools {
             learned.map_err(|_| anyhow::anyhow!("the thread that learns has failed"))?
         })
         .context("cannot learn. What works on this kernel says: target/release/courtside check")?;
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let spec: Spec = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no spec", path.display()))?;
-        usual(&spec, path)
+        Ok(path)
     }
 
     /// One run.
@@ -160,7 +169,7 @@ impl Tools {
             guard: Services::new()?,
             planted: Services::new()?,
             load: Services::new()?,
-            service: self.service(&SERVICE)?,
+            service: self.service(&case.service())?,
             planted_ends: case.lives.is_some(),
         };
         if slot.is_planted && case.is_older {
@@ -251,7 +260,11 @@ impl Tools {
         if case.by_process {
             command.args(["--group-by", "process"]);
         } else {
-            command.arg("--spec").arg(&usual.path);
+            let spec = match case.plant {
+                Plant::Disk(_) => &usual.reader,
+                _ => &usual.path,
+            };
+            command.arg("--spec").arg(spec);
         }
         if case.is_held {
             command.args(["--act", "cap", "--allow", "hog-truth"]);
@@ -299,10 +312,18 @@ impl Tools {
                 let Running { load, service, .. } = running;
                 self.load(load, "more", service, SPARE_SECONDS, seed + 1000)?;
             }
-            Plant::Work => {
+            Plant::Disk(name) => {
+                let mut command = sh::command(&self.link(name)?);
+                command
+                    .args(["disk-io", "--reads", "0", "--block", HOG_BLOCK])
+                    .args(["--writes", &u64::from(u32::MAX).to_string()]);
+                running.planted.start(name, &command)?;
+                return Ok(vec![format!("program:{name}")]);
+            }
+            Plant::Work(tiers) => {
                 // The load goes first: it does not take it well if its service goes.
                 running.load = Services::new()?;
-                running.service = self.service(&HEAVIER)?;
+                running.service = self.service(&tiers)?;
                 let Running { load, service, .. } = running;
                 self.load(load, "load", service, SPARE_SECONDS, seed + 1000)?;
             }
@@ -310,13 +331,19 @@ impl Tools {
         Ok(Vec::new())
     }
 
-    /// A hog under its own name: that of the link by which it is started.
-    fn hog(&self, hog: &Hog, lives: Option<Duration>) -> Result<Command> {
-        let link = self.folder.join(hog.name);
+    /// The workload by another name, which is then that of its process.
+    fn link(&self, name: &str) -> Result<PathBuf> {
+        let link = self.folder.join(name);
         match symlink(&self.inner.workload, &link) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => made.with_context(|| format!("cannot link {}", link.display()))?,
         }
+        Ok(link)
+    }
+
+    /// A hog under its own name.
+    fn hog(&self, hog: &Hog, lives: Option<Duration>) -> Result<Command> {
+        let link = self.link(hog.name)?;
         let cpus = self.inner.cpus;
         let core = if hog.beside { cpus.service } else { cpus.load };
         let mut command = sh::command(&link);
@@ -335,7 +362,7 @@ fn web() -> String {
     format!("web{SUFFIX}")
 }
 
-fn usual(spec: &Spec, path: PathBuf) -> Result<Usual> {
+fn usual(spec: &Spec, path: PathBuf, reader: PathBuf) -> Result<Usual> {
     let job = format!("program:{}", web());
     let mut of_web = spec.specs.iter().filter(|spec| spec.job == job);
     let Some(found) = of_web.find(|spec| spec.signal == "run_queue_per_request") else {
@@ -350,6 +377,7 @@ fn usual(spec: &Spec, path: PathBuf) -> Result<Usual> {
         windows: found.windows,
         run_queue_ns: found.mean,
         path,
+        reader,
     })
 }
 
@@ -408,7 +436,8 @@ mod tests {
                 {{"job":"{job}","signal":"service","windows":60,"mean":7.0}},
                 {{"job":"{job}","signal":"run_queue_per_request","windows":59,"mean":140000.0,"median":3}}]}}"#
             );
-            usual(&serde_json::from_str(&text).unwrap(), PathBuf::from("s"))
+            let [path, reader] = ["s", "r"].map(PathBuf::from);
+            usual(&serde_json::from_str(&text).unwrap(), path, reader)
         };
         let found = spec("program:web-truth").unwrap();
         assert_eq!((found.windows, found.run_queue_ns), (59, 140_000.0));

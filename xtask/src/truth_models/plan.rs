@@ -87,7 +87,7 @@ pub const SATURATION_SEED: u64 = 2001;
 pub const SUFFIX: &str = "-truth";
 
 /// A service of ours: a relay, whose tiers do just what they are told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tiers {
     /// Work of the three tiers.
     pub web: &'static str,

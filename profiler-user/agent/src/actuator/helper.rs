@@ -3,8 +3,8 @@
 //! In: commands on a pipe, a folder for the journal. Out: limits in files of control groups, answers on another pipe. Must
 //! not know: why there are limits, who is held back.
 //!
-//! A command is a line of words with tabs between: `set BEFORE AFTER FILE`, `release FILE`, `renew`. An answer is any number of
-//! lines `lost FILE REASON`, then `ok` or `no REASON`.
+//! A command is a line of words with tabs between: `set BEFORE AFTER FILE`, with the unit at its end if systemd owns the group,
+//! `release FILE`, `renew`. An answer is any number of lines `lost FILE REASON`, then `ok` or `no REASON`.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use courtside_kernel::sys::journal::{
-    FileId, Journal, JournalError, open_limit, read_limit, write_limit,
+use courtside_kernel::sys::{
+    journal::{FileId, Journal, JournalError, open_limit, read_limit, write_limit},
+    unit::Systemd,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -38,6 +39,8 @@ struct Held {
     id: FileId,
     before: String,
     after: String,
+    /// The unit, if systemd writes it for us.
+    unit: Option<String>,
 }
 
 /// The limits, and where they are noted.
@@ -51,13 +54,18 @@ struct Limits {
 ///
 /// # Errors
 /// There is no journal, or the pipes do not work; no limit is left then either.
-pub fn run(
+pub fn run(folder: &Path, input: impl Read + AsFd, output: impl Write) -> anyhow::Result<()> {
+    run_by(folder, Systemd::default(), input, output)
+}
+
+fn run_by(
     folder: &Path,
+    systemd: Systemd,
     mut input: impl Read + AsFd,
     mut output: impl Write,
 ) -> anyhow::Result<()> {
     let mut journal = match open(folder) {
-        Ok(journal) => journal,
+        Ok(journal) => journal.by(systemd),
         Err(error) => {
             let _ = writeln!(output, "no\t{error}").and_then(|()| output.flush());
             return Err(error.into());
@@ -180,12 +188,21 @@ impl Limits {
                 Ok(())
             }
             ["release", file] => self.release(Path::new(file)),
-            ["set", before, after, file] => self.set(Path::new(file), before, after),
+            ["set", before, after, file] => self.set(Path::new(file), before, after, None),
+            ["set", before, after, file, unit] => {
+                self.set(Path::new(file), before, after, Some(unit))
+            }
             _ => Err("there is no such command".to_owned()),
         }
     }
 
-    fn set(&mut self, path: &Path, before: &str, after: &str) -> Result<(), String> {
+    fn set(
+        &mut self,
+        path: &Path,
+        before: &str,
+        after: &str,
+        unit: Option<&str>,
+    ) -> Result<(), String> {
         if let Some(reason) = self.changed(path) {
             self.forget(path);
             return Err(reason);
@@ -194,34 +211,39 @@ impl Limits {
             if self.held.len() >= MAX_HELD {
                 return Err(format!("{MAX_HELD} limits are set already"));
             }
-            let held = begin(path, before)?;
+            let mut held = begin(path, before)?;
+            if let Some(unit) = unit {
+                self.journal.systemd().owns(unit, path)?;
+                held.unit = Some(unit.to_owned());
+            }
             self.held.insert(path.to_owned(), held);
         }
         let Some(held) = self.held.get_mut(path) else {
             return Err("it is not held".to_owned());
         };
-        let noted = self.journal.set(held.id, path, &held.before, after);
+        let values = (held.before.as_str(), after);
+        let noted = self
+            .journal
+            .set(held.id, path, values, held.unit.as_deref());
         let written = noted
             .map_err(|error| {
                 format!("it cannot be noted in the journal, so it is not written: {error}")
             })
-            .and_then(|()| {
-                write_limit(&held.file, after).map_err(|error| {
-                    format!("the kernel refuses {after} in {}: {error}", path.display())
-                })
-            });
+            .and_then(|()| held.write(path, after, self.journal.systemd()));
         match written {
             Ok(()) => {
                 // The kernel may round, or write it in another way.
                 held.after = read_limit(&held.file).unwrap_or_else(|_| after.to_owned());
                 if held.after != after {
                     let (id, after) = (held.id, held.after.clone());
-                    let before = held.before.clone();
+                    let (before, unit) = (held.before.clone(), held.unit.clone());
                     // It is noted what has been written; this only adds how that is read.
-                    let _ = self.journal.set(id, path, &before, &after);
+                    let values = (before.as_str(), after.as_str());
+                    let _ = self.journal.set(id, path, values, unit.as_deref());
                 }
                 Ok(())
             }
+            Err(error) if held.unit.is_some() => Err(self.give_up(path, error)),
             Err(error) => {
                 if held.after.is_empty() {
                     self.forget(path);
@@ -231,14 +253,28 @@ impl Limits {
         }
     }
 
+    /// What systemd was asked for it may still do: it is asked to take that back, which it does after. If it cannot be asked, the
+    /// journal keeps it for the next one.
+    fn give_up(&mut self, path: &Path, error: String) -> String {
+        let Some(held) = self.held.remove(path) else {
+            return error;
+        };
+        match held.write(path, &held.before, self.journal.systemd()) {
+            Ok(()) => {
+                let _ = self.journal.done(held.id);
+                error
+            }
+            Err(more) => format!("{error}; {more}"),
+        }
+    }
+
     fn release(&mut self, path: &Path) -> Result<(), String> {
         if !self.held.contains_key(path) {
             return Ok(());
         }
         let changed = self.changed(path);
         let written = match (&changed, self.held.get(path)) {
-            (None, Some(held)) => write_limit(&held.file, &held.before)
-                .map_err(|error| format!("{} cannot be written: {error}", path.display())),
+            (None, Some(held)) => held.write(path, &held.before, self.journal.systemd()),
             _ => Ok(()),
         };
         self.forget(path);
@@ -296,6 +332,30 @@ impl Limits {
     }
 }
 
+impl Held {
+    /// Writes a value, or has it written.
+    fn write(&self, path: &Path, value: &str, systemd: &Systemd) -> Result<(), String> {
+        let Some(unit) = &self.unit else {
+            return write_limit(&self.file, value).map_err(|error| {
+                format!("the kernel refuses {value} in {}: {error}", path.display())
+            });
+        };
+        let before = read_limit(&self.file);
+        systemd.set(unit, path, value)?;
+        let is_old = matches!(
+            (before, read_limit(&self.file)),
+            (Ok(before), Ok(now)) if before == now && now != value
+        );
+        if is_old {
+            return Err(format!(
+                "systemd has taken {value} for {unit}, and {} is as before",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// ENODEV: what a file says whose control group was removed.
 const NO_DEVICE: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
@@ -312,190 +372,9 @@ fn begin(path: &Path, before: &str) -> Result<Held, String> {
         id,
         before: now,
         after: String::new(),
+        unit: None,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        io::{BufRead, BufReader, PipeReader, PipeWriter, pipe},
-        thread::JoinHandle,
-    };
-
-    use super::*;
-
-    struct Rig {
-        folder: tempfile::TempDir,
-        commands: Option<PipeWriter>,
-        answers: BufReader<PipeReader>,
-        thread: Option<JoinHandle<anyhow::Result<()>>>,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("cpu.max"), "max 100000\n").unwrap();
-            Self::on(folder)
-        }
-
-        fn on(folder: tempfile::TempDir) -> Self {
-            let (input, commands) = pipe().unwrap();
-            let (answers, output) = pipe().unwrap();
-            let state = folder.path().to_owned();
-            let mut rig = Self {
-                folder,
-                commands: Some(commands),
-                answers: BufReader::new(answers),
-                thread: Some(std::thread::spawn(move || run(&state, input, output))),
-            };
-            assert_eq!(rig.answer().last().unwrap(), "ok");
-            rig
-        }
-
-        fn limit(&self) -> PathBuf {
-            self.folder.path().join("cpu.max")
-        }
-
-        fn now(&self) -> String {
-            fs::read_to_string(self.limit()).unwrap()
-        }
-
-        fn answer(&mut self) -> Vec<String> {
-            let mut lines = Vec::new();
-            loop {
-                let mut line = String::new();
-                if self.answers.read_line(&mut line).unwrap() == 0 {
-                    return lines;
-                }
-                let line = line.trim_end().to_owned();
-                let end = line == "ok" || line.starts_with("no\t");
-                lines.push(line);
-                if end {
-                    return lines;
-                }
-            }
-        }
-
-        fn ask(&mut self, command: &str) -> Vec<String> {
-            let line = format!("{command}\n");
-            self.commands
-                .as_mut()
-                .unwrap()
-                .write_all(line.as_bytes())
-                .unwrap();
-            self.answer()
-        }
-
-        fn set(&mut self, before: &str, after: &str) -> Vec<String> {
-            let limit = self.limit();
-            self.ask(&format!("set\t{before}\t{after}\t{}", limit.display()))
-        }
-
-        fn end(mut self) -> tempfile::TempDir {
-            self.commands = None;
-            self.thread.take().unwrap().join().unwrap().unwrap();
-            self.folder
-        }
-    }
-
-    #[test]
-    fn limits_end_with_the_pipe() {
-        let mut rig = Rig::new();
-        assert_eq!(rig.set("max 100000", "50000 100000"), ["ok"]);
-        assert_eq!(rig.now(), "50000 100000");
-        assert_eq!(rig.set("max 100000", "25000 100000"), ["ok"]);
-        let folder = rig.end();
-        let now = fs::read_to_string(folder.path().join("cpu.max")).unwrap();
-        assert_eq!(now, "max 100000");
-        // The journal is empty, and the next one finds nothing.
-        let mut rig = Rig::on(folder);
-        assert_eq!(rig.ask("renew"), ["ok"]);
-        rig.end();
-    }
-
-    #[test]
-    fn a_limit_that_is_released_is_what_it_was() {
-        let mut rig = Rig::new();
-        rig.set("max 100000", "50000 100000");
-        let limit = rig.limit();
-        assert_eq!(rig.ask(&format!("release\t{}", limit.display())), ["ok"]);
-        assert_eq!(rig.now(), "max 100000");
-        rig.end();
-    }
-
-    #[test]
-    fn somebody_elses_change_wins_and_is_told() {
-        let mut rig = Rig::new();
-        rig.set("max 100000", "50000 100000");
-        fs::write(rig.limit(), "70000 100000\n").unwrap();
-        let told = rig.ask("renew");
-        assert!(
-            told[0].contains("somebody else has changed it to 70000 100000"),
-            "{told:?}"
-        );
-        let folder = rig.end();
-        let now = fs::read_to_string(folder.path().join("cpu.max")).unwrap();
-        assert_eq!(now, "70000 100000\n");
-    }
-
-    #[test]
-    fn nothing_is_written_that_is_not_what_was_seen_or_no_limit() {
-        let mut rig = Rig::new();
-        let told = rig.set("99000 100000", "50000 100000");
-        assert!(told[0].starts_with("no\tsomebody else"), "{told:?}");
-        let told = rig.ask("set\tx\ty\t/etc/passwd");
-        assert!(told[0].starts_with("no\t"), "{told:?}");
-        assert!(rig.ask("nonsense")[0].starts_with("no\t"));
-        assert_eq!(rig.now(), "max 100000\n");
-        rig.end();
-    }
-
-    #[test]
-    fn a_limit_that_cannot_be_written_back_stays_in_the_journal() {
-        let folder = tempfile::tempdir().unwrap();
-        let limit = folder.path().join("cpu.max");
-        fs::write(&limit, "max 100000\n").unwrap();
-        let mut limits = Limits {
-            journal: Journal::open(folder.path()).unwrap(),
-            held: BTreeMap::new(),
-            lost: Vec::new(),
-        };
-        limits.set(&limit, "max 100000", "50000 100000").unwrap();
-        // One that can be read only.
-        let held = limits.held.get_mut(&limit).unwrap();
-        held.file = File::open(&limit).unwrap();
-        let error = limits.release(&limit).unwrap_err();
-        assert!(error.contains("cannot be written"), "{error}");
-        drop(limits);
-        let restored = Journal::open(folder.path()).unwrap().restore();
-        assert!(!restored[0].failed, "{restored:?}");
-        assert_eq!(fs::read_to_string(&limit).unwrap(), "max 100000");
-    }
-
-    #[test]
-    fn without_room_for_the_journal_nothing_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let limit = folder.path().join("cpu.max");
-        fs::write(&limit, "max 100000\n").unwrap();
-        // A journal that takes no bytes.
-        let full = Journal::on(
-            File::options()
-                .read(true)
-                .append(true)
-                .open("/dev/full")
-                .unwrap(),
-        );
-        let mut limits = Limits {
-            journal: full,
-            held: BTreeMap::new(),
-            lost: Vec::new(),
-        };
-        let error = limits
-            .set(&limit, "max 100000", "50000 100000")
-            .unwrap_err();
-        assert!(error.contains("not written"), "{error}");
-        assert_eq!(fs::read_to_string(&limit).unwrap(), "max 100000\n");
-        assert!(limits.held.is_empty());
-    }
-}
+mod tests;

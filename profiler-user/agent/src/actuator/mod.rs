@@ -74,12 +74,22 @@ impl Helper {
         self.child.id()
     }
 
-    /// Sets a limit, and keeps it for three seconds.
+    /// Sets a limit, by the systemd of its unit if there is one, and keeps it for three seconds.
     ///
     /// # Errors
     /// It is not set, and why.
-    pub fn set(&mut self, file: &str, before: &str, after: &str) -> anyhow::Result<()> {
-        self.ask(&["set", before, after, file])
+    pub fn set(
+        &mut self,
+        file: &str,
+        before: &str,
+        after: &str,
+        unit: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let words = ["set", before, after, file];
+        match unit {
+            None => self.ask(&words),
+            Some(unit) => self.ask(&[&words[..], &[unit]].concat()),
+        }
     }
 
     /// Takes a limit back.

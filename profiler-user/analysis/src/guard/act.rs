@@ -40,6 +40,26 @@ pub enum Cap {
     Feedback,
 }
 
+/// How somebody is held back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Means {
+    /// It gets only the CPU time that nobody beside it wants: nothing is lost where nobody does.
+    Weight,
+    /// It gets so many CPUs, whether somebody else wants them or not.
+    Quota(f64),
+}
+
+impl Means {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Quota(_) => "cap",
+        }
+    }
+}
+
 /// How long a limit lasts (CPI2, table 2).
 const CAP_NS: u64 = 300_000_000_000;
 /// Windows after which an action is judged, and a limit made anew.
@@ -52,6 +72,8 @@ const NO_LIMIT: f64 = 1.25;
 const GOOD_PART: f64 = 0.25;
 /// Who has less of the blame, or of the disk, is not held back: little would come of it.
 const MIN_PART: f64 = 0.1;
+/// A weight with which so many rounds, one after the other, are nearly as usual is not enough.
+const NEAR_TOO_OFTEN: u32 = 3;
 /// Most that are held back at a time.
 const MAX_HELD: usize = 8;
 /// Between two attempts at least (CPI2, section 4.2).
@@ -74,11 +96,11 @@ pub struct Order {
 
 /// Who knows control groups.
 pub trait Actuator {
-    /// How a component can be held back to so many CPUs for the sake of a victim.
+    /// How a component can be held back by these means for the sake of a victim.
     ///
     /// # Errors
     /// It must not or cannot be, and why.
-    fn find(&mut self, component: &str, victim: &str, cpus: f64) -> Result<Order, String>;
+    fn find(&mut self, component: &str, victim: &str, means: Means) -> Result<Order, String>;
 
     /// Writes the limit, and sees to it that it does not outlive us.
     ///
@@ -102,17 +124,29 @@ struct Held {
     component: String,
     victim: String,
     signal: Signal,
+    means: Means,
     order: Order,
     search: Search,
     usage_before: f64,
     value_before: f64,
+    /// When it ends, as it is told, and by how long is watched, which is what counts: the wall clock may be set back.
     until_unix_ns: u64,
+    until_elapsed_ns: u64,
     /// Values of the windows since, and the number of the last.
     since: Vec<f64>,
     last: u64,
     judged: bool,
-    /// How often it was looked at whether that is enough.
+    /// How often it was looked at whether that is enough, and in how many of these rounds one after the other it nearly was.
     rounds: u32,
+    near: u32,
+}
+
+impl Held {
+    /// From now on for as long as a limit lasts.
+    fn renew(&mut self, guard: &Guard) {
+        self.until_unix_ns = guard.time_unix_ns().saturating_add(CAP_NS);
+        self.until_elapsed_ns = guard.elapsed_ns().saturating_add(CAP_NS);
+    }
 }
 
 /// Decides.
@@ -221,28 +255,50 @@ impl Controller {
             held.rounds = held.rounds.saturating_add(1);
             let feedback = self.cap == Cap::Feedback;
             let level = Level::of(after, middle, sigma);
+            let by_weight = held.means == Means::Weight;
             // Feedback may need several steps; what a first, small one has brought is no verdict.
-            let is_time = !feedback || level == Level::Usual || held.rounds >= JUDGE_ROUNDS;
+            let is_time =
+                !feedback || by_weight || level == Level::Usual || held.rounds >= JUDGE_ROUNDS;
+            let mut worked = true;
             if !held.judged && is_time {
                 held.judged = true;
                 let line = judged(held, guard, after, (middle, sigma));
-                let worked = line.effect.is_some_and(|effect| effect.worked);
+                worked = line.effect.is_some_and(|effect| effect.worked);
                 lines.push(line);
+            }
+            if by_weight {
+                held.near = match level {
+                    Level::Near => held.near + 1,
+                    Level::Usual | Level::High => 0,
+                };
+                let is_enough = match level {
+                    Level::Usual => true,
+                    Level::Near => worked && held.near < NEAR_TOO_OFTEN,
+                    Level::High => false,
+                };
+                if !is_enough {
+                    let (more, goes_on) = quota_next(held, guard, actuator, worked);
+                    lines.extend(more);
+                    if !goes_on {
+                        return (lines, false);
+                    }
+                }
+            } else {
                 // It is not to suffer for what somebody else does.
                 if feedback && !worked {
                     let reason = "holding it back has not helped";
                     lines.push(released(held, guard, actuator, reason));
                     return (lines, false);
                 }
-            }
-            if feedback && let Err(reason) = search_on(held, level, actuator) {
-                lines.push(released(held, guard, actuator, &reason));
-                return (lines, false);
+                if feedback && let Err(reason) = search_on(held, level, actuator) {
+                    lines.push(released(held, guard, actuator, &reason));
+                    return (lines, false);
+                }
             }
         }
-        if guard.time_unix_ns() >= held.until_unix_ns {
-            if self.cap == Cap::Feedback {
-                held.until_unix_ns = guard.time_unix_ns().saturating_add(CAP_NS);
+        if guard.elapsed_ns() >= held.until_elapsed_ns {
+            if self.cap == Cap::Feedback && held.means != Means::Weight {
+                held.renew(guard);
             } else {
                 let reason = "its five minutes are over";
                 lines.push(released(held, guard, actuator, reason));
@@ -252,9 +308,33 @@ impl Controller {
         (lines, true)
     }
 
+    /// A weight first, where there is one: it takes nothing that is not wanted. A quota where there is none, and where so many
+    /// CPUs were asked for.
+    fn order(
+        &self,
+        id: &str,
+        victim: &str,
+        cpus: f64,
+        actuator: &mut dyn Actuator,
+    ) -> Result<(Means, Order), String> {
+        let mut by = |means| {
+            let order = actuator.find(id, victim, means)?;
+            if self.act == Act::Cap {
+                actuator.set(&order)?;
+            }
+            Ok((means, order))
+        };
+        if self.cap == Cap::Feedback
+            && let Ok(done) = by(Means::Weight)
+        {
+            return Ok(done);
+        }
+        by(Means::Quota(cpus))
+    }
+
     /// Tries the suspects of one victim.
     fn attempt(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
-        let now = guard.time_unix_ns();
+        let now = guard.elapsed_ns();
         let soon = self
             .last_attempt_ns
             .is_some_and(|last| now.saturating_sub(last) < ATTEMPT_EVERY_NS);
@@ -284,15 +364,11 @@ impl Controller {
                 };
                 let order = evidence(signal, suspect)
                     .and_then(|()| bystander(guard, id))
-                    .and_then(|()| actuator.find(id, victim, cpus))
-                    .and_then(|order| match self.act {
-                        Act::Cap => actuator.set(&order).map(|()| order),
-                        Act::Off | Act::DryRun => Ok(order),
-                    });
+                    .and_then(|()| self.order(id, victim, cpus, actuator));
                 let mut line = guard.line(EventKind::Refused, victim, Some(signal));
                 line.value = Some(anomaly.value);
                 line.suspects = vec![suspect.clone()];
-                let order = match order {
+                let (means, order) = match order {
                     Err(reason) => {
                         line.reason = format!("{id} is not held back: {reason}");
                         lines.push(line);
@@ -300,26 +376,27 @@ impl Controller {
                     }
                     Ok(order) => order,
                 };
-                let held = Held {
+                let mut held = Held {
                     component: id.clone(),
                     victim: victim.to_owned(),
                     signal,
+                    means,
                     order,
                     search: Search::new(cpus),
                     usage_before: usage.max(cpus),
                     value_before: anomaly.value,
-                    until_unix_ns: now.saturating_add(CAP_NS),
+                    until_unix_ns: 0,
+                    until_elapsed_ns: 0,
                     since: Vec::new(),
                     last: guard.windows(),
                     judged: false,
                     rounds: 0,
+                    near: 0,
                 };
+                held.renew(guard);
                 line.event = EventKind::Capped;
                 line.action = Some(action(&held, self.act != Act::Cap));
-                line.reason = match self.act {
-                    Act::Cap => format!("{id} is left {cpus:.3} CPUs"),
-                    _ => format!("{id} would be left {cpus:.3} CPUs"),
-                };
+                line.reason = format!("{id} {}", what(means, self.act != Act::Cap));
                 lines.push(line);
                 if self.act == Act::Cap {
                     self.held.push(held);
@@ -333,6 +410,55 @@ impl Controller {
     }
 }
 
+/// What is done, in words.
+fn what(means: Means, dry_run: bool) -> String {
+    match (means, dry_run) {
+        (Means::Weight, false) => "gets only CPU time that nobody beside it wants".to_owned(),
+        (Means::Weight, true) => "would get only CPU time that nobody beside it wants".to_owned(),
+        (Means::Quota(cpus), false) => format!("is left {cpus:.3} CPUs"),
+        (Means::Quota(cpus), true) => format!("would be left {cpus:.3} CPUs"),
+    }
+}
+
+/// Puts a quota in the place of a weight that was not enough; a weight that has brought something stays where there can be no
+/// quota. Whether it is held back further.
+fn quota_next(
+    held: &mut Held,
+    guard: &Guard,
+    actuator: &mut dyn Actuator,
+    worked: bool,
+) -> (Vec<Interference>, bool) {
+    let cpus = (held.usage_before / 2.0).max(MIN_CPUS);
+    let order = match actuator.find(&held.component, &held.victim, Means::Quota(cpus)) {
+        Ok(order) => order,
+        Err(_) if worked => return (Vec::new(), true),
+        Err(reason) => {
+            let reason =
+                format!("that it gives way has not helped, and it gets no quota: {reason}");
+            return (vec![released(held, guard, actuator, &reason)], false);
+        }
+    };
+    let reason = "that it gives way is not enough; a quota follows";
+    let mut lines = vec![released(held, guard, actuator, reason)];
+    let mut line = guard.line(EventKind::Refused, &held.victim, Some(held.signal));
+    if let Err(reason) = actuator.set(&order) {
+        line.reason = format!("{} is not held back: {reason}", held.component);
+        lines.push(line);
+        return (lines, false);
+    }
+    held.means = Means::Quota(cpus);
+    held.order = order;
+    held.search = Search::new(cpus);
+    held.renew(guard);
+    (held.judged, held.rounds, held.near) = (false, 0, 0);
+    line.event = EventKind::Capped;
+    line.value = Some(held.value_before);
+    line.action = Some(action(held, false));
+    line.reason = format!("{} {}", held.component, what(held.means, false));
+    lines.push(line);
+    (lines, true)
+}
+
 /// Takes the next step of the search, and writes it if it is another limit; or says why there is no limit any more.
 fn search_on(held: &mut Held, level: Level, actuator: &mut dyn Actuator) -> Result<(), String> {
     let before = held.search.cpus();
@@ -343,7 +469,7 @@ fn search_on(held: &mut Held, level: Level, actuator: &mut dyn Actuator) -> Resu
     if cpus == before {
         return Ok(());
     }
-    let found = actuator.find(&held.component, &held.victim, cpus)?;
+    let found = actuator.find(&held.component, &held.victim, Means::Quota(cpus))?;
     // The limit of the group that it was in would stay.
     if found.file != held.order.file {
         return Err("it is in another control group by now".to_owned());
@@ -393,7 +519,7 @@ fn bystander(guard: &Guard, id: &str) -> Result<(), String> {
 
 fn action(held: &Held, dry_run: bool) -> Action {
     Action {
-        kind: "cap".to_owned(),
+        kind: held.means.name().to_owned(),
         component: held.component.clone(),
         cgroup: held.order.cgroup.clone(),
         file: held.order.file.clone(),

@@ -13,6 +13,7 @@ mod inputs;
 mod learn;
 mod over;
 mod past;
+mod ranking;
 mod search;
 mod stats;
 mod suspects;
@@ -30,13 +31,14 @@ use courtside_core::{
     units::{duration, percent},
 };
 
-pub use act::{Act, Actuator, Cap, Controller, Order};
+pub use act::{Act, Actuator, Cap, Controller, Means, Order};
 pub use beside::Beside;
 pub use correlation::{CORRELATION_THRESHOLD, correlation, non_negative};
 pub use detect::{Mode, PAPER_MIN_USAGE, PaperDetector, expected, sigmas, usual};
 pub use inputs::{Inputs, MIN_REQUESTS, Minutes, Used, inputs};
 pub use learn::{CannotLearn, LearnOptions, Learner, MIN_SAMPLES};
 pub use over::{Over, Said};
+pub use ranking::Ranking;
 pub use stats::{MAD_TO_SIGMA, median, moments, over_days, sigma};
 pub use watch::Anomaly;
 
@@ -87,6 +89,9 @@ pub struct Guard {
     windows: u64,
     lost: u64,
     time_unix_ns: u64,
+    /// From the beginning, and the end of the last window.
+    elapsed_ns: u64,
+    end_unix_ns: u64,
 }
 
 impl Guard {
@@ -112,6 +117,8 @@ impl Guard {
             windows: 0,
             lost: 0,
             time_unix_ns: 0,
+            elapsed_ns: 0,
+            end_unix_ns: 0,
         }
     }
 
@@ -125,6 +132,12 @@ impl Guard {
     #[must_use]
     pub fn windows(&self) -> u64 {
         self.windows
+    }
+
+    /// How long it has watched: the windows and what lies between them. A wall clock that is set back does not make that less.
+    #[must_use]
+    pub fn elapsed_ns(&self) -> u64 {
+        self.elapsed_ns
     }
 
     /// End of the last window.
@@ -187,6 +200,13 @@ impl Guard {
 
     /// Takes a window. Those that `watched` says yes to are victims, everybody else is a suspect.
     pub fn window(&mut self, window: Inputs, watched: &dyn Fn(&str) -> bool) -> Vec<Interference> {
+        let last = std::mem::replace(&mut self.end_unix_ns, window.end_unix_ns());
+        let step = match last {
+            0 => 0,
+            last => self.end_unix_ns.saturating_sub(last),
+        };
+        let step = step.max(window.duration_ns);
+        self.elapsed_ns = self.elapsed_ns.saturating_add(step);
         match self.options.mode {
             Mode::Courtside => self.sample(&window, watched),
             Mode::Paper => match self.minutes.add(window) {

@@ -3,6 +3,9 @@
 mod acting;
 mod alarms;
 mod cases;
+mod planted;
+mod ranked;
+mod weights;
 
 use courtside_core::model::interference::DecidedBy;
 use fastrand::Rng;
@@ -418,18 +421,28 @@ struct Notes {
     released: Vec<String>,
     lost: Vec<(String, String)>,
     refuse: Option<&'static str>,
+    /// Whether there are weights, and whether there is nothing else.
+    weights: bool,
+    no_quotas: bool,
 }
 
 impl Actuator for Notes {
-    fn find(&mut self, component: &str, _: &str, cpus: f64) -> Result<Order, String> {
+    fn find(&mut self, component: &str, _: &str, means: Means) -> Result<Order, String> {
         if let Some(reason) = self.refuse {
             return Err(reason.to_owned());
         }
+        let (file, before, after) = match means {
+            Means::Weight if self.weights => ("cpu.idle", "0", "1".to_owned()),
+            Means::Quota(cpus) if !self.no_quotas => {
+                ("cpu.max", "max 100000", format!("{:.0} 100000", cpus * 1e5))
+            }
+            _ => return Err("there is no such file".to_owned()),
+        };
         Ok(Order {
             cgroup: format!("/{component}"),
-            file: format!("{component}/cpu.max"),
-            before: "max 100000".to_owned(),
-            after: format!("{:.0} 100000", cpus * 1e5),
+            file: format!("{component}/{file}"),
+            before: before.to_owned(),
+            after,
         })
     }
 

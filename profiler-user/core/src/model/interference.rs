@@ -205,7 +205,7 @@ impl DecidedBy {
 /// A limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Action {
-    /// Always `cap`.
+    /// `weight`: it gets only CPU time that nobody beside it wants (`cpu.idle`, `cpu.weight`); `cap`: a quota.
     pub kind: String,
     /// Component id of the one that is held back.
     pub component: String,
@@ -234,4 +234,25 @@ pub struct Effect {
     pub sigmas: Option<f64>,
     /// It fell by more than one standard deviation, and by a quarter of what was too much.
     pub worked: bool,
+}
+
+/// How much a suspect had to do with a service over many windows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Aggression {
+    /// Component id of the service.
+    pub victim: String,
+    /// Component id of the suspect.
+    pub component: String,
+    /// Windows in which the service was slow and not by itself.
+    pub slow_windows: u64,
+    /// Of these, those in which this one was a suspect.
+    pub windows: u64,
+    /// Windows in which it was the first suspect.
+    pub first: u64,
+    /// Its highest score.
+    pub score: f64,
+    /// What that rested on.
+    pub decided_by: DecidedBy,
+    /// How long the service's threads were runnable in these windows while it had their CPU; none where that was not recorded.
+    pub waited_ns: Option<u64>,
 }

@@ -6,9 +6,11 @@
 mod components;
 mod events;
 mod findings;
+mod told;
 mod traffic;
 
 pub(super) use events::{cells as event_cells, events};
+pub(super) use told::told;
 
 use super::{Getter, Item, Kind, Row, Table, TableColumn, Value};
 use Value::{Count, Null, Text};

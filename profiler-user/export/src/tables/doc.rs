@@ -4,13 +4,13 @@
 
 use std::fmt::Write;
 
-use super::{Kind, events, tables};
+use super::{Kind, events, tables, told};
 
 /// Every table and every column as Markdown.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::new();
-    for table in tables().into_iter().chain([events()]) {
+    for table in tables().into_iter().chain([events()]).chain(told()) {
         // Writing to a string cannot fail.
         let _ = write!(
             page,

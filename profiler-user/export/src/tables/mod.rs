@@ -9,6 +9,7 @@ mod doc;
 
 use courtside_core::model::Blame;
 use courtside_core::model::finding::{Evidence, Finding};
+use courtside_core::model::interference::{Interference, Suspect};
 use courtside_core::model::resolve::ResolvedEvent;
 use courtside_core::model::snapshot::{
     Component, Court, Edge, Entry, Probe, ProgramCost, Recipient, Snapshot,
@@ -38,6 +39,8 @@ pub(super) enum Item<'a> {
     Evidence(usize, &'a Evidence),
     Probe(&'a Probe),
     Program(&'a ProgramCost),
+    Told(&'a Interference),
+    Suspect(u64, &'a Interference, &'a Suspect),
 }
 
 /// One row, before its columns are taken.
@@ -95,6 +98,26 @@ pub(crate) fn event_cells<'a>(window: u64, event: &'a ResolvedEvent, to: &mut im
 #[must_use]
 pub fn events() -> Table {
     define::events()
+}
+
+/// The tables of what `guard` tells, which is not part of snapshots either: lines, and suspects.
+#[must_use]
+pub fn told() -> [Table; 2] {
+    define::told()
+}
+
+/// The rows of a line in each of them.
+pub(super) fn rows_of(line: &Interference) -> [Vec<Row<'_>>; 2] {
+    // A line is told at the end of a window, and says how many there were.
+    let window = line.windows.saturating_sub(1);
+    let row = |item| Row { window, item };
+    let suspects = (1..).zip(&line.suspects);
+    [
+        vec![row(Item::Told(line))],
+        suspects
+            .map(|(place, suspect)| row(Item::Suspect(place, line, suspect)))
+            .collect(),
+    ]
 }
 
 impl Table {

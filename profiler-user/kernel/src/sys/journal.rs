@@ -3,7 +3,8 @@
 //! In: what is about to be written. Out: a file that holds it before it is written; what an earlier process left behind,
 //! taken back where it is still there. Must not know: why there are limits.
 //!
-//! A line each: `set`, device and inode of the file, what was in it, what is in it now, its path; or `done`, device and inode.
+//! A line each: `set`, device and inode of the file, what was in it, what is in it now, its path, and the unit if systemd owns
+//! the group; or `done`, device and inode.
 //! Parts are separated by tabs, which neither values nor the paths that we write to may hold.
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::limit::LIMIT_FILES;
+use super::{limit::LIMIT_FILES, unit::Systemd};
 
 /// Name of the file.
 pub const JOURNAL: &str = "guard.journal";
@@ -53,6 +54,8 @@ pub struct Written {
     pub before: String,
     /// What we have written since; the last one may not have been written any more.
     pub after: Vec<String>,
+    /// The unit, if systemd writes it for us.
+    pub unit: Option<String>,
 }
 
 /// What became of a limit.
@@ -71,6 +74,7 @@ pub struct Restored {
 pub struct Journal {
     file: File,
     open: BTreeMap<FileId, Written>,
+    systemd: Systemd,
 }
 
 /// Why there is no journal.
@@ -126,7 +130,21 @@ impl Journal {
         Ok(Self {
             open: parse(&text),
             file,
+            systemd: Systemd::default(),
         })
+    }
+
+    /// The same, with another systemd than that of the host.
+    #[must_use]
+    pub fn by(mut self, systemd: Systemd) -> Self {
+        self.systemd = systemd;
+        self
+    }
+
+    /// The systemd that is asked.
+    #[must_use]
+    pub fn systemd(&self) -> &Systemd {
+        &self.systemd
     }
 
     /// An empty journal in a file that is open already, for appending.
@@ -135,14 +153,21 @@ impl Journal {
         Self {
             file,
             open: BTreeMap::new(),
+            systemd: Systemd::default(),
         }
     }
 
-    /// Notes what is about to be written: on disk when this returns.
+    /// Notes what is about to be written, by us or for us by the systemd of a unit: on disk when this returns.
     ///
     /// # Errors
     /// It cannot be noted; then it must not be written.
-    pub fn set(&mut self, id: FileId, file: &Path, before: &str, after: &str) -> io::Result<()> {
+    pub fn set(
+        &mut self,
+        id: FileId,
+        file: &Path,
+        (before, after): (&str, &str),
+        unit: Option<&str>,
+    ) -> io::Result<()> {
         let name = file.to_str().filter(|name| !name.contains(['\t', '\n']));
         let Some(name) = name else {
             return Err(io::Error::other("the path cannot be written down"));
@@ -153,13 +178,15 @@ impl Journal {
             return Ok(());
         }
         let FileId { device, inode } = id;
+        let owner = unit.map_or_else(String::new, |unit| format!("\t{unit}"));
         self.note(&format!(
-            "set\t{device}\t{inode}\t{before}\t{after}\t{name}\n"
+            "set\t{device}\t{inode}\t{before}\t{after}\t{name}{owner}\n"
         ))?;
         let written = self.open.entry(id).or_insert_with(|| Written {
             file: file.to_owned(),
             before: before.to_owned(),
             after: Vec::new(),
+            unit: unit.map(str::to_owned),
         });
         written.after.push(after.to_owned());
         Ok(())
@@ -190,7 +217,7 @@ impl Journal {
         let left = self.open.clone();
         left.into_iter()
             .map(|(id, written)| {
-                let taken = take_back(id, &written);
+                let taken = take_back(id, &written, &self.systemd);
                 let failed = taken.is_err();
                 if !failed {
                     // If it cannot be noted, the next one finds nothing to take back.
@@ -244,7 +271,7 @@ pub fn write_limit(file: &File, value: &str) -> io::Result<()> {
 }
 
 /// What became of it; an error if it may still be there.
-fn take_back(id: FileId, written: &Written) -> Result<String, String> {
+fn take_back(id: FileId, written: &Written, systemd: &Systemd) -> Result<String, String> {
     let gone = || Ok("its control group is gone".to_owned());
     let file = match open_limit(&written.file) {
         Ok(file) => file,
@@ -261,10 +288,23 @@ fn take_back(id: FileId, written: &Written) -> Result<String, String> {
         Ok(now) if !written.after.contains(&now) => Ok(format!(
             "somebody else has changed it to {now}: left as it is"
         )),
-        Ok(now) => match write_limit(&file, &written.before) {
-            Ok(()) => Ok(format!("was {now}, and is {} again", written.before)),
-            Err(error) => Err(format!("is {now}, and cannot be written: {error}")),
-        },
+        Ok(now) => {
+            let is_back = match &written.unit {
+                None => write_limit(&file, &written.before).map_err(|error| error.to_string()),
+                Some(unit) => {
+                    let asked = systemd.set(unit, &written.file, &written.before);
+                    let is_left = || read_limit(&file).is_ok_and(|left| left == now);
+                    asked.and_then(|()| match is_left() {
+                        true => Err("systemd was asked, and it is as before".to_owned()),
+                        false => Ok(()),
+                    })
+                }
+            };
+            match is_back {
+                Ok(()) => Ok(format!("was {now}, and is {} again", written.before)),
+                Err(error) => Err(format!("is {now}, and cannot be written: {error}")),
+            }
+        }
     }
 }
 
@@ -283,7 +323,7 @@ fn parse(text: &str) -> BTreeMap<FileId, Written> {
             })
         };
         match parts.as_slice() {
-            ["set", device, inode, before, after, file] => {
+            ["set", device, inode, before, after, file, rest @ ..] if rest.len() < 2 => {
                 let Some(id) = id(device, inode) else {
                     continue;
                 };
@@ -291,6 +331,7 @@ fn parse(text: &str) -> BTreeMap<FileId, Written> {
                     file: PathBuf::from(file),
                     before: (*before).to_owned(),
                     after: Vec::new(),
+                    unit: rest.first().map(|unit| (*unit).to_owned()),
                 });
                 written.after.push((*after).to_owned());
             }
@@ -329,7 +370,9 @@ mod tests {
         let file = open_limit(&host.limit).unwrap();
         let id = FileId::of(&file).unwrap();
         for value in values {
-            journal.set(id, &host.limit, "max 100000", value).unwrap();
+            journal
+                .set(id, &host.limit, ("max 100000", value), None)
+                .unwrap();
             write_limit(&file, value).unwrap();
         }
     }
@@ -378,7 +421,7 @@ mod tests {
         let mut journal = Journal::open(host.folder.path()).unwrap();
         let id = FileId::of(&open_limit(&host.limit).unwrap()).unwrap();
         journal
-            .set(id, &host.limit, "max 100000", "25000 100000")
+            .set(id, &host.limit, ("max 100000", "25000 100000"), None)
             .unwrap();
         drop(journal);
         assert_eq!(restored(&host).1, "max 100000");
@@ -428,6 +471,36 @@ mod tests {
         let (how, now) = restored(&host);
         assert_eq!(how, "was 50000 100000, and is max 100000 again");
         assert_eq!(now, "max 100000");
+    }
+
+    #[test]
+    fn what_systemd_has_written_for_us_it_is_asked_to_take_back() {
+        let host = host("max 100000\n");
+        let mut journal = Journal::open(host.folder.path()).unwrap();
+        let id = FileId::of(&open_limit(&host.limit).unwrap()).unwrap();
+        let values = ("max 100000", "50000 100000");
+        let unit = Some("a.service");
+        journal.set(id, &host.limit, values, unit).unwrap();
+        drop(journal);
+        fs::write(&host.limit, "50000 100000\n").unwrap();
+        // One says no, and one says yes and does nothing.
+        for (program, words) in [
+            (
+                "/bin/false",
+                "set-property --runtime -- a.service CPUQuota=",
+            ),
+            ("/bin/true", "it is as before"),
+        ] {
+            let journal = Journal::open(host.folder.path()).unwrap();
+            let restored = journal.by(Systemd::at(Path::new(program))).restore();
+            let left = &restored[0];
+            assert!(left.failed && left.how.contains(words), "{left:?}");
+        }
+        // It is no longer ours.
+        fs::write(&host.limit, "70000 100000\n").unwrap();
+        let (how, now) = restored(&host);
+        assert!(how.contains("left as it is"), "{how}");
+        assert_eq!(now, "70000 100000\n");
     }
 
     #[test]

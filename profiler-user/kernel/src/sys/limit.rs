@@ -3,6 +3,8 @@
 //! In: `/proc/TGID/cgroup` and control groups below a root, version 1 and 2. Out: [`Group`], [`Change`], or a [`Refusal`]
 //! with its reason. Must not know: why a group is to be held back. It writes nothing.
 
+mod weight;
+
 use std::{
     fs,
     path::{Component, Path, PathBuf},
@@ -17,7 +19,13 @@ const MOST_GROUPS: usize = 1024;
 const MOST_PROCESSES: usize = 65_536;
 
 /// Names of the files that hold a limit.
-pub const LIMIT_FILES: [&str; 2] = ["cpu.max", "cpu.cfs_quota_us"];
+pub const LIMIT_FILES: [&str; 5] = [
+    "cpu.max",
+    "cpu.cfs_quota_us",
+    "cpu.idle",
+    "cpu.weight",
+    "cpu.shares",
+];
 
 /// Which kind of control group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,17 @@ pub enum Refusal {
     /// It has a limit that is lower already.
     #[error("it has a limit of {0:.2} CPUs already")]
     OwnLimit(f64),
+    /// It gives way to others as far as can be.
+    #[error("its control group {0} gives way already: it is idle, or has the least weight")]
+    GivesWay(String),
+    /// To give way would not help: weights count only among neighbours.
+    #[error("{other} is outside of the group around {group}, and weights count only inside of one")]
+    Apart {
+        /// The group.
+        group: String,
+        /// That for whose sake.
+        other: String,
+    },
     /// Somebody else is in it, too.
     #[error("its control group {group} holds {who}, too")]
     Shared {

@@ -18,5 +18,6 @@ pub mod signals;
 pub mod steal;
 pub mod symbols;
 pub mod throttle;
+pub mod unit;
 pub mod usage;
 pub mod wall;

@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::super::range::Range;
 use super::{MeasureArgs, OutputArgs, SelectArgs, measured, time};
 use crate::analysis::guard::{Act, Cap, MIN_SAMPLES, Mode};
 
@@ -51,6 +52,9 @@ pub(in crate::cli) const REPLAY_EXAMPLES: &str = "\
 Examples:
   courtside guard replay day.rec --spec usual.json
   courtside guard replay day.rec -n 'redis*' --json | jq 'select(.event == \"anomaly\") | .suspects[0]'
+  courtside guard replay day.rec --spec usual.json -n redis --window 600..900
+                                   who was most aggressive towards redis in these windows
+  courtside guard replay day.rec --spec usual.json --parquet told     tables told/interference.parquet, told/suspects.parquet
   courtside guard replay day.rec --mode paper";
 
 pub(in crate::cli) const RESTORE_EXAMPLES: &str = "\
@@ -63,6 +67,7 @@ pub(in crate::cli) const HOLD_EXAMPLES: &str = "\
 Examples:
   sudo courtside guard hold /batch.slice --cap 0.5            half a CPU, until Ctrl-C
   sudo courtside guard hold /batch.slice --cap 0.5 -d 5m
+  sudo courtside guard hold /batch.slice --weight             all that nobody beside it wants
 
 The limit is taken back as those of `guard` are.";
 
@@ -92,7 +97,7 @@ pub struct GuardArgs {
     /// Components that may be held back, by name or id; * stands for any text
     #[arg(long, value_name = "GLOB", help_heading = "Acting")]
     pub allow: Vec<String>,
-    /// CPUs that a neighbour is left, for five minutes at a time, or feedback: as much as leaves the service within one standard deviation
+    /// CPUs that a neighbour is left, for five minutes at a time, or feedback: as much as leaves the service within one standard deviation; where there are weights (control groups of version 2), at first all that nobody beside it wants
     #[arg(long, value_name = "CPUS|feedback", value_parser = cap, default_value = "feedback", help_heading = "Acting")]
     pub cap: Cap,
     /// Which services to watch; everybody else stays a suspect.
@@ -220,6 +225,12 @@ pub struct GuardReplayArgs {
     /// The recording
     #[arg(value_name = "FILE", help_heading = "Arguments")]
     pub file: PathBuf,
+    /// Tell only of this window, or of the windows from N to M, and who was most aggressive in them; they are numbered from 0, and judged by those before
+    #[arg(long, value_name = "N|N..M", help_heading = "Arguments")]
+    pub window: Option<Range>,
+    /// Write what is told also as tables (Parquet), interference and suspects, into this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
+    pub parquet: Option<PathBuf>,
     /// How to judge.
     #[command(flatten)]
     pub judge: JudgeArgs,
@@ -249,8 +260,11 @@ pub struct HoldArgs {
     #[arg(value_name = "GROUP", help_heading = "Arguments")]
     pub group: String,
     /// CPUs that it is left
-    #[arg(long, value_name = "CPUS", value_parser = cpus, help_heading = "Acting")]
-    pub cap: f64,
+    #[arg(long, value_name = "CPUS", value_parser = cpus, required_unless_present = "weight", help_heading = "Acting")]
+    pub cap: Option<f64>,
+    /// Leave it all CPU time that nobody beside it wants (`cpu.idle`, or the least weight)
+    #[arg(long, conflicts_with = "cap", help_heading = "Acting")]
+    pub weight: bool,
     /// End after this time [default: with Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Acting")]
     pub duration: Option<Duration>,
@@ -358,8 +372,10 @@ mod tests {
             "courtside guard learn -d 1m -i 500ms --min-samples 60 -o x.json",
             "courtside guard learn a.rec b.rec --with old.json -o x.json",
             "courtside guard replay a.rec --spec s.json --mode paper --json",
+            "courtside guard replay a.rec --window 30..90 --parquet out",
             "courtside guard restore",
             "courtside guard hold /a --cap 0.5",
+            "courtside guard hold /a --weight -d 1m",
             "courtside guard helper --state /run/courtside",
         ] {
             assert!(guard(line).command.is_some(), "{line}");
@@ -371,7 +387,9 @@ mod tests {
             "courtside guard --mode mine",
             "courtside guard learn a.rec -d 1m",
             "courtside guard replay",
+            "courtside guard replay a.rec --window 9..3",
             "courtside guard hold /a",
+            "courtside guard hold /a --cap 0.5 --weight",
             "courtside guard --act cap learn",
         ] {
             let parsed = Cli::try_parse_from(line.split_whitespace());

@@ -28,6 +28,7 @@ use crate::{
     sys::{
         journal::{JOURNAL, Journal, Restored},
         limit::group_at,
+        unit::unit_of,
     },
 };
 
@@ -83,9 +84,19 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
         .map(|(file, reason)| line(EventKind::Released, None, &format!("{file}: {reason}")))
         .collect();
     printer.print(&left)?;
-    let change = group
-        .change(args.cap, None)
-        .map_err(|refusal| anyhow::anyhow!("{} is not held back: {refusal}", args.group))?;
+    let (kind, what, change) = match args.cap {
+        Some(cpus) => (
+            "cap",
+            format!("is left {cpus} CPUs"),
+            group.change(cpus, None),
+        ),
+        None => {
+            let what = "gets only CPU time that nobody beside it wants";
+            ("weight", what.to_owned(), group.give_way(None))
+        }
+    };
+    let change =
+        change.map_err(|refusal| anyhow::anyhow!("{} is not held back: {refusal}", args.group))?;
     let inside = group.processes();
     ensure!(
         ![std::process::id(), helper.id()]
@@ -95,9 +106,10 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
         args.group
     );
     let file = change.file.to_str().context("its path is no text")?;
-    helper.set(file, &change.before, &change.after)?;
+    let unit = unit_of(root, &group.name());
+    helper.set(file, &change.before, &change.after, unit.as_deref())?;
     let action = Action {
-        kind: "cap".to_owned(),
+        kind: kind.to_owned(),
         component: String::new(),
         cgroup: group.name(),
         file: file.to_owned(),
@@ -106,7 +118,7 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
         until_unix_ns: None,
         dry_run: false,
     };
-    let what = format!("{} is left {} CPUs", group.name(), args.cap);
+    let what = format!("{} {what}", group.name());
     printer.print(&[line(EventKind::Capped, Some(action.clone()), &what)])?;
     let end = args
         .duration

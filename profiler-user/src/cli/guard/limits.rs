@@ -12,10 +12,13 @@ use courtside_agent::actuator::{Helper, Lost};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::{
-    analysis::guard::{Actuator, Order},
+    analysis::guard::{Actuator, Means, Order},
     frame::Frame,
     model::{GroupBy, Snapshot, snapshot::Component, who_is_who},
-    sys::limit::{Change, Group, Refusal, group_of},
+    sys::{
+        limit::{Change, Group, Refusal, group_of},
+        unit::unit_of,
+    },
 };
 
 /// Processes of a component whose control groups are looked up, at most.
@@ -184,7 +187,7 @@ impl Limits {
 }
 
 impl Actuator for Limits {
-    fn find(&mut self, component: &str, victim: &str, cpus: f64) -> Result<Order, String> {
+    fn find(&mut self, component: &str, victim: &str, means: Means) -> Result<Order, String> {
         if self.kernel.contains(component) {
             return Err("it is the kernel's own threads".to_owned());
         }
@@ -197,10 +200,8 @@ impl Actuator for Limits {
             ));
         }
         let group = self.group(component)?;
-        if self
-            .group(victim)
-            .is_ok_and(|of_victim| group.holds(&of_victim))
-        {
+        let of_victim = self.group(victim).ok();
+        if of_victim.as_ref().is_some_and(|it| group.holds(it)) {
             return Err(format!(
                 "the service that it slows is in its control group {}, too",
                 group.name()
@@ -216,9 +217,11 @@ impl Actuator for Limits {
             file,
             before,
             after,
-        } = group
-            .change(cpus, ours)
-            .map_err(|refusal| refusal.to_string())?;
+        } = match means {
+            Means::Quota(cpus) => group.change(cpus, ours),
+            Means::Weight => weight(&group, of_victim.as_ref()),
+        }
+        .map_err(|refusal| refusal.to_string())?;
         self.strangers(&group, component)
             .map_err(|refusal| refusal.to_string())?;
         let file = file.to_str().ok_or("its path is no text")?;
@@ -231,8 +234,9 @@ impl Actuator for Limits {
     }
 
     fn set(&mut self, order: &Order) -> Result<(), String> {
+        let unit = unit_of(&self.root, &order.cgroup);
         let helper = self.helper()?;
-        match helper.set(&order.file, &order.before, &order.after) {
+        match helper.set(&order.file, &order.before, &order.after, unit.as_deref()) {
             Ok(()) => {
                 self.ours.insert(order.file.clone(), order.after.clone());
                 Ok(())
@@ -264,6 +268,14 @@ impl Actuator for Limits {
             self.ours.remove(file);
         }
         lost
+    }
+}
+
+/// In version 2, where weights are files of their own beside the quota, and only if both groups are known.
+fn weight(group: &Group, of_victim: Option<&Group>) -> Result<Change, Refusal> {
+    match of_victim.filter(|_| group.is_unified()) {
+        Some(of_victim) => group.give_way(Some(of_victim)),
+        None => Err(Refusal::NoController(group.name())),
     }
 }
 
@@ -337,12 +349,34 @@ mod tests {
     #[test]
     fn a_hog_in_a_group_of_its_own_may_be_held_back_if_it_is_allowed() {
         let (_host, mut limits) = limits(&["h*"]);
-        let order = limits.find("program:hog", "program:web", 0.1).unwrap();
+        let order = limits
+            .find("program:hog", "program:web", Means::Quota(0.1))
+            .unwrap();
         assert_eq!(order.cgroup, "/hog");
         assert_eq!(order.after, "10000 100000");
         assert!(order.file.ends_with("/hog/cpu.max"));
-        let refused = limits.find("program:web", "program:hog", 0.1).unwrap_err();
+        let refused = limits
+            .find("program:web", "program:hog", Means::Quota(0.1))
+            .unwrap_err();
         assert!(refused.contains("--allow 'web'"), "{refused}");
+    }
+
+    #[test]
+    fn a_weight_is_found_where_it_counts_for_the_service() {
+        let (host, mut limits) = limits(&["h*"]);
+        let by_weight = |limits: &mut Limits| {
+            let order = limits.find("program:hog", "program:web", Means::Weight)?;
+            Ok::<_, String>((order.file, order.before, order.after))
+        };
+        assert!(by_weight(&mut limits).is_err());
+        put(host.path(), "sys/fs/cgroup/hog/cpu.weight", "100\n");
+        put(host.path(), "sys/fs/cgroup/hog/cpu.idle", "0\n");
+        let (file, before, after) = by_weight(&mut limits).unwrap();
+        assert!(file.ends_with("/hog/cpu.idle"), "{file}");
+        assert_eq!((&*before, &*after), ("0", "1"));
+        // It is somewhere, and nobody can say that it is beside the service.
+        let gone = limits.find("program:hog", "program:gone", Means::Weight);
+        assert!(gone.is_err());
     }
 
     #[test]
@@ -356,7 +390,9 @@ mod tests {
             ("program:us", "program:web", "Courtside itself"),
             ("program:gone", "program:web", "nothing in the last window"),
         ] {
-            let refused = limits.find(component, victim, 0.1).unwrap_err();
+            let refused = limits
+                .find(component, victim, Means::Quota(0.1))
+                .unwrap_err();
             assert!(refused.contains(words), "{component}: {refused}");
         }
     }

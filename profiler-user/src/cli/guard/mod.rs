@@ -7,6 +7,7 @@ mod hold;
 mod learn;
 mod limits;
 mod live;
+mod replay;
 mod state;
 mod victims;
 
@@ -16,23 +17,19 @@ use anyhow::{Context, ensure};
 use courtside_agent::measure::Kernel;
 
 use super::{
-    args::{Format, GuardArgs, GuardCommand, GuardReplayArgs, JudgeArgs},
+    args::{Format, GuardArgs, GuardCommand, JudgeArgs},
     output::{Output, Reader},
     place::Inputs,
-    recorded,
 };
 use crate::{
-    analysis::guard::{Guard, GuardOptions, inputs},
+    analysis::guard::{Guard, GuardOptions},
     export::{guard as tables, json},
     model::{
         View,
         interference::Interference,
         spec::{SPEC_SCHEMA, Spec},
     },
-    pass::{Consumer, PassWindow},
-    record::Recording,
 };
-use victims::Victims;
 
 /// Largest spec that is read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -41,7 +38,7 @@ pub(super) fn run(args: &GuardArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     match &args.command {
         None => live::run(args, kernel, root),
         Some(GuardCommand::Learn(args)) => learn::run(args, kernel, root),
-        Some(GuardCommand::Replay(args)) => replay(args),
+        Some(GuardCommand::Replay(args)) => replay::run(args),
         Some(GuardCommand::Restore(args)) => hold::restore(args, root),
         Some(GuardCommand::Hold(args)) => hold::run(args, root),
         Some(GuardCommand::Helper(args)) => hold::helper(args),
@@ -106,62 +103,4 @@ impl Printer {
         }
         self.output.write(text)
     }
-}
-
-/// Judges window after window of a recording.
-struct Judge<'a> {
-    guard: Guard,
-    victims: Victims,
-    printer: &'a mut Printer,
-    told: Vec<Interference>,
-    reader: Reader,
-}
-
-/// Lines that are kept for the summary, at most.
-const MAX_TOLD: usize = 100_000;
-
-impl Consumer for Judge<'_> {
-    fn window(&mut self, window: &PassWindow<'_>) -> anyhow::Result<()> {
-        if self.reader == Reader::Gone {
-            return Ok(());
-        }
-        let victims = self.victims.of(window.frame, window.snapshot);
-        let watched = |id: &str| victims.as_ref().is_none_or(|ids| ids.contains(id));
-        let lines = self.guard.window(inputs(window.snapshot), &watched);
-        self.reader = self.printer.print(&lines)?;
-        if self.told.len() < MAX_TOLD {
-            self.told.extend(lines);
-        }
-        Ok(())
-    }
-}
-
-fn replay(args: &GuardReplayArgs) -> anyhow::Result<u8> {
-    args.select.view().selection.check()?;
-    let (guard, inputs) = begin(&args.judge)?;
-    let inputs = inputs.and(Inputs::of_recording(&args.file));
-    let recording = Recording::open(&args.file)?;
-    let view = args.select.or_recorded(&recording.header().view).view();
-    let seen = recorded::seen(&args.file, recording, None, everything(&view), None)?;
-    let mut printer = Printer {
-        output: Output::open(&args.output.output, args.output.color, &inputs)?,
-        format: args.output.format(),
-    };
-    let mut judge = Judge {
-        guard,
-        victims: Victims::new(&view),
-        printer: &mut printer,
-        told: Vec::new(),
-        reader: Reader::There,
-    };
-    seen.pass(&mut [&mut judge])?;
-    let Judge { guard, told, .. } = judge;
-    if printer.format == Format::Table {
-        let style = printer.output.style();
-        printer
-            .output
-            .write(tables::summary(&told, guard.windows(), style))?;
-    }
-    printer.output.place()?;
-    Ok(0)
 }

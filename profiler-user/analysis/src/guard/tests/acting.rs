@@ -91,11 +91,11 @@ struct Elsewhere {
 }
 
 impl Actuator for Elsewhere {
-    fn find(&mut self, component: &str, victim: &str, cpus: f64) -> Result<Order, String> {
+    fn find(&mut self, component: &str, victim: &str, means: Means) -> Result<Order, String> {
         if component != self.allowed {
             return Err("no --allow names it".to_owned());
         }
-        let mut order = self.notes.find(component, victim, cpus)?;
+        let mut order = self.notes.find(component, victim, means)?;
         if self.has_moved {
             "elsewhere/cpu.max".clone_into(&mut order.file);
         }
@@ -279,4 +279,34 @@ fn services_that_come_and_go_do_not_take_the_place_of_one_that_stays() {
     let learned = of_kind(&lines, EventKind::Learned);
     assert!(!learned.is_empty());
     assert!(learned.iter().all(|line| line.victim == "program:web"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_prolongs_no_limit_and_one_set_forward_ends_it() {
+    const HOUR: u64 = 3600 * SECOND;
+    for (forward, lasts) in [(false, 300), (true, 1)] {
+        let (mut world, mut guard) = slowed();
+        let mut notes = Notes::default();
+        let mut controller = Controller::new(Act::Cap, Cap::Cpus(0.1));
+        controller.step(&guard, &mut notes);
+        let mut windows = 0;
+        while controller.holds() {
+            let mut window = world.window();
+            window.start_unix_ns = if forward {
+                window.start_unix_ns + HOUR
+            } else {
+                window.start_unix_ns - HOUR
+            };
+            guard.window(window, &is_victim);
+            windows += 1;
+            controller.step(&guard, &mut notes);
+            assert!(windows <= 300);
+        }
+        assert_eq!(windows, lasts);
+        assert_eq!(notes.released, ["max 100000"]);
+        // Nor does it keep from another attempt.
+        let mut again = Controller::new(Act::Cap, Cap::Cpus(0.1));
+        again.step(&guard, &mut notes);
+        assert!(again.holds());
+    }
 }

@@ -163,11 +163,11 @@ struct Only {
 }
 
 impl Actuator for Only {
-    fn find(&mut self, component: &str, victim: &str, cpus: f64) -> Result<Order, String> {
+    fn find(&mut self, component: &str, victim: &str, means: Means) -> Result<Order, String> {
         if component != self.id {
             return Err("no --allow names it".to_owned());
         }
-        self.notes.find(component, victim, cpus)
+        self.notes.find(component, victim, means)
     }
 
     fn set(&mut self, order: &Order) -> Result<(), String> {
