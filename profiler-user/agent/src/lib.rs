@@ -4,6 +4,7 @@
 //! the command line, the screen.
 
 pub mod actuator;
+pub mod hours;
 pub mod keeper;
 pub mod live;
 pub mod measure;

@@ -15,10 +15,11 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use clap::{CommandFactory, error::ErrorKind};
 use courtside_agent::{
-    keeper::stamp,
+    hours::Hours,
+    keeper::{Keeper, stamp},
     measure::Kernel,
     recorder::Shared,
-    serve::{self, Options, Recording, Token},
+    serve::{self, Export, Options, Recording, Token},
 };
 
 use super::{
@@ -58,6 +59,9 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     };
     // Known before anything is attached.
     let (listener, address) = listen(address)?;
+    let hours = args.export.as_deref();
+    let hours = hours.map(|folder| Hours::open(folder, args.host.clone()));
+    let hours = hours.transpose()?;
     let mut files = args.record.as_deref().map(Recorded::open).transpose()?;
     let attached = kernel
         .attach(&args.measure.wishes())
@@ -75,6 +79,14 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         files.files.discard();
     }
     let (measurement, recording) = attached?;
+    let export = match hours {
+        // Begun while there still are privileges, to act as the owner of the folder.
+        Some(hours) => Some(Export {
+            keeper: Keeper::start(&hours.path(), root)?,
+            hours,
+        }),
+        None => None,
+    };
     kernel.drop_privileges()?;
     if tls.is_none() && token.is_some() && !address.ip().to_canonical().is_loopback() {
         let _ = writeln!(
@@ -95,6 +107,7 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         token,
         tls,
         recording,
+        export,
     };
     serve::run(listener, measurement, options)?;
     Ok(0)
@@ -275,6 +288,23 @@ mod tests {
             format!("courtside serve --listen 127.0.0.1:0 --tls-cert {shown} --tls-key {shown}");
         let said = format!("{:#}", told(&line).unwrap_err());
         assert!(said.contains("certificate"), "{said}");
+    }
+
+    #[test]
+    fn an_export_needs_a_folder_that_can_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let line = "courtside serve --listen 127.0.0.1:0 --export";
+        let said = format!(
+            "{:#}",
+            told(&format!("{line} {}/x", path.display())).unwrap_err()
+        );
+        assert!(said.contains("cannot open the folder"), "{said}");
+        let new = folder.path().join("a/b");
+        let said = told(&format!("{line} {}", new.display())).unwrap_err();
+        assert_eq!(said.to_string(), "attached");
+        assert!(new.is_dir());
     }
 
     #[test]

@@ -15,11 +15,11 @@ use std::{
 use bytes::Bytes;
 use courtside_core::model::{
     Snapshot,
-    status::{HttpStatus, RecordingStatus, STATUS_SCHEMA, SeriesStatus, Status},
+    status::{ExportStatus, HttpStatus, RecordingStatus, STATUS_SCHEMA, SeriesStatus, Status},
 };
 use courtside_export::{
     json,
-    prometheus::{Agent, Answers, Form, Recorder, Totals},
+    prometheus::{Agent, Answers, Exporter, Form, Recorder, Totals},
 };
 use courtside_kernel::sys::usage::usage;
 
@@ -61,6 +61,7 @@ struct State {
     /// When the last window ended, or else when all began.
     progress: Instant,
     recording: Option<RecordingStatus>,
+    export: Option<ExportStatus>,
     /// Pages as they were written, and after how many windows.
     pages: BTreeMap<Page, (u64, Bytes)>,
 }
@@ -77,12 +78,19 @@ impl Board {
             size_bytes: 0,
             failed: None,
         });
+        let export = options.export.as_ref().map(|export| ExportStatus {
+            folder: export.hours.path().display().to_string(),
+            windows: 0,
+            lost_windows: 0,
+            failed: None,
+        });
         Self {
             state: Mutex::new(State {
                 totals: Totals::new(options.top, linger_ns),
                 last: None,
                 progress: Instant::now(),
                 recording,
+                export,
                 pages: BTreeMap::new(),
             }),
             interval: options.interval,
@@ -100,10 +108,10 @@ impl Board {
     }
 
     /// One more window.
-    pub(super) fn add(&self, snapshot: Snapshot, lives: &dyn Fn(&[u32]) -> bool) {
+    pub(super) fn add(&self, snapshot: Arc<Snapshot>, lives: &dyn Fn(&[u32]) -> bool) {
         let mut state = self.lock();
         state.totals.add(&snapshot, lives);
-        state.last = Some(Arc::new(snapshot));
+        state.last = Some(snapshot);
         state.progress = Instant::now();
         state.pages.clear();
     }
@@ -114,6 +122,23 @@ impl Board {
             recording.windows = windows;
             recording.size_bytes = size_bytes;
             recording.failed = failed;
+        }
+    }
+
+    /// What has become of the windows that are exported.
+    pub(super) fn exported(&self, windows: u64, lost: u64, failed: Option<String>) {
+        if let Some(export) = &mut self.lock().export {
+            // The thread that measures may have counted one more meanwhile.
+            export.lost_windows = export.lost_windows.max(lost);
+            export.windows = windows;
+            export.failed = failed;
+        }
+    }
+
+    /// One window more is lost for the export: there was no room for it.
+    pub(super) fn export_lost_one(&self) {
+        if let Some(export) = &mut self.lock().export {
+            export.lost_windows = export.lost_windows.saturating_add(1);
         }
     }
 
@@ -156,6 +181,11 @@ impl Board {
             recorder: state.recording.as_ref().map(|recording| Recorder {
                 is_well: recording.failed.is_none(),
                 windows: recording.windows,
+            }),
+            exporter: state.export.as_ref().map(|export| Exporter {
+                is_well: export.failed.is_none(),
+                windows: export.windows,
+                lost: export.lost_windows,
             }),
             answers: answers
                 .iter()
@@ -214,6 +244,7 @@ impl Board {
                 folded: series.folded as u64,
             },
             recording: state.recording.clone(),
+            export: state.export.clone(),
             http: HttpStatus {
                 connections: self.connections.load(Ordering::Relaxed),
                 refused: self.refused.load(Ordering::Relaxed),

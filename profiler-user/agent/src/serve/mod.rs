@@ -7,6 +7,7 @@
 
 mod board;
 mod connection;
+mod exporting;
 mod measuring;
 mod negotiate;
 mod pages;
@@ -33,11 +34,13 @@ use tokio::{
 };
 
 pub use connection::{MOST_CONNECTIONS, tls};
+pub use exporting::Export;
 pub use token::Token;
 
 use crate::{measure::Measurement, recorder::Shared};
 use board::Board;
-use measuring::Measuring;
+use exporting::Exporting;
+use measuring::{Beside, Measuring};
 
 /// How long whoever is being answered may go on when the agent ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -60,6 +63,8 @@ pub struct Options {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// A recording to be made beside.
     pub recording: Option<Recording>,
+    /// Where finished hours are written.
+    pub export: Option<Export>,
 }
 
 /// A recording that is made beside.
@@ -97,11 +102,16 @@ async fn serve(
         .context("cannot listen without waiting")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot listen")?;
     let board = Arc::new(Board::new(&options));
+    let export = options.export;
+    let export = export.map(|export| Exporting::start(export, Arc::clone(&board)));
     let mut measuring = Measuring::start(
         measurement,
         options.view,
         options.interval,
-        options.recording,
+        Beside {
+            recording: options.recording,
+            exporting: export,
+        },
         Arc::clone(&board),
     )?;
     let (stop, stopped) = watch::channel(false);

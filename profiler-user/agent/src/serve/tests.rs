@@ -78,6 +78,7 @@ fn options() -> Options {
         token: None,
         tls: None,
         recording: None,
+        export: None,
     }
 }
 
@@ -95,7 +96,7 @@ fn start(options: Options) -> Served {
             measurement,
             options.view,
             options.interval,
-            None,
+            Beside::default(),
             Arc::clone(&shared),
         );
         let site = Arc::new(pages::Site {
@@ -425,8 +426,14 @@ fn a_window_may_be_longer_than_any_clock_and_ends_with_the_agent() {
         last: Some(frames::chain(1)),
     });
     let shown = Arc::clone(&board);
-    let mut measuring =
-        Measuring::start(measurement, View::default(), Duration::MAX, None, shown).unwrap();
+    let mut measuring = Measuring::start(
+        measurement,
+        View::default(),
+        Duration::MAX,
+        Beside::default(),
+        shown,
+    )
+    .unwrap();
     assert!(measuring.finish().is_none());
     assert_eq!(board.status().windows, 1);
 }
@@ -437,7 +444,8 @@ fn a_last_window_that_fails_is_told() {
     let measurement = Box::new(Endless { last: None });
     let shown = Arc::clone(&board);
     let long = Duration::from_secs(3600);
-    let mut measuring = Measuring::start(measurement, View::default(), long, None, shown).unwrap();
+    let mut measuring =
+        Measuring::start(measurement, View::default(), long, Beside::default(), shown).unwrap();
     let why = measuring.finish().map(|why| why.to_string());
     assert_eq!(why.as_deref(), Some("there is no last window"));
     assert!(measuring.finish().is_none(), "it is told once");

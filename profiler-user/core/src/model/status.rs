@@ -47,6 +47,9 @@ pub struct Status {
     pub series: SeriesStatus,
     /// The recording beside; null if none is made.
     pub recording: Option<RecordingStatus>,
+    /// The export of finished hours; null if none is made.
+    #[serde(default)]
+    pub export: Option<ExportStatus>,
     /// Whoever asks.
     pub http: HttpStatus,
 }
@@ -76,6 +79,19 @@ pub struct RecordingStatus {
     /// Size of what is kept.
     pub size_bytes: u64,
     /// Why no more windows go into it; null while they do.
+    pub failed: Option<String>,
+}
+
+/// An export of finished hours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExportStatus {
+    /// Its folder.
+    pub folder: String,
+    /// Windows in files that are whole; those of the hour that goes on are not counted yet.
+    pub windows: u64,
+    /// Windows that are in no file: the disk was full, or something else was in the way.
+    pub lost_windows: u64,
+    /// What was in the way of the last window; null if nothing was.
     pub failed: Option<String>,
 }
 

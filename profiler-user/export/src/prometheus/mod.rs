@@ -21,7 +21,7 @@ mod write;
 
 pub use family::{FamilyDoc, Kind, families, markdown};
 pub use totals::{Series, Totals};
-pub use whole::{Agent, Answers, Recorder};
+pub use whole::{Agent, Answers, Exporter, Recorder};
 pub use write::Form;
 
 /// The label of everything that has no series of its own.

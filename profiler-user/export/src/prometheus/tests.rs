@@ -24,6 +24,11 @@ fn agent() -> Agent {
             is_well: true,
             windows: 3,
         }),
+        exporter: Some(Exporter {
+            is_well: true,
+            windows: 2,
+            lost: 1,
+        }),
         answers: vec![Answers {
             path: "/metrics",
             code: 200,

@@ -146,6 +146,30 @@ const RECORDED: Family = family(
     Plain,
     Are("windows that went into the recording, also those given up since for newer ones"),
 );
+const EXPORTING: Family = family(
+    "courtside_exporting",
+    Gauge,
+    Plain,
+    Are(
+        "1 while windows go into files of their hour, 0 when the last one could not; absent without --export",
+    ),
+);
+const EXPORTED: Family = family(
+    "courtside_exported_windows",
+    Counter,
+    Plain,
+    Are(
+        "windows in exported files that are whole; those of the hour that goes on are not counted yet",
+    ),
+);
+const EXPORT_LOST: Family = family(
+    "courtside_export_lost_windows",
+    Counter,
+    Plain,
+    Are(
+        "windows that are in no exported file: the disk was full or too slow, or the folder could not be written to",
+    ),
+);
 const CPU: Family = family(
     "process_cpu_seconds",
     Counter,
@@ -203,6 +227,9 @@ pub(super) const WHOLE: &[(Family, &[&str])] = &[
     (REFUSED, &[]),
     (RECORDING, &[]),
     (RECORDED, &[]),
+    (EXPORTING, &[]),
+    (EXPORTED, &[]),
+    (EXPORT_LOST, &[]),
     (CPU, &[]),
     (RESIDENT, &[]),
     (STARTED, &[]),
@@ -230,6 +257,17 @@ pub struct Recorder {
     pub windows: u64,
 }
 
+/// What becomes of windows that are exported by the hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exporter {
+    /// The last window could be written.
+    pub is_well: bool,
+    /// Windows in files that are whole.
+    pub windows: u64,
+    /// Windows in no file.
+    pub lost: u64,
+}
+
 /// What an agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agent {
@@ -247,6 +285,8 @@ pub struct Agent {
     pub max_fds: Option<u64>,
     /// Its recording, if it makes one.
     pub recorder: Option<Recorder>,
+    /// Its export, if it makes one.
+    pub exporter: Option<Exporter>,
     /// What it answered.
     pub answers: Vec<Answers>,
     /// Open connections.
@@ -389,6 +429,11 @@ fn of_agent(to: &mut Writer, agent: &Agent) {
     if let Some(recorder) = agent.recorder {
         to.one(&RECORDING, "", Number::Count(recorder.is_well.into()));
         to.one(&RECORDED, "", Number::Count(recorder.windows));
+    }
+    if let Some(exporter) = agent.exporter {
+        to.one(&EXPORTING, "", Number::Count(exporter.is_well.into()));
+        to.one(&EXPORTED, "", Number::Count(exporter.windows));
+        to.one(&EXPORT_LOST, "", Number::Count(exporter.lost));
     }
     to.one(&CPU, "", Number::Ns(agent.cpu_ns));
     to.one(&RESIDENT, "", Number::Count(agent.resident_bytes));
