@@ -5,6 +5,8 @@
 //! Must not know: what the jobs are.
 
 use std::{
+    ffi::OsStr,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
@@ -13,6 +15,10 @@ use std::{
 use anyhow::Context as _;
 
 use courtside_kernel::sys::privileges;
+use rustix::{
+    fs::{AtFlags, RenameFlags},
+    io::Errno,
+};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -86,6 +92,21 @@ pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+/// Renames where nothing has the new name.
+///
+/// # Errors
+/// Something has it, or it cannot be renamed.
+pub fn no_replace(folder: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
+        // Not every file system can: a second name, and the first one goes.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;
+            rustix::fs::unlinkat(folder, from, AtFlags::empty())
+        }
+        renamed => renamed,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod actuator;
 pub mod judging;
+pub mod hours;
 pub mod keeper;
 pub mod live;
 pub mod measure;

@@ -31,6 +31,8 @@ const MAX_CELLS: usize = 1_000_000;
 pub struct Parquet {
     files: Vec<File>,
     events: Option<File>,
+    /// Cells that all tables together hold at most when a window is taken; beyond that the largest is written.
+    most_cells: usize,
 }
 
 impl Parquet {
@@ -43,7 +45,25 @@ impl Parquet {
         Ok(Self {
             files: files.collect::<Result<_, _>>()?,
             events: with_events.then(|| File::new(events())).transpose()?,
+            most_cells: usize::MAX,
         })
+    }
+
+    /// The tables of windows for a process that has to stay small: all of them together hold at most so many cells, each some
+    /// ten bytes, and those of one more window.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn within(most_cells: usize) -> Result<Self, Error> {
+        Ok(Self {
+            most_cells,
+            ..Self::new(false)?
+        })
+    }
+
+    /// Names of the files, in the order in which they are written.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.files.iter().chain(&self.events).map(File::name)
     }
 
     /// Takes one more window and its number.
@@ -56,7 +76,18 @@ impl Parquet {
             for row in file.table.rows(window, snapshot) {
                 file.columns.push(&file.table, row);
             }
-            pieces.extend(file.piece()?);
+            pieces.extend(file.piece(MAX_CELLS)?);
+        }
+        while self
+            .files
+            .iter()
+            .map(File::cells)
+            .fold(0, usize::saturating_add)
+            > self.most_cells
+        {
+            let largest = self.files.iter_mut().max_by_key(|file| file.cells());
+            let Some(file) = largest else { break };
+            pieces.extend(file.piece(0)?);
         }
         Ok(pieces)
     }
@@ -70,7 +101,7 @@ impl Parquet {
             return Ok(None);
         };
         file.columns.push_event(window, event);
-        Ok(file.piece()?)
+        Ok(file.piece(MAX_CELLS)?)
     }
 
     /// What is left, and the footers.
@@ -175,6 +206,10 @@ impl File {
         format!("{}.parquet", self.table.name)
     }
 
+    fn cells(&self) -> usize {
+        self.columns.cells
+    }
+
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
         if mem::take(&mut self.columns.cells) == 0 {
             return Ok(());
@@ -189,10 +224,10 @@ impl File {
         Ok(())
     }
 
-    /// What is to be added to the file once enough rows have come. The writer counts the bytes itself, so they need
+    /// What is to be added to the file once so many cells have come. The writer counts the bytes itself, so they need
     /// not stay.
-    fn piece(&mut self) -> Result<Option<Piece>, ParquetError> {
-        if self.columns.cells < MAX_CELLS {
+    fn piece(&mut self, cells: usize) -> Result<Option<Piece>, ParquetError> {
+        if self.columns.cells < cells {
             return Ok(None);
         }
         self.write_row_group()?;

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{ColorChoice, CommandFactory, error::ErrorKind};
+use courtside_agent::hours::Hours;
 
 use super::{
     args::{Cli, ExportArgs, ExportFormat},
@@ -28,6 +29,7 @@ use crate::{
         perfetto::Perfetto,
     },
     pass::{Consumer, Needs, PassWindow, Seen},
+    record::Recorded,
 };
 
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
@@ -39,12 +41,18 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
             args.format.example()
         ));
     }
+    if args.by_hour && args.format != ExportFormat::Parquet {
+        return wrong_usage("only tables go into folders by the hour; add -F parquet");
+    }
     let recorded = recorded::open(
         &args.file,
         args.window.as_ref(),
         &args.select,
         args.interval,
     )?;
+    if args.by_hour {
+        return by_hour(args, &recorded);
+    }
     let inputs = Inputs::of_recording(&args.file);
     let form: Box<dyn Form> = match args.format {
         ExportFormat::Json => Box::new(recorded.whole()),
@@ -69,6 +77,28 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
     unused.report()?;
     written.finish()?;
     Ok(0)
+}
+
+/// Into folders by the hour. An entry that is nowhere is known before anything is written.
+fn by_hour(args: &ExportArgs, recorded: &Recorded) -> anyhow::Result<u8> {
+    if !args.select.entry.is_empty() {
+        let mut unused = Unused::new(&args.select.entry);
+        recorded.pass(&mut [&mut unused])?;
+        unused.report()?;
+    }
+    let mut hours = ByHour(Hours::open(&args.output, args.host.clone())?);
+    recorded.pass(&mut [&mut hours])?;
+    hours.0.finish()?;
+    Ok(0)
+}
+
+/// Hours under way.
+struct ByHour(Hours);
+
+impl Consumer for ByHour {
+    fn window(&mut self, window: &PassWindow<'_>) -> anyhow::Result<()> {
+        self.0.window(window.snapshot)
+    }
 }
 
 /// An export under way.
@@ -308,6 +338,50 @@ mod tests {
         };
         assert_eq!(column(0), ["window", "1", "2"]);
         assert_eq!(column(4), ["requests", "7", "11"]);
+    }
+
+    #[test]
+    fn tables_by_the_hour_have_a_host_and_nothing_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, snapshots) = recording(folder.path(), &[5, 7, 11]);
+        let out = folder.path().join("hosts");
+        let line = format!(
+            "{} -F parquet --by-hour -o {}",
+            file.display(),
+            out.display()
+        );
+        for _ in 0..2 {
+            assert_eq!(export(&format!("{line} --host web01")).unwrap(), 0);
+        }
+        export(&line).unwrap();
+        let names = |folder: &Path| -> Vec<String> {
+            let entries = fs::read_dir(folder).unwrap();
+            let mut names: Vec<String> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        let own = courtside_agent::hours::host_name(&snapshots[0].host.hostname);
+        let hosts = names(&out);
+        assert!(hosts.contains(&"host=web01".to_owned()), "{hosts:?}");
+        assert!(hosts.contains(&format!("host={own}")), "{hosts:?}");
+        let web = out.join("host=web01");
+        let hour = names(&web).remove(0);
+        let windows = names(&web.join(hour));
+        for range in ["000000-000002", "000003-000005"] {
+            let name = format!("windows-{range}.parquet");
+            assert!(windows.contains(&name), "{name} of {windows:?}");
+        }
+        // An entry that is nowhere leaves nothing, and other forms know no hours.
+        let none = folder.path().join("none");
+        let rec = file.display();
+        let line = format!(
+            "{rec} -F parquet --by-hour -o {} --entry nosuch",
+            none.display()
+        );
+        assert!(export(&line).is_err() && !none.exists());
+        assert_eq!(export(&format!("{rec} -F csv --by-hour -o x")).unwrap(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! says why it may not go there. What is read is never written over, whatever it is called, and no symbolic link is
 //! followed: it could lead a privileged user anywhere. Must not know: what is in the files.
 
-use courtside_agent::keeper::folder_of;
+use courtside_agent::keeper::{folder_of, no_replace};
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
     process::{Gid, Uid},
 };
@@ -373,18 +373,6 @@ impl NewFile {
             }
         }
         bail!("cannot create {last}: there is a file of that name")
-    }
-}
-
-/// Renames where nothing has the new name.
-fn no_replace(folder: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
-    match rustix::fs::renameat_with(folder, from, folder, to, RenameFlags::NOREPLACE) {
-        // Not every file system can: a second name, and the first one goes.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            rustix::fs::linkat(folder, from, folder, to, AtFlags::empty())?;
-            rustix::fs::unlinkat(folder, from, AtFlags::empty())
-        }
-        renamed => renamed,
     }
 }
 

@@ -15,10 +15,11 @@ use std::{
 use anyhow::{Context, anyhow, ensure};
 use clap::{CommandFactory, error::ErrorKind};
 use courtside_agent::{
-    keeper::stamp,
+    hours::Hours,
+    keeper::{Keeper, stamp},
     measure::Kernel,
     recorder::Shared,
-    serve::{self, Options, Recording, Token},
+    serve::{self, Collector, Export, Options, Push, Recording, Token},
 };
 
 use super::{
@@ -28,6 +29,8 @@ use super::{
 };
 use crate::{frame::ProbeStatus, model::GroupBy, sys::privileges};
 
+/// Those who are trusted by this host, on most systems.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Longer files are no tokens, certificates or keys.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -56,8 +59,12 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         }
         _ => None,
     };
+    let push = push(args)?;
     // Known before anything is attached.
     let (listener, address) = listen(address)?;
+    let hours = args.export.as_deref();
+    let hours = hours.map(|folder| Hours::open(folder, args.host.clone()));
+    let hours = hours.transpose()?;
     let mut files = args.record.as_deref().map(Recorded::open).transpose()?;
     let attached = kernel
         .attach(&args.measure.wishes())
@@ -75,6 +82,14 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         files.files.discard();
     }
     let (measurement, recording) = attached?;
+    let export = match hours {
+        // Begun while there still are privileges, to act as the owner of the folder.
+        Some(hours) => Some(Export {
+            keeper: Keeper::start(&hours.path(), root)?,
+            hours,
+        }),
+        None => None,
+    };
     kernel.drop_privileges()?;
     if tls.is_none() && token.is_some() && !address.ip().to_canonical().is_loopback() {
         let _ = writeln!(
@@ -90,11 +105,14 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         interval: args.interval,
         view,
         top: args.top.get(),
+        native_histograms: args.native_histograms,
         linger: args.linger,
         duration: args.duration,
         token,
         tls,
         recording,
+        export,
+        push,
     };
     serve::run(listener, measurement, options)?;
     Ok(0)
@@ -124,6 +142,23 @@ fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
             address.port()
         )
     })
+}
+
+/// Where the totals are pushed to.
+fn push(args: &ServeArgs) -> anyhow::Result<Option<Push>> {
+    let Some(url) = &args.otlp else {
+        return Ok(None);
+    };
+    let trusted = args.otlp_ca.as_deref().unwrap_or(Path::new(TRUSTED));
+    let token = match &args.otlp_token_file {
+        Some(path) => Some(token(path)?),
+        None => None,
+    };
+    Ok(Some(Push {
+        to: Collector::parse(url, || read(trusted))?,
+        every: args.otlp_every,
+        token,
+    }))
 }
 
 fn token(path: &Path) -> anyhow::Result<Token> {
@@ -275,6 +310,45 @@ mod tests {
             format!("courtside serve --listen 127.0.0.1:0 --tls-cert {shown} --tls-key {shown}");
         let said = format!("{:#}", told(&line).unwrap_err());
         assert!(said.contains("certificate"), "{said}");
+    }
+
+    #[test]
+    fn a_collector_has_a_url_and_for_tls_somebody_who_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = folder.path().join("none");
+        std::fs::write(&none, "nonsense").unwrap();
+        let line = "courtside serve --listen 127.0.0.1:0 --otlp";
+        let untrusted = format!("https://x --otlp-ca {}", none.display());
+        for (more, words) in [
+            ("ftp://x", "no URL of a collector"),
+            ("localhost:4318", "no URL"),
+            ("http://me:secret@x", "in a file"),
+            (untrusted.as_str(), "no certificate"),
+            ("https://x --otlp-ca /nowhere", "cannot read /nowhere"),
+            ("http://127.0.0.1", "attached"),
+            ("http://[::1]:4318/x", "attached"),
+        ] {
+            let said = format!("{:#}", told(&format!("{line} {more}")).unwrap_err());
+            assert!(said.contains(words), "{more}: {said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_export_needs_a_folder_that_can_be_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let line = "courtside serve --listen 127.0.0.1:0 --export";
+        let said = format!(
+            "{:#}",
+            told(&format!("{line} {}/x", path.display())).unwrap_err()
+        );
+        assert!(said.contains("cannot open the folder"), "{said}");
+        let new = folder.path().join("a/b");
+        let said = told(&format!("{line} {}", new.display())).unwrap_err();
+        assert_eq!(said.to_string(), "attached");
+        assert!(new.is_dir());
     }
 
     #[test]

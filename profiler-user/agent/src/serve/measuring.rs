@@ -21,13 +21,20 @@ use courtside_record::WriteError;
 use rustix::process::{Pid, test_kill_process};
 use tokio::sync::oneshot;
 
-use super::{Recording, board::Board};
+use super::{Recording, board::Board, exporting::Exporting};
 use crate::measure::Measurement;
 
 /// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
 const DRAIN_EVERY: Duration = Duration::from_secs(1);
 /// A window that is to be longer ends with the agent: the clock has no such time.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// What is made of windows besides what is served.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub(super) recording: Option<Recording>,
+    pub(super) exporting: Option<Exporting>,
+}
 
 /// The thread.
 pub(super) struct Measuring {
@@ -41,7 +48,7 @@ impl Measuring {
         measurement: Box<dyn Measurement>,
         view: View,
         interval: Duration,
-        recording: Option<Recording>,
+        beside: Beside,
         board: Arc<Board>,
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = channel();
@@ -51,7 +58,7 @@ impl Measuring {
             view,
             state: State::default(),
             begun: Merge::default(),
-            recording,
+            beside,
             board,
         };
         let body = move || {
@@ -106,7 +113,7 @@ struct Work {
     state: State,
     /// Parts of the window that were read before its end.
     begun: Merge,
-    recording: Option<Recording>,
+    beside: Beside,
     board: Arc<Board>,
 }
 
@@ -143,13 +150,16 @@ impl Work {
             frame = std::mem::take(&mut self.begun).finish();
         }
         self.record(&frame);
-        let snapshot = fold(&mut self.state, &frame, &self.view);
-        self.board.add(snapshot, &lives);
+        let snapshot = Arc::new(fold(&mut self.state, &frame, &self.view));
+        self.board.add(Arc::clone(&snapshot), &lives);
+        if let Some(exporting) = &self.beside.exporting {
+            exporting.window(snapshot);
+        }
     }
 
     /// A recording that cannot go on is no reason not to measure.
     fn record(&mut self, frame: &Frame) {
-        let Some(recording) = &self.recording else {
+        let Some(recording) = &self.beside.recording else {
             return;
         };
         let failed = match recording.recorder.frame(frame) {
@@ -164,22 +174,25 @@ impl Work {
         let (windows, kept) = (recording.recorder.windows(), recording.recorder.summary());
         if let Some(reason) = &failed {
             say(&format!("recording has ended, measuring goes on: {reason}"));
-            self.recording = None;
+            self.beside.recording = None;
         }
         self.board.recorded(windows, kept.bytes, failed);
     }
 
     fn end(&mut self) {
-        if let Some(recording) = self.recording.take()
+        if let Some(recording) = self.beside.recording.take()
             && let Err(error) = recording.recorder.finish()
         {
             say(&format!("the end of the recording is missing: {error}"));
+        }
+        if let Some(exporting) = self.beside.exporting.take() {
+            exporting.end();
         }
     }
 }
 
 /// Remarks that nobody can read are no reason to stop.
-fn say(what: &str) {
+pub(super) fn say(what: &str) {
     let _ = writeln!(std::io::stderr(), "courtside: {what}");
 }
 

@@ -7,9 +7,11 @@
 
 mod board;
 mod connection;
+mod exporting;
 mod measuring;
 mod negotiate;
 mod pages;
+mod pushing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -33,11 +35,14 @@ use tokio::{
 };
 
 pub use connection::{MOST_CONNECTIONS, tls};
+pub use exporting::Export;
+pub use pushing::{Collector, Push};
 pub use token::Token;
 
 use crate::{measure::Measurement, recorder::Shared};
 use board::Board;
-use measuring::Measuring;
+use exporting::Exporting;
+use measuring::{Beside, Measuring};
 
 /// How long whoever is being answered may go on when the agent ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,6 +55,8 @@ pub struct Options {
     pub view: View,
     /// How many components have series of their own.
     pub top: usize,
+    /// Histograms are native for those who take protobuf.
+    pub native_histograms: bool,
     /// How long the series of a component that is gone are kept.
     pub linger: Duration,
     /// End by itself after this time.
@@ -60,6 +67,10 @@ pub struct Options {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// A recording to be made beside.
     pub recording: Option<Recording>,
+    /// Where finished hours are written.
+    pub export: Option<Export>,
+    /// Where the totals are pushed to.
+    pub push: Option<Push>,
 }
 
 /// A recording that is made beside.
@@ -97,14 +108,24 @@ async fn serve(
         .context("cannot listen without waiting")?;
     let listener = tokio::net::TcpListener::from_std(listener).context("cannot listen")?;
     let board = Arc::new(Board::new(&options));
+    let export = options.export;
+    let export = export.map(|export| Exporting::start(export, Arc::clone(&board)));
     let mut measuring = Measuring::start(
         measurement,
         options.view,
         options.interval,
-        options.recording,
+        Beside {
+            recording: options.recording,
+            exporting: export,
+        },
         Arc::clone(&board),
     )?;
     let (stop, stopped) = watch::channel(false);
+    let (push_last, last_pushed) = watch::channel(false);
+    let pushing = options.push.map(|push| {
+        let board = Arc::clone(&board);
+        tokio::spawn(pushing::push(push, board, last_pushed))
+    });
     let site = Arc::new(pages::Site {
         board,
         token: options.token,
@@ -124,6 +145,11 @@ async fn serve(
     // What was begun is answered; what takes longer is cut off.
     let _ = timeout(GRACE, serving).await;
     let last = measured.await.context("cannot end the last window")?;
+    if let Some(pushing) = pushing {
+        // The last window is told, too.
+        let _ = push_last.send(true);
+        let _ = pushing.await;
+    }
     failed.or(last).map_or(Ok(()), Err)
 }
 

@@ -73,11 +73,14 @@ fn options() -> Options {
         interval: Duration::from_millis(1),
         view: View::default(),
         top: 50,
+        native_histograms: false,
         linger: Duration::from_secs(60),
         duration: None,
         token: None,
         tls: None,
         recording: None,
+        export: None,
+        push: None,
     }
 }
 
@@ -95,7 +98,7 @@ fn start(options: Options) -> Served {
             measurement,
             options.view,
             options.interval,
-            None,
+            Beside::default(),
             Arc::clone(&shared),
         );
         let site = Arc::new(pages::Site {
@@ -232,6 +235,31 @@ fn a_scraper_gets_the_form_that_it_asks_for() {
     assert_eq!(body(&plain), body(&served.get("/metrics", "")));
     let head = served.say(b"HEAD /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(code(&head) == "200" && body(&head).is_empty());
+}
+
+#[test]
+fn native_histograms_are_for_those_who_take_protobuf() {
+    const ACCEPT: &str = "accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
+    let served = start(options());
+    served.window(frames::chain(10));
+    assert!(
+        served
+            .get("/metrics", ACCEPT)
+            .contains("content-type: text/plain;")
+    );
+    drop(served);
+    let served = start(Options {
+        native_histograms: true,
+        ..options()
+    });
+    served.window(frames::chain(10));
+    let answer = served.get("/metrics", ACCEPT);
+    assert!(
+        answer.contains("content-type: application/vnd.google.protobuf; proto="),
+        "{answer}"
+    );
+    assert!(answer.contains("courtside_service_seconds"), "{answer}");
+    assert!(body(&served.get("/metrics", "")).contains("courtside_service_seconds_bucket{"));
 }
 
 #[test]
@@ -425,8 +453,14 @@ fn a_window_may_be_longer_than_any_clock_and_ends_with_the_agent() {
         last: Some(frames::chain(1)),
     });
     let shown = Arc::clone(&board);
-    let mut measuring =
-        Measuring::start(measurement, View::default(), Duration::MAX, None, shown).unwrap();
+    let mut measuring = Measuring::start(
+        measurement,
+        View::default(),
+        Duration::MAX,
+        Beside::default(),
+        shown,
+    )
+    .unwrap();
     assert!(measuring.finish().is_none());
     assert_eq!(board.status().windows, 1);
 }
@@ -437,7 +471,8 @@ fn a_last_window_that_fails_is_told() {
     let measurement = Box::new(Endless { last: None });
     let shown = Arc::clone(&board);
     let long = Duration::from_secs(3600);
-    let mut measuring = Measuring::start(measurement, View::default(), long, None, shown).unwrap();
+    let mut measuring =
+        Measuring::start(measurement, View::default(), long, Beside::default(), shown).unwrap();
     let why = measuring.finish().map(|why| why.to_string());
     assert_eq!(why.as_deref(), Some("there is no last window"));
     assert!(measuring.finish().is_none(), "it is told once");

@@ -9,6 +9,7 @@ use courtside_core::model::Snapshot;
 use super::*;
 
 mod limits;
+mod messages;
 
 const LINGER_NS: u64 = 60_000_000_000;
 
@@ -23,6 +24,16 @@ fn agent() -> Agent {
         recorder: Some(Recorder {
             is_well: true,
             windows: 3,
+        }),
+        exporter: Some(Exporter {
+            is_well: true,
+            windows: 2,
+            lost: 1,
+        }),
+        pusher: Some(Pusher {
+            sent: 5,
+            lost: 1,
+            failures: 2,
         }),
         answers: vec![Answers {
             path: "/metrics",

@@ -5,6 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use courtside_agent::hours::host_name;
 
 use super::{super::range::Range, SelectArgs, cut};
 
@@ -14,7 +15,11 @@ Examples:
   courtside export shop.rec -F ndjson -o - | jq .entries   one snapshot per window
   courtside export shop.rec -F csv -o shop                 the folder shop, one file per table
   courtside export shop.rec -F parquet -o shop --window 30..90
+  courtside export shop.rec -F parquet -o hosts --by-hour  hosts/host=NAME/hour=20261130T06/TABLE-FIRST-LAST.parquet
   courtside export shop.rec -F perfetto -o shop.perfetto-trace    for ui.perfetto.dev
+
+With --by-hour windows are in the folder of the hour (UTC) in which they began, as courtside serve --export writes
+them, and are numbered within it; single events are left out.
 
 docs/models.md says what each column of the tables means.";
 
@@ -64,9 +69,26 @@ pub struct ExportArgs {
     /// Length of a window, at least 1ms: a multiple of the recorded length, or any length if the recording has single events [default: as recorded]
     #[arg(short, long, value_name = "TIME", value_parser = cut, help_heading = "Output")]
     pub interval: Option<Duration>,
+    /// For parquet: into folders by host and hour; nothing that is there is replaced
+    #[arg(long, help_heading = "Output")]
+    pub by_hour: bool,
+    /// What the host is called there [default: its name]
+    #[arg(long, value_name = "NAME", value_parser = host, requires = "by_hour", help_heading = "Output")]
+    pub host: Option<String>,
     /// Which components.
     #[command(flatten)]
     pub select: SelectArgs,
+}
+
+/// A name that can be that of a folder.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    if host_name(text) == text && !text.chars().all(|c| c == '.') {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "give a name of letters, digits, dots, dashes and underscores that begins with no dot"
+            .to_owned(),
+    )
 }
 
 /// Form of an export.

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 
-use super::{MeasureArgs, SelectArgs, measured, recordings::size, time};
+use super::{MeasureArgs, SelectArgs, exports::host, measured, recordings::size, time};
 use crate::record::Bounds;
 
 pub(in crate::cli) const SERVE_EXAMPLES: &str = "\
@@ -22,6 +22,10 @@ Examples:
                                                    for others, who have to know the token
   sudo courtside serve --record /var/lib/courtside --retain 2h --size-limit 1GB
                                                    and a flight recorder beside
+  sudo courtside serve --export /var/lib/courtside/export
+                                                   and each finished hour as Parquet, for questions over many hosts
+  sudo courtside serve --otlp http://127.0.0.1:4318
+                                                   and the same numbers to an OpenTelemetry collector
   sudo courtside serve --config /etc/courtside/courtside.toml
                                                    with options from a file
   curl -s http://127.0.0.1:9464/findings           what is wrong now
@@ -36,6 +40,11 @@ Counters never go back while the agent lives, and their sums over all series are
 up to, exactly. The components that do most, as many as --top allows, have series of their own; all
 others are in the label other. If a component is gone, its series stay for the time of --linger and
 go into other then. No process id is a label, so there is no --group-by process.
+
+With --export each hour that has ended (UTC) is written as host=NAME/hour=YYYYMMDDTHH/TABLE-FIRST-LAST.parquet,
+the tables of export -F parquet, and when the agent ends what there is of the present hour. Files have their
+names when they are whole, and none is ever replaced. What cannot be written is lost, and counted in
+courtside_export_lost_windows_total; measuring goes on.
 
 It listens on this host only, unless there is a token. At most 64 connections are open at once;
 requests have to be small, and readers may not be slow. The metrics are in docs/prometheus.md.";
@@ -76,6 +85,9 @@ pub struct ServeArgs {
         help_heading = "Serving"
     )]
     pub top: NonZeroUsize,
+    /// Tell native histograms to scrapers that take protobuf; all others get classic ones, whose buckets are a factor of two apart
+    #[arg(long, help_heading = "Serving")]
+    pub native_histograms: bool,
     /// How long the series of a component that is gone are kept; at least as long as Prometheus waits between two scrapes
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1m", help_heading = "Serving")]
     pub linger: Duration,
@@ -88,6 +100,24 @@ pub struct ServeArgs {
     /// Keep at most this size, at least half of it
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1GB", requires = "record", help_heading = "Recording")]
     pub size_limit: u64,
+    /// Write each hour that has ended as Parquet below this folder: host=NAME/hour=YYYYMMDDTHH, in UTC
+    #[arg(long, value_name = "FOLDER", help_heading = "Exporting")]
+    pub export: Option<PathBuf>,
+    /// What this host is called there [default: its name]
+    #[arg(long, value_name = "NAME", value_parser = host, requires = "export", help_heading = "Exporting")]
+    pub host: Option<String>,
+    /// Push the numbers of /metrics to this collector, by OpenTelemetry's protocol (http/protobuf): http://HOST:4318, or https
+    #[arg(long, value_name = "URL", help_heading = "Pushing")]
+    pub otlp: Option<String>,
+    /// Time from one push to the next
+    #[arg(long, value_name = "TIME", value_parser = measured, default_value = "10s", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_every: Duration,
+    /// Whom to trust, with https: the certificates in this file (PEM) [default: /etc/ssl/certs/ca-certificates.crt]
+    #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_ca: Option<PathBuf>,
+    /// Send the token in this file to the collector (Authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_token_file: Option<PathBuf>,
     /// Which components are told of; a recording has all of them.
     #[command(flatten)]
     pub select: SelectArgs,
@@ -169,6 +199,11 @@ mod tests {
             "courtside serve --tls-key x",
             "courtside serve --retain 1h",
             "courtside serve --size-limit 1",
+            "courtside serve --host web01",
+            "courtside serve --otlp-every 5s",
+            "courtside serve --otlp-ca x",
+            "courtside serve --export x --host a/b",
+            "courtside serve --export x --host ..",
             "courtside serve something",
         ] {
             assert_eq!(serve(line).unwrap_err().exit_code(), 2, "{line}");
