@@ -8,9 +8,9 @@ use super::{Cell, Rows};
 use courtside_core::model::fields::{Field, Fields};
 use courtside_core::model::finding::{Evidence, Finding};
 use courtside_core::model::snapshot::{
-    Component, Connects, Cost, Counters, Court, Cpu, Disk, Dist, Edge, Entry, Host, Pmu, Probe,
-    ProgramCost, Quality, Recipient, Requests, SCHEMA, Snapshot, Turnaround, TurnaroundCounters,
-    Waits, Window,
+    Component, Connects, Cost, Counters, Court, Cpu, Disk, Dist, Edge, Entry, Host, Pmu, Polls,
+    Probe, ProgramCost, Quality, Recipient, Requests, SCHEMA, Snapshot, Turnaround,
+    TurnaroundCounters, Waits, Window,
 };
 use courtside_core::model::words::LOSSES;
 use courtside_core::parts::Part;
@@ -137,6 +137,11 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
         if waits["lock_ns"].is_null() {
             waits = Json::Null;
         }
+        let mut polls = object_or_null::<Polls>(&row, "polls_");
+        if !polls.is_null() {
+            // In words, which have no column.
+            polls["reason"] = Json::Null;
+        }
         let mut counters = object_or_null::<Counters>(&row, "");
         if !counters.is_null() {
             counters["running_ratio"] = cell(&row, "counters_running_ratio");
@@ -164,6 +169,7 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
             &[
                 ("processes", processes.collect()),
                 ("waits", waits),
+                ("polls", polls),
                 (
                     "cpu",
                     with(object::<Cpu>(&row, ""), &[("run_queue_by", blame)]),

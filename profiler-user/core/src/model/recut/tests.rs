@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use super::*;
 use crate::{
     event::{Connection, Flow as Key, Off, Task, What},
-    frame::merge,
+    frame::{StealUnknown, merge},
 };
 
 const OFFSET: i64 = 1_000_000;
@@ -218,6 +218,33 @@ fn where_windows_are_missing_there_are_none() {
     let starts = made.iter().map(|w| w.start_unix_ns - OFFSET as u64);
     let off: Vec<u64> = starts.map(|start| start % 300).collect();
     assert_eq!(off, [0, 0, 0, 0, far % 300, 0, 0, 0]);
+}
+
+#[test]
+fn what_the_hypervisor_took_is_spread_over_the_window_and_what_is_unknown_stays_so() {
+    let with = |steal| {
+        let mut recorded = window(0);
+        recorded.steal = steal;
+        recorded.tells_throttled_parts = true;
+        cut(300, &[recorded], &events([100]))
+    };
+    let made = with(Some(Steal::Ns(100)));
+    let took: Vec<_> = made.iter().map(|window| window.steal).collect();
+    assert_eq!(took, [30, 30, 30, 10].map(|ns| Some(Steal::Ns(ns))));
+    assert!(made.iter().all(|window| window.tells_throttled_parts));
+    let never = Some(Steal::Unknown(StealUnknown::NeverTold));
+    for steal in [None, never] {
+        assert!(with(steal).iter().all(|window| window.steal == steal));
+    }
+    let both = |one, other| {
+        let [mut before, mut after] = [window(0), window(1)];
+        (before.steal, after.steal) = (one, other);
+        merge(vec![before, after]).steal
+    };
+    let ns = |ns| Some(Steal::Ns(ns));
+    assert_eq!(both(ns(1), ns(2)), ns(3));
+    assert_eq!([both(ns(1), never), both(never, ns(1))], [never, never]);
+    assert_eq!([both(None, ns(1)), both(ns(1), None)], [None, None]);
 }
 
 fn switch(time_ns: u64, tid: u32, next_tid: u32, off: Off) -> Event {

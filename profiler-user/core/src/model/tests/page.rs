@@ -21,7 +21,7 @@ fn tables() -> Vec<(&'static str, String)> {
     }
     of! {
         Snapshot Unmatched Host Window Quality Probe Pmu Cost ProgramCost
-        Component Cpu Blame Waits Counters Disk Requests Turnaround TurnaroundCounters Recipient
+        Component Cpu Blame Waits Polls Counters Disk Requests Turnaround TurnaroundCounters Recipient
         Edge Connects Entry Court Finding Dist
     }
 }
