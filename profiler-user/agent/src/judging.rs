@@ -2,11 +2,7 @@
 //!
 //! In: a [`Judges`], windows. Out: its newest [`Judgement`]. Must not know: how it is judged, the screen.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use courtside_core::{
     frame::Frame,
@@ -15,16 +11,12 @@ use courtside_core::{
         judgement::{Judgement, Judges},
     },
 };
-use courtside_kernel::sys::steal::stolen_ns;
 
 /// A judge at work.
 pub struct Judging {
     judge: Box<dyn Judges>,
     /// How everybody is seen, where a selection hides some.
     everybody: Option<(State, View)>,
-    root: PathBuf,
-    /// What the hypervisor has given to others until now.
-    stolen_ns: Option<u64>,
     newest: Option<Arc<Judgement>>,
 }
 
@@ -37,7 +29,7 @@ impl fmt::Debug for Judging {
 impl Judging {
     /// Of a measurement that is shown so.
     #[must_use]
-    pub fn new(judge: Box<dyn Judges>, view: &View, root: &Path) -> Self {
+    pub fn new(judge: Box<dyn Judges>, view: &View) -> Self {
         let everybody = View {
             group_by: view.group_by,
             ..View::default()
@@ -46,22 +38,15 @@ impl Judging {
             judge,
             everybody: (view.selection != Selection::default())
                 .then(|| (State::default(), everybody)),
-            root: root.to_owned(),
-            stolen_ns: stolen_ns(root),
             newest: None,
         }
     }
 
     /// Takes a window, which is shown as this snapshot.
     pub fn window(&mut self, frame: &Frame, shown: &Snapshot) {
-        let before = std::mem::replace(&mut self.stolen_ns, stolen_ns(&self.root));
-        let steal_ns = self
-            .stolen_ns
-            .zip(before)
-            .map(|(now, before)| now.saturating_sub(before));
         self.newest = Some(match &mut self.everybody {
-            None => self.judge.window(shown, steal_ns),
-            Some((state, view)) => self.judge.window(&fold(state, frame, view), steal_ns),
+            None => self.judge.window(shown),
+            Some((state, view)) => self.judge.window(&fold(state, frame, view)),
         });
     }
 
@@ -94,7 +79,7 @@ mod tests {
     struct Noting(Arc<Mutex<Vec<String>>>);
 
     impl Judges for Noting {
-        fn window(&mut self, all: &Snapshot, _: Option<u64>) -> Arc<Judgement> {
+        fn window(&mut self, all: &Snapshot) -> Arc<Judgement> {
             let names = all.components.iter().map(|c| c.name.clone()).collect();
             *self.0.lock().unwrap() = names;
             Arc::new(Judgement {
@@ -114,7 +99,7 @@ mod tests {
         let shown = fold(&mut State::default(), &frame, &view);
         assert!(shown.components.is_empty());
         let noting = Noting::default();
-        let mut judging = Judging::new(Box::new(noting.clone()), &view, Path::new("/nowhere"));
+        let mut judging = Judging::new(Box::new(noting.clone()), &view);
         judging.window(&frame, &shown);
         let all = fold(&mut State::default(), &frame, &View::default());
         let names: Vec<String> = all.components.iter().map(|c| c.name.clone()).collect();

@@ -4,8 +4,8 @@
 //! the command line, the screen.
 
 pub mod actuator;
-pub mod judging;
 pub mod hours;
+pub mod judging;
 pub mod keeper;
 pub mod live;
 pub mod measure;

@@ -166,11 +166,11 @@ impl Snapshots {
         }
     }
 
-    /// Has each window judged, too. `root` is where the host's files are.
+    /// Has each window judged, too.
     #[must_use]
-    pub fn judged(self, judge: Box<dyn Judges>, root: &Path) -> Self {
+    pub fn judged(self, judge: Box<dyn Judges>) -> Self {
         Self {
-            judging: Some(Judging::new(judge, &self.view, root)),
+            judging: Some(Judging::new(judge, &self.view)),
             ..self
         }
     }

@@ -141,7 +141,7 @@ impl Told {
             for row in rows {
                 file.columns.push(&file.table, row);
             }
-            pieces.extend(file.piece()?);
+            pieces.extend(file.piece(MAX_CELLS)?);
         }
         Ok(pieces)
     }

@@ -191,7 +191,7 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     let options = top::Options::new(&args.screen, &args.select.entry, args.duration);
     let snapshots = Snapshots::new(measurement, view)
         .with_ring(ring)
-        .judged(Box::new(Beside::default()), root);
+        .judged(Box::new(Beside::default()));
     let snapshots = Box::new(snapshots);
     top::run(snapshots, args.interval, &options, Some(keep))?;
     Ok(0)

@@ -32,9 +32,8 @@ impl Default for Beside {
 }
 
 impl Judges for Beside {
-    fn window(&mut self, all: &Snapshot, steal_ns: Option<u64>) -> Arc<Judgement> {
-        let mut window = inputs(all);
-        window.steal_ns = steal_ns;
+    fn window(&mut self, all: &Snapshot) -> Arc<Judgement> {
+        let window = inputs(all);
         let has_value = |used| {
             let mut signals = Signal::ALL.iter();
             signals.any(|signal| window.value(used, *signal).is_some())
@@ -130,7 +129,7 @@ mod tests {
         let mut pass = |beside: &mut Beside, windows: u64, waited_ns| {
             let mut last = None;
             for _ in 0..windows {
-                last = Some(beside.window(&window(number, waited_ns), None));
+                last = Some(beside.window(&window(number, waited_ns)));
                 number += 1;
             }
             last.unwrap()

@@ -91,8 +91,8 @@ impl Judgement {
 
 /// Somebody who judges one window after the other.
 pub trait Judges: Send {
-    /// Takes a window in which everybody is seen, and what the hypervisor took of the CPUs meanwhile, where that is known.
-    fn window(&mut self, all: &Snapshot, steal_ns: Option<u64>) -> Arc<Judgement>;
+    /// Takes a window in which everybody is seen.
+    fn window(&mut self, all: &Snapshot) -> Arc<Judgement>;
 
     /// Forgets everything: windows of another length come next.
     fn restart(&mut self);

@@ -164,11 +164,10 @@ impl Model {
                     task.forget(keep);
                 }
             }
-            What::Throttled { ns } => {
-                if self.tasks.contains_key(&event.tid) {
-                    self.runs(event).was_held_back(*ns);
-                }
+            What::Throttled { ns } if self.tasks.contains_key(&event.tid) => {
+                self.runs(event).was_held_back(*ns);
             }
+            What::Throttled { .. } => {}
             What::Wake { tid, waited } => self.wakes(event.tid, *tid, *waited, now),
             What::Send { .. } => {
                 self.runs(event);

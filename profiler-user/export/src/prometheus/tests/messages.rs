@@ -79,7 +79,7 @@ fn protobuf_has_every_number_of_the_text_and_native_histograms() {
                 let buckets: u32 = histogram
                     .positive_span
                     .iter()
-                    .map(|span| span.length())
+                    .map(super::super::protobuf::BucketSpan::length)
                     .sum();
                 assert_eq!(buckets as usize, histogram.positive_delta.len());
                 assert_eq!(histogram.schema(), 3);

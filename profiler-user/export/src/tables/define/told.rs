@@ -70,7 +70,13 @@ fn begin(name: &'static str, row_is: &'static str) -> Table {
         NAME,
         "which number of it",
         EXACT,
-        Box::new(|row| text(line(row).and_then(|line| line.signal).map(|s| s.name()))),
+        Box::new(|row| {
+            text(
+                line(row)
+                    .and_then(|line| line.signal)
+                    .map(courtside_core::model::interference::Signal::name),
+            )
+        }),
     );
     t.or_null();
     t
