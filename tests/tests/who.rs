@@ -239,6 +239,91 @@ fn a_service_that_inherits_its_socket_gets_what_was_sent_before_it_began() {
     assert_eq!(snapshot.edges(client, activator).len(), 0);
 }
 
+/// Accepts each connection when the client has sent much, and starts a service for it that has it as its input and output, as
+/// inetd does.
+const INETD: &str = "
+import socket, subprocess, sys
+service, service_text, client, client_text, times = sys.argv[1:]
+listener = socket.create_server(('127.0.0.1', 0))
+port = str(listener.getsockname()[1])
+for _ in range(int(times)):
+    asking = subprocess.Popen([client, '-c', client_text, port], stdout=subprocess.PIPE)
+    assert asking.stdout.readline().strip() == b'sent'
+    connection, _ = listener.accept()
+    serving = subprocess.Popen([service, '-c', service_text], stdin=connection, stdout=connection)
+    connection.close()
+    assert asking.wait() == 0 and serving.wait() == 0
+";
+
+const INETD_SERVICE: &str = "
+import os
+for _ in range(3):
+    left = 200000
+    while left:
+        left -= len(os.read(0, min(left, 65536)))
+    os.write(1, b'a')
+assert os.read(0, 1) == b''
+";
+
+const INETD_CLIENT: &str = "
+import socket, sys
+connection = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+for turn in range(3):
+    for _ in range(50):
+        connection.sendall(bytes(4000))
+    if turn == 0:
+        print('sent', flush=True)
+    assert connection.recv(1) == b'a'
+connection.close()
+";
+
+#[test]
+fn a_service_that_is_given_an_accepted_connection_is_the_one_that_was_asked() {
+    const CONNECTIONS: u64 = 5;
+    let host = Host::take().unwrap();
+    let tag = host.tag();
+    let names = ["l", "s", "c"].map(|name| format!("{name}-{tag}"));
+    for name in &names {
+        std::os::unix::fs::symlink("/usr/bin/python3", host.dir().join(name)).unwrap();
+    }
+    let program = |name: &String| host.dir().join(name);
+    let [parent, service, client] = &names;
+    let mut command = Command::new(program(parent));
+    command.args(["-c", INETD]);
+    command.arg(program(service)).arg(INETD_SERVICE);
+    command.arg(program(client)).arg(INETD_CLIENT);
+    command.arg(CONNECTIONS.to_string());
+    let snapshot = host.stat(&[], &mut command).unwrap().snapshot;
+    assert_eq!(snapshot.lost_counts(), []);
+    let edge = snapshot.edge(client, service).unwrap();
+    let counts = [
+        "bytes_sent",
+        "bytes_received",
+        "messages_sent",
+        "roundtrips",
+        "service_ns/count",
+        "connects/count",
+        "untimed",
+    ];
+    let counts = counts.map(|field| number(edge, field).unwrap());
+    let requests = 3 * CONNECTIONS;
+    let bytes = requests * 200_000;
+    let expected = [
+        bytes,
+        requests,
+        requests,
+        requests,
+        requests,
+        CONNECTIONS,
+        0,
+    ];
+    assert_eq!(counts, expected, "{edge}");
+    assert_eq!(edge["lower_bound"], false, "{edge}");
+    let served = number(snapshot.component(service).unwrap(), "requests/served");
+    assert_eq!(served.unwrap(), requests);
+    assert_eq!(snapshot.edges(client, parent).len(), 0);
+}
+
 #[test]
 fn no_number_of_a_program_that_has_ended_comes_again() {
     const PROGRAMS: usize = 100;
