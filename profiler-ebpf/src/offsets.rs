@@ -177,4 +177,6 @@ offsets! {
     regs_fifth = "pt_regs.r8" | "pt_regs.regs", 0;
     /// What tells the system call of a 32-bit program: on x86-64 a status, on arm64 flags.
     task_compat = "task_struct.thread_info.status" | "task_struct.thread_info.flags", 0;
+    /// Its first argument.
+    regs_first = "pt_regs.orig_x0" | "pt_regs.di", 8;
 }

@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use courtside::export::prometheus::otlp::{Metric, Request};
+use courtside::export::prometheus::otlp::{Metric, NumberDataPoint, Request};
 use courtside_tests::{
     agent::{Agent, series},
     harness::{Host, eventually, finish, workload},
@@ -96,7 +96,7 @@ fn served(request: &Request, name: &str) -> i64 {
     let points = points.iter().flat_map(|sum| &sum.data_points);
     points
         .filter(|point| ids.contains(&word(&point.attributes, "component")))
-        .map(|point| point.as_int())
+        .map(NumberDataPoint::as_int)
         .sum()
 }
 

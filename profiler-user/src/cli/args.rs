@@ -118,7 +118,7 @@ pub enum Command {
     Model(ModelArgs),
     /// Measure on and on, and answer over HTTP: metrics for Prometheus, the last window, findings
     #[command(after_help = serve::SERVE_EXAMPLES)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

@@ -187,7 +187,7 @@ mod tests {
             .and_then(|matches| Cli::from_arg_matches(&matches))
             .map_err(|error| error.to_string())?;
         match cli.command {
-            Some(Command::Serve(args)) => Ok(args),
+            Some(Command::Serve(args)) => Ok(*args),
             other => panic!("{other:?}"),
         }
     }

@@ -7,6 +7,7 @@ mod cost;
 mod decode;
 mod events;
 mod forked;
+mod locks;
 mod names;
 mod protocols;
 mod prune;
@@ -63,6 +64,7 @@ struct Totals {
     flows: HashMap<FlowKey, Box<FlowStats>>,
     cpu: HashMap<u32, CpuStats>,
     blamed: HashMap<BlameKey, u64>,
+    locks: locks::Totals,
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
     protocols: HashMap<ProtocolKey, u64>,
@@ -124,6 +126,8 @@ pub struct Session {
     /// Whether looks in vain are measured: of receives, and of polls and yields.
     tells_receives: bool,
     tells_polls: bool,
+    /// Whether by which futexes they sleep is.
+    tells_locks: bool,
     /// Whether what CPU quotas hold back is measured.
     tells_throttled: bool,
     /// What was held back of each image, and no window has told yet.
@@ -253,6 +257,17 @@ impl Session {
         let (tells_throttled, tells_sleep) = (self.tells_throttled, self.tells_sleep);
         let (tells_receives, tells_polls) = (self.tells_receives, self.tells_polls);
         let mut blamed = blame::gained(&totals.blamed, &before.blamed);
+        let tells_locks = self.tells_locks;
+        let mut locks = BTreeMap::new();
+        if tells_locks {
+            decode::locks(ebpf, |key, stats| {
+                totals.locks.locks.insert(key, stats);
+            })?;
+            decode::holders(ebpf, |key, stats| {
+                totals.locks.holders.insert(key, stats);
+            })?;
+            locks = totals.locks.since(&before.locks);
+        }
         decode::cpu(ebpf, |image, now| {
             let left_ns = self.throttled_left_ns.entry(image).or_default();
             let waits = window::Waits {
@@ -260,6 +275,7 @@ impl Session {
                 tells_sleep,
                 tells_receives,
                 tells_polls,
+                locks: tells_locks.then(|| locks.remove(&image).unwrap_or_default()),
                 throttled_left_ns: tells_throttled.then_some(left_ns),
             };
             if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc, waits) {
@@ -322,9 +338,11 @@ impl Session {
             self.forked.fold(&info, &processes, &mut frame);
         }
         self.name_everything(&mut frame, &processes)?;
+        let idle_locks = totals.locks.idle(&self.before.locks);
         self.before = totals;
         self.moved.extend(moved.into_iter().map(|key| (key, ended)));
         self.prune(&info, &processes, &busy, &idle_flows)?;
+        self.prune_locks(&idle_locks)?;
         self.numbers.fill(&mut self.loaded.ebpf)?;
         self.forked.fill(&mut self.loaded.ebpf, &info)?;
         self.settings.epoch = epoch.wrapping_add(1).max(1);

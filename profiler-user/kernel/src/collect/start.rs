@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use courtside_wire::{Lost, Settings, events::EVENT_KINDS};
+use courtside_wire::{ABSENT, Lost, Settings, events::EVENT_KINDS};
 
 use super::{
     CollectError, Numbers, Session, Sink, Totals, Wishes, cost, decode, events, forked, names,
@@ -140,6 +140,7 @@ impl Session {
             tells_sleep,
             tells_receives: RECEIVES.iter().any(|program| loaded.works(program)),
             tells_polls: loaded.works("poll_enter") && loaded.works("poll_exit"),
+            tells_locks: tells_sleep && facts.offsets.regs_first != ABSENT,
             throttled_left_ns: HashMap::new(),
             loaded,
             settings,

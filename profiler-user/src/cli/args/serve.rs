@@ -163,7 +163,7 @@ mod tests {
     fn serve(line: &str) -> Result<ServeArgs, clap::Error> {
         let cli = Cli::try_parse_from(line.split_whitespace())?;
         match cli.command {
-            Some(Command::Serve(args)) => Ok(args),
+            Some(Command::Serve(args)) => Ok(*args),
             other => panic!("{other:?}"),
         }
     }
