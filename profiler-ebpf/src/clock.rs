@@ -222,13 +222,6 @@ fn look_back_for_start(task: &mut TaskState, at: u64) {
     task.start = clocks_at(task, at);
 }
 
-/// For how long a running task had waited by `at`, for anything.
-#[inline(always)]
-pub fn waited_at(task: &TaskState, at: u64) -> u64 {
-    let clocks = clocks_at(task, at);
-    clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns
-}
-
 #[inline(never)]
 fn look_back_for_end(task: &mut TaskState, at: u64) {
     task.end = clocks_at(task, at);

@@ -7,7 +7,7 @@ use crate::{
     clock,
     kernel::{current_task, now_ns},
     ring,
-    state::TaskState,
+    state::{EPISODES, TaskState},
     storage::task_state,
 };
 
@@ -61,8 +61,7 @@ fn in_vain(task: &mut TaskState) {
     }
     let now = now_ns();
     clock::settle(task, now);
-    let clocks = &task.clocks;
-    task.looks_waited_ns = clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns;
+    task.looks_waited_ns = waited(task);
     task.looks_ns = now;
     task.looks = 1;
 }
@@ -82,7 +81,35 @@ pub extern "C" fn found_message(task: *mut TaskState, arrival: u64) -> u32 {
     if looks < MANY || arrival <= from {
         return 0;
     }
-    let waited_ns = clock::waited_at(task, arrival).saturating_sub(task.looks_waited_ns);
+    let waited_ns = waited(task)
+        .saturating_sub(waited_since(task, arrival))
+        .saturating_sub(task.looks_waited_ns);
     task.spin_ns += (arrival - from).saturating_sub(waited_ns);
     0
+}
+
+/// For how long a running task has waited so far, for anything.
+#[inline(always)]
+fn waited(task: &TaskState) -> u64 {
+    let clocks = &task.clocks;
+    clocks.run_queue_ns + clocks.block_io_ns + clocks.sleep_ns
+}
+
+/// And since `at`, as far as its waits are remembered.
+#[inline(always)]
+fn waited_since(task: &TaskState, at: u64) -> u64 {
+    let mut waited_ns = 0;
+    let mut back = 0u32;
+    while back < EPISODES as u32 {
+        let slot = task.episode_count.wrapping_sub(1).wrapping_sub(back) as usize & (EPISODES - 1);
+        // SAFETY: the slot is masked to the array's length.
+        let wait = unsafe { &*task.episodes.as_ptr().add(slot) };
+        if wait.on_ns <= at {
+            break;
+        }
+        let from = if wait.off_ns > at { wait.off_ns } else { at };
+        waited_ns += wait.on_ns - from;
+        back += 1;
+    }
+    waited_ns
 }
