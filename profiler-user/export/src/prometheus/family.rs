@@ -577,6 +577,6 @@ mod tests {
         let values = TURNAROUNDS.counters[1..]
             .iter()
             .map(|counter| (counter.get)(&recipient));
-        assert!(values.eq((1..=7).map(Some)));
+        assert!(values.eq((1..=8).map(Some)));
     }
 }

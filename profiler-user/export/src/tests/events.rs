@@ -375,10 +375,10 @@ fn turnarounds_are_slices_of_their_thread_that_do_not_overlap() {
         .collect();
     let name = Some("turnaround → load");
     let expected = [
-        (100, name, vec![300, 0, 0, 0, 0, 0, 0, 0]),
+        (100, name, vec![300, 0, 0, 0, 0, 0, 0, 0, 0]),
         (400, None, vec![]),
         // It was handed over, and waited while the thread was still busy.
-        (400, name, vec![450, 0, 0, 0, 150, 0, 0, 1]),
+        (400, name, vec![450, 0, 0, 0, 150, 0, 0, 0, 1]),
         (900, None, vec![]),
     ];
     assert_eq!(told, expected);
@@ -433,6 +433,7 @@ fn an_events_cells_are_those_of_the_columns_in_their_order() {
         states: Some((1, 7)),
         request: Some(1),
         write: Some(true),
+        throttled_ns: Some(1),
         ..ResolvedEvent::default()
     };
     let columns = events().columns;
