@@ -37,7 +37,10 @@ const LIVE_HELP: [(&str, &str); 5] = [
 ];
 
 const REPLAY_HELP: [(&str, &str); 7] = [
-    ("0 p", "views Tail and Parallel: they follow every event"),
+    (
+        "0",
+        "view Tail, and Tab from there view Parallel: they follow every event",
+    ),
     ("Space", "stop, go on"),
     ("t T", "next, previous window"),
     (

@@ -166,7 +166,8 @@ impl UiState {
             KeyCode::Enter => self.enter(),
             KeyCode::Tab => return self.turn_by(1),
             KeyCode::BackTab => return self.turn_by(self.views().len() - 1),
-            KeyCode::Char(key @ ('0'..='9' | 'p')) => {
+            KeyCode::Char(digit @ '0'..='9') => {
+                let key = digit.to_string();
                 let mut views = self.views().iter();
                 let view = views.find(|view| view.key() == key).copied();
                 return view.and_then(|view| self.go_to(view));

@@ -72,21 +72,10 @@ impl DashboardView {
         Self::Neighbours,
     ];
 
-    /// The key that leads there.
-    pub(super) fn key(self) -> char {
-        match self {
-            Self::Components => '1',
-            Self::Edges => '2',
-            Self::Map => '3',
-            Self::Turnaround => '4',
-            Self::Cpu => '5',
-            Self::Disk => '6',
-            Self::Health => '7',
-            Self::Findings => '8',
-            Self::Neighbours => '9',
-            Self::Tail => '0',
-            Self::Parallel => 'p',
-        }
+    /// What stands before its name: the key that leads there, where there is one.
+    pub(super) fn key(self) -> &'static str {
+        const KEYS: [&str; 10] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "0"];
+        KEYS.get(self as usize).copied().unwrap_or("Tab")
     }
 
     /// Long and short name.

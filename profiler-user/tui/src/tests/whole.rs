@@ -202,8 +202,7 @@ fn what_all_of_a_recording_tells_is_asked_for_once() {
     assert_eq!(press(&mut state, "\t"), None);
     assert_eq!(state.view, DashboardView::Parallel);
     assert!(screen(&state, 80, 24).contains("Following every single event"));
-    assert_eq!(press(&mut state, "1p0"), None);
-    assert_eq!(state.view, DashboardView::Tail);
+    assert_eq!(press(&mut state, "10"), None);
     let why = "x.rec has no single events, which tell one request from another".to_owned();
     state.answer(Err(why.clone()), Err(why));
     assert!(screen(&state, 120, 24).contains("Cannot tell: x.rec has no single events"));
@@ -212,7 +211,7 @@ fn what_all_of_a_recording_tells_is_asked_for_once() {
     assert_eq!(state.view, DashboardView::Components);
     // What is measured now has no such views.
     let mut live = seen(snapshots::normal, 1, FULL);
-    assert_eq!(press(&mut live, "0p"), None);
+    assert_eq!(press(&mut live, "0"), None);
     assert_eq!(live.view, DashboardView::Components);
     live.key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT));
     assert_eq!(live.view, DashboardView::Neighbours);

@@ -241,7 +241,7 @@ pub(crate) fn draw(
     head.push(Line::default());
     let rest = height.saturating_sub(head.len());
     // The table comes first, and the picture needs all of its rows.
-    let spare = rest.saturating_sub(rows.len().min(rest / 2) + 1);
+    let spare = rest.saturating_sub(rows.len().min(rest / 2) + 2);
     let selected = rows.get(table.position(&SPEC, cx, rows)).copied();
     let selected = selected.and_then(|row| process(cx, row));
     let below = below(found, selected, width, spare);
@@ -308,18 +308,19 @@ fn below(
     width: usize,
     spare: usize,
 ) -> Vec<Line<'static>> {
-    let waits = selected.map_or_else(Vec::new, |process| waits(process, width));
-    let remark = found.remarks.first().map_or_else(Vec::new, |remark| {
-        let remark = Span::styled(visible(remark).into_owned(), DIM);
-        text::wrap(&Span::raw(""), 1, &[remark], width)
-    });
-    let mut lines: Vec<Line> = Vec::new();
-    for piece in [matrix(found, width), waits, remark] {
-        if !piece.is_empty() && lines.len() + 1 + piece.len() <= spare {
-            lines.push(Line::default());
-            lines.extend(piece);
-        }
+    let mut lines = vec![Line::default()];
+    lines.extend(selected.map_or_else(Vec::new, |process| waits(process, width)));
+    let map = matrix(found, width);
+    if lines.len() + map.len() < spare {
+        lines.push(Line::default());
+        lines.extend(map);
     }
+    if let Some(remark) = found.remarks.first().filter(|_| lines.len() + 2 < spare) {
+        lines.push(Line::default());
+        let remark = Span::styled(visible(remark).into_owned(), DIM);
+        lines.extend(text::wrap(&Span::raw(""), 1, &[remark], width));
+    }
+    lines.truncate(spare);
     lines
 }
 

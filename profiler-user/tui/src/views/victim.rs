@@ -72,16 +72,6 @@ fn sentence(text: impl Into<String>, style: Style, width: usize) -> Vec<Line<'st
     )
 }
 
-/// The same below a heading.
-fn indented(text: impl Into<String>, style: Style, width: usize) -> Vec<Line<'static>> {
-    text::wrap(
-        &Span::raw(""),
-        3,
-        &[Span::styled(text.into(), style)],
-        width,
-    )
-}
-
 /// Who had the CPU, and what else it waited for.
 fn waits(
     cx: &Context,
@@ -187,19 +177,19 @@ fn guard(cx: &Context, component: &Component, width: usize) -> Vec<Line<'static>
     let Some(judgement) = &cx.shown.judgement else {
         let said =
             "It does not run beside this screen. For a recording: courtside guard replay FILE";
-        lines.extend(indented(said, DIM, width));
+        lines.extend(sentence(said, DIM, width));
         return lines;
     };
     let Some(standing) = judgement.standing.get(&component.id) else {
-        lines.extend(indented("It says nothing of this component.", DIM, width));
+        lines.extend(sentence("It says nothing of this component.", DIM, width));
         return lines;
     };
     let told = judgement.of(&component.id);
     lines.extend(match standing {
         Standing::TooLittle => {
-            indented("It cannot judge this window: too few requests served, and no counters.", DIM, width)
+            sentence("It cannot judge this window: too few requests served, and no counters.", DIM, width)
         }
-        Standing::Learning(windows) => indented(
+        Standing::Learning(windows) => sentence(
             format!(
                 "It learns what is usual: {windows} of {} windows so far. Who slows it already counts as usual then; a spec of a quiet time tells: courtside guard learn, courtside guard --spec",
                 judgement.needed
@@ -208,7 +198,7 @@ fn guard(cx: &Context, component: &Component, width: usize) -> Vec<Line<'static>
             width,
         ),
         Standing::Judged if told.is_empty() => {
-            indented("Everything that it watches is as usual.", CALM, width)
+            sentence("Everything that it watches is as usual.", CALM, width)
         }
         Standing::Judged => Vec::new(),
     });
