@@ -31,6 +31,7 @@ mod target;
 pub mod top;
 mod unused;
 mod wait;
+mod whole;
 
 use courtside_agent::{
     keeper::Keeper,
@@ -51,6 +52,7 @@ use args::{Cli, Command, GuardCommand, ScaleCommand, TopArgs};
 use top::Keep;
 
 use crate::{
+    analysis::guard::Beside,
     frame::{ProbeState, ProbeStatus},
     record::Ring,
     sys::privileges,
@@ -187,7 +189,10 @@ fn dashboard(args: &TopArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result
     // Threads started from here on have no privileges either.
     kernel.drop_privileges()?;
     let options = top::Options::new(&args.screen, &args.select.entry, args.duration);
-    let snapshots = Box::new(Snapshots::new(measurement, view).with_ring(ring));
+    let snapshots = Snapshots::new(measurement, view)
+        .with_ring(ring)
+        .judged(Box::new(Beside::default()), root);
+    let snapshots = Box::new(snapshots);
     top::run(snapshots, args.interval, &options, Some(keep))?;
     Ok(0)
 }

@@ -47,6 +47,22 @@ impl Remarks for OnStderr {
     }
 }
 
+/// Where remarks would stand in the middle of a dashboard.
+struct Nowhere;
+
+impl Remarks for Nowhere {
+    fn say(&self, _: &str) {}
+
+    fn progress(&self, _: Option<u64>) {}
+}
+
+/// Opens a recording once more, beside a dashboard that has said what there is to say of it.
+pub(super) fn again(path: &Path, select: &SelectArgs) -> anyhow::Result<Recorded> {
+    let recording = Recording::open(path)?;
+    let view = select.or_recorded(&recording.header().view).view();
+    Recorded::new(recording, None, None, view, Box::new(Nowhere))
+}
+
 /// Opens a recording, in windows of another length if one is given. Where nothing is selected it is seen as whoever recorded
 /// it wanted to.
 pub(super) fn open(

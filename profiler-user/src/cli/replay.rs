@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     args::ReplayArgs, output::Output, place::Inputs, player::Player, recorded, top, unused::Unused,
+    whole::Asking,
 };
 use crate::{
     export::table,
@@ -33,7 +34,10 @@ pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<u8> {
     if let Some(fault) = recording.faults().first() {
         state.say_error(fault.to_string());
     }
-    top::replay(Player::new(recorded), state, &options)?;
+    let (file, select) = (args.file.clone(), args.select.clone());
+    let open = move || recorded::again(&file, &select);
+    let asking = Asking::new(args.file.display().to_string(), Box::new(open));
+    top::replay(Player::new(recorded), asking, state, &options)?;
     Ok(0)
 }
 

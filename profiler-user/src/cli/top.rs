@@ -42,6 +42,7 @@ use super::{
     place::{Folder, PRIVATE, READABLE},
     player::Player,
     unused::Unused,
+    whole::Asking,
 };
 use crate::{
     model::{EntryWish, Snapshot},
@@ -106,11 +107,16 @@ pub fn run(
 ///
 /// # Errors
 /// When the terminal cannot be set up, or the recording cannot be read any more.
-pub(super) fn replay(player: Player, state: UiState, options: &Options) -> anyhow::Result<()> {
+pub(super) fn replay(
+    player: Player,
+    asking: Asking,
+    state: UiState,
+    options: &Options,
+) -> anyhow::Result<()> {
     let mut state = state;
     let mut player = Box::new(player);
     player.show(&mut state, Target::Window(0))?;
-    runtime()?.block_on(drive(Feed::Replay(player), state, options))
+    runtime()?.block_on(drive(Feed::Replay { player, asking }, state, options))
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -142,7 +148,7 @@ pub struct Keep {
 /// Where windows come from.
 enum Feed {
     Live { live: Live, keep: Option<Box<Keep>> },
-    Replay(Box<Player>),
+    Replay { player: Box<Player>, asking: Asking },
 }
 
 impl Feed {
@@ -152,14 +158,20 @@ impl Feed {
             Self::Live { live, .. } => {
                 let update = live.next().await;
                 let window = update.context("the thread that collects has ended")??;
-                state.observe(window.snapshot, window.missed);
+                state.observe_judged(window.snapshot, window.judgement, window.missed);
             }
-            Self::Replay(player) => {
-                match player.due(state) {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
+            Self::Replay { player, asking } => {
+                let due = player.due(state);
+                let due = async {
+                    match due {
+                        Some(due) => tokio::time::sleep_until(due.into()).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = due => player.advance(state)?,
+                    (tail, parallel) = asking.told() => state.answer(tail, parallel),
                 }
-                player.advance(state)?;
             }
         }
         Ok(())
@@ -176,7 +188,8 @@ impl Feed {
                 },
                 Action::Keep,
             ) => keep_last(state, keep, folder),
-            (Self::Replay(player), Action::Show(target)) => player.show(state, target)?,
+            (Self::Replay { player, .. }, Action::Show(target)) => player.show(state, target)?,
+            (Self::Replay { asking, .. }, Action::Ask) => asking.ask()?,
             (feed, Action::Export) => export(state, folder, feed.keeper()),
             _ => {}
         }
@@ -186,7 +199,7 @@ impl Feed {
     fn keeper(&self) -> Option<&Keeper> {
         match self {
             Self::Live { keep, .. } => keep.as_ref().map(|keep| &keep.keeper),
-            Self::Replay(_) => None,
+            Self::Replay { .. } => None,
         }
     }
 }

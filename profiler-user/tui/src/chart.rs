@@ -40,6 +40,15 @@ pub(super) fn parts_bar(parts: &Parts<f64>, cells: usize) -> Vec<Span<'static>> 
         .collect()
 }
 
+/// A share of the whole as a bar of at most `cells` columns; every share above zero is seen.
+pub(super) fn share_bar(share: f64, cells: usize) -> String {
+    let full = (share.clamp(0.0, 1.0) * cells as f64).round() as usize;
+    match full {
+        0 if share > 0.0 && cells > 0 => "▏".to_owned(),
+        full => "█".repeat(full),
+    }
+}
+
 /// What the glyphs of these [`parts_bar`]s mean, as long as `max` columns allow; `None` if they do not.
 pub(super) fn legend(max: usize, bars: &[Parts<f64>]) -> Option<Line<'static>> {
     let legend = |name: fn(Part) -> &'static str| {
@@ -170,6 +179,15 @@ mod tests {
             areas(&[], 2, 1),
             (vec![Line::from(vec![Span::raw("  ")])], 0.0)
         );
+    }
+
+    #[test]
+    fn a_share_is_a_bar_and_none_of_them_vanishes() {
+        assert_eq!(share_bar(0.5, 6), "███");
+        assert_eq!(share_bar(0.001, 6), "▏");
+        assert_eq!(share_bar(0.0, 6), "");
+        assert_eq!(share_bar(7.0, 2), "██");
+        assert_eq!(share_bar(f64::NAN, 2), "");
     }
 
     #[test]

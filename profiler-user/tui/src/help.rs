@@ -36,7 +36,11 @@ const LIVE_HELP: [(&str, &str); 5] = [
     ("+ -", "longer, shorter windows"),
 ];
 
-const REPLAY_HELP: [(&str, &str); 6] = [
+const REPLAY_HELP: [(&str, &str); 7] = [
+    (
+        "0",
+        "view Tail, and Tab from there view Parallel: they follow every event",
+    ),
     ("Space", "stop, go on"),
     ("t T", "next, previous window"),
     (

@@ -164,13 +164,13 @@ impl UiState {
             KeyCode::Char('/') => self.editing = true,
             KeyCode::Esc => self.escape(),
             KeyCode::Enter => self.enter(),
-            KeyCode::Tab => self.turn_by(1),
-            KeyCode::BackTab => self.turn_by(DashboardView::ALL.len() - 1),
-            KeyCode::Char(digit @ '1'..='9') => {
-                let number = digit.to_digit(10).unwrap_or(0) as usize;
-                if let Some(view) = DashboardView::ALL.get(number - 1) {
-                    self.go_to(*view);
-                }
+            KeyCode::Tab => return self.turn_by(1),
+            KeyCode::BackTab => return self.turn_by(self.views().len() - 1),
+            KeyCode::Char(digit @ '0'..='9') => {
+                let key = digit.to_string();
+                let mut views = self.views().iter();
+                let view = views.find(|view| view.key() == key).copied();
+                return view.and_then(|view| self.go_to(view));
             }
             KeyCode::Down | KeyCode::Char('j') => self.select(|at, _| at + 1),
             KeyCode::Up | KeyCode::Char('k') => self.select(|at, _| at.saturating_sub(1)),
@@ -204,14 +204,19 @@ impl UiState {
         None
     }
 
-    fn turn_by(&mut self, step: usize) {
-        self.go_to(DashboardView::ALL[(self.view as usize + step) % DashboardView::ALL.len()]);
+    fn turn_by(&mut self, step: usize) -> Option<Action> {
+        let views = self.views();
+        let next = (self.view as usize + step) % views.len().max(1);
+        views.get(next).and_then(|view| self.go_to(*view))
     }
 
-    /// Turns to a view by its number or name: there is no way back from there.
-    fn go_to(&mut self, view: DashboardView) {
+    /// Turns to a view by its number or name: there is no way back from there. What only all of a recording tells is asked for
+    /// when somebody wants to see it.
+    fn go_to(&mut self, view: DashboardView) -> Option<Action> {
         self.forget_way();
         self.turn_to(view);
+        let of_all = matches!(view, DashboardView::Tail | DashboardView::Parallel);
+        (of_all && self.whole.ask()).then_some(Action::Ask)
     }
 
     /// `+` measures longer windows, `-` shorter ones.

@@ -22,6 +22,7 @@ mod table;
 mod tests;
 mod text;
 mod views;
+mod whole;
 
 pub use history::WINDOWS as PAST_WINDOWS;
 pub use replay::{Replay, Target};

@@ -88,25 +88,35 @@ fn draw_body(frame: &mut Frame, area: Rect, state: &UiState) {
             views::components::draw(frame, area, &cx, state.table(), &rows);
         }
         DashboardView::Cpu => views::cpu::draw(frame, area, &cx, state.table(), &rows),
-        DashboardView::Edges if state.edge_open => draw_edge(frame, area, state),
+        DashboardView::Edges if state.open => draw_open(frame, area, state),
+        DashboardView::Neighbours if state.open => draw_open(frame, area, state),
+        DashboardView::Tail => views::tail::draw(frame, area, &cx, state.table(), &rows),
+        DashboardView::Parallel => views::parallel::draw(frame, area, &cx, state.table(), &rows),
+        DashboardView::Neighbours => {
+            views::neighbours::draw(frame, area, &cx, state.table(), &rows);
+        }
         view => table::draw(frame, area, view.spec(), &cx, state.table(), &rows),
     }
 }
 
-/// Draws the selected edge by itself, or says that it is not there in this window.
-fn draw_edge(frame: &mut Frame, area: Rect, state: &UiState) {
+/// Draws the selected edge or component by itself, or says that it is not there in this window.
+fn draw_open(frame: &mut Frame, area: Rect, state: &UiState) {
     let cx = state.context();
     let pinned = state.table().selected.as_ref().map(|(id, _)| id);
     let row = state
         .selected()
-        .filter(|&row| Some(&(DashboardView::Edges.spec().id)(&cx, row)) == pinned);
-    match row {
-        Some(row) => views::edge::draw(frame, area, &cx, row),
-        None => {
-            let text = " No traffic on this edge in this window. Esc goes back.";
-            frame.render_widget(Paragraph::new(text).style(DIM), area);
+        .filter(|&row| Some(&(state.view.spec().id)(&cx, row)) == pinned);
+    let nothing = match (row, state.view) {
+        (Some(row), DashboardView::Neighbours) => {
+            return views::victim::draw(frame, area, &cx, row);
         }
-    }
+        (Some(row), _) => return views::edge::draw(frame, area, &cx, row),
+        (None, DashboardView::Neighbours) => {
+            " This component did nothing in this window. Esc goes back."
+        }
+        (None, _) => " No traffic on this edge in this window. Esc goes back.",
+    };
+    frame.render_widget(Paragraph::new(nothing).style(DIM), area);
 }
 
 /// What to say instead of an empty table.
@@ -116,8 +126,16 @@ fn nothing(state: &UiState, rows: &[usize]) -> Option<String> {
         _ if !rows.is_empty() => return None,
         DashboardView::Health if state.filter.is_empty() => return None,
         DashboardView::Turnaround if target.is_some() => return None,
-        DashboardView::Edges if state.edge_open => return None,
+        DashboardView::Edges | DashboardView::Neighbours if state.open => return None,
         _ => {}
+    }
+    let words = match state.view {
+        DashboardView::Tail => state.whole.tail.words(),
+        DashboardView::Parallel => state.whole.parallel.words(),
+        _ => None,
+    };
+    if let Some(words) = words {
+        return Some(words);
     }
     Some(if state.shown().windows == 0 {
         "Measuring the first window…".to_owned()
@@ -132,6 +150,8 @@ fn nothing(state: &UiState, rows: &[usize]) -> Option<String> {
         said
     } else if state.view == DashboardView::Findings {
         views::findings::NOTHING.to_owned()
+    } else if state.view == DashboardView::Tail {
+        "The slowest requests differ in nothing from the median.".to_owned()
     } else {
         "No traffic seen yet.\nComponents appear as soon as one of them sends, receives or runs."
             .to_owned()
@@ -297,7 +317,7 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
     };
     let findings = &snapshot.findings;
     identity.extend(findings.first().map(|worst| {
-        let number = DashboardView::Findings as usize + 1;
+        let number = DashboardView::Findings.key();
         let said = count(findings.len(), "finding", "findings");
         let style = views::findings::severity(worst.severity).1;
         Piece::new(format!("{said}: key {number}"), said, style, 1)
@@ -350,8 +370,8 @@ fn tabs(state: &UiState, width: u16) -> Line<'static> {
     let room = usize::from(width);
     let tab = |view: DashboardView, name: &str| {
         let text = match name {
-            "" => format!(" {} ", view as usize + 1),
-            name => format!(" {} {name} ", view as usize + 1),
+            "" => format!(" {} ", view.key()),
+            name => format!(" {} {name} ", view.key()),
         };
         let style = if view == state.view { SELECTED } else { PLAIN };
         Span::styled(text, style)
@@ -362,8 +382,8 @@ fn tabs(state: &UiState, width: u16) -> Line<'static> {
         |view, current| if current { view.names().0 } else { "" },
     ];
     let candidates = names.map(|name| {
-        let spans = DashboardView::ALL.map(|view| tab(view, name(view, view == state.view)));
-        Line::from_iter(spans)
+        let views = state.views().iter();
+        Line::from_iter(views.map(|&view| tab(view, name(view, view == state.view))))
     });
     let line = candidates
         .iter()

@@ -5,10 +5,11 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::history::History;
+use super::{history::History, views::neighbours};
 use courtside_core::{
     frame::Transport,
     model::{
+        judgement::Judgement,
         snapshot::{Component, Dist, Edge, Entry, Snapshot, Turnaround},
         visible::for_people,
         words::{Names, mostly_untimed},
@@ -24,6 +25,8 @@ pub(super) struct ComponentSample {
     /// Mean turnaround by part, nanoseconds.
     pub parts: Option<Parts<f64>>,
     pub on_cpu: f64,
+    /// For how long others had the CPU while it waited; none where that is not known.
+    pub others: Option<f64>,
     pub disk_bytes_per_second: f64,
 }
 
@@ -41,6 +44,8 @@ pub(super) struct Shown {
     pub snapshot: Arc<Snapshot>,
     /// The same with its names as they are.
     pub exact: Arc<Snapshot>,
+    /// How guard sees the newest window, its names as they may be shown; none where it does not run.
+    pub judgement: Option<Arc<Judgement>>,
     /// Windows seen so far; zero means that `snapshot` is empty.
     pub windows: u64,
     pub components: History<ComponentSample>,
@@ -70,6 +75,7 @@ impl Shown {
                 served_per_second: per_second(c.requests.served, window_ns),
                 parts: mean_parts(&c.turnaround),
                 on_cpu: share(c.cpu.on_cpu_ns, window_ns),
+                others: neighbours::waited(c).map(|waited| share(waited.others_ns, window_ns)),
                 disk_bytes_per_second: per_second(
                     c.disk.read_bytes + c.disk.write_bytes,
                     window_ns,

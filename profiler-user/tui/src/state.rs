@@ -12,8 +12,9 @@ use super::{
     style::Theme,
     table::{self, Context, Spec, TableState},
     views::{self, map::Map},
+    whole::Whole,
 };
-use courtside_core::model::Snapshot;
+use courtside_core::model::{Snapshot, inference::Inference, judgement::Judgement, tail::Tail};
 
 /// What the dashboard can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +35,17 @@ pub enum DashboardView {
     Health,
     /// What is wrong, and what to do about it.
     Findings,
+    /// Who slows whom.
+    Neighbours,
+    /// Why the slowest requests of a recording are slow.
+    Tail,
+    /// What an application of several processes does in a recording.
+    Parallel,
 }
 
 impl DashboardView {
-    /// All views, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    /// All views, in the order of their numbers. The last two need every single event, and so a recording.
+    pub const ALL: [Self; 11] = [
         Self::Components,
         Self::Edges,
         Self::Map,
@@ -47,7 +54,29 @@ impl DashboardView {
         Self::Disk,
         Self::Health,
         Self::Findings,
+        Self::Neighbours,
+        Self::Tail,
+        Self::Parallel,
     ];
+
+    /// Those of what is measured now.
+    pub const LIVE: [Self; 9] = [
+        Self::Components,
+        Self::Edges,
+        Self::Map,
+        Self::Turnaround,
+        Self::Cpu,
+        Self::Disk,
+        Self::Health,
+        Self::Findings,
+        Self::Neighbours,
+    ];
+
+    /// What stands before its name: the key that leads there, where there is one.
+    pub(super) fn key(self) -> &'static str {
+        const KEYS: [&str; 10] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "0"];
+        KEYS.get(self as usize).copied().unwrap_or("Tab")
+    }
 
     /// Long and short name.
     pub(super) fn names(self) -> (&'static str, &'static str) {
@@ -60,6 +89,9 @@ impl DashboardView {
             Self::Disk => ("Disk", "Disk"),
             Self::Health => ("Health", "Health"),
             Self::Findings => ("Findings", "Find"),
+            Self::Neighbours => ("Neighbours", "Neigh"),
+            Self::Tail => ("Tail", "Tail"),
+            Self::Parallel => ("Parallel", "Par"),
         }
     }
 
@@ -74,6 +106,9 @@ impl DashboardView {
             Self::Disk => "who reads and writes",
             Self::Health => "how far the numbers can be trusted",
             Self::Findings => "what is wrong, and what to do about it",
+            Self::Neighbours => "who slows whom",
+            Self::Tail => "why the slowest requests of the recording are slow",
+            Self::Parallel => "what a parallel application does, and who holds it up",
         }
     }
 
@@ -88,6 +123,9 @@ impl DashboardView {
             Self::Disk => &views::disk::SPEC,
             Self::Health => &views::health::SPEC,
             Self::Findings => &views::findings::SPEC,
+            Self::Neighbours => &views::neighbours::SPEC,
+            Self::Tail => &views::tail::SPEC,
+            Self::Parallel => &views::parallel::SPEC,
         }
     }
 }
@@ -109,6 +147,8 @@ pub enum Action {
     Interval(Duration),
     /// Keep the last minutes as a recording, and show the result.
     Keep,
+    /// Find out what all of the recording tells, and give it to [`UiState::answer`].
+    Ask,
     /// Show another window of the recording ([`UiState::replay`]).
     Show(Target),
 }
@@ -140,8 +180,8 @@ pub struct UiState {
     tables: Vec<TableState>,
     /// Id of the component that the turnaround view is about; by default the one selected among the components.
     pub(super) target: Option<String>,
-    /// The edge selected is shown by itself.
-    pub(super) edge_open: bool,
+    /// The edge, or the component that waits for its neighbours, that is selected is shown by itself.
+    pub(super) open: bool,
     /// Views that Enter led away from, with their targets.
     back: Vec<(DashboardView, Option<String>)>,
     pub(super) filter_text: String,
@@ -154,6 +194,8 @@ pub struct UiState {
     pub(super) size: (usize, usize),
     /// Where in a recording this is.
     pub(super) replay: Option<Replay>,
+    /// What all of that recording tells.
+    pub(super) whole: Whole,
 }
 
 impl UiState {
@@ -170,7 +212,7 @@ impl UiState {
                 .map(|view| TableState::new(view.spec()))
                 .into(),
             target: None,
-            edge_open: false,
+            open: false,
             back: Vec::new(),
             filter_text: String::new(),
             filter: Filter::default(),
@@ -179,12 +221,39 @@ impl UiState {
             message: None,
             size: (80, 24),
             replay: None,
+            whole: Whole::default(),
         }
+    }
+
+    /// The views that there are.
+    pub(super) fn views(&self) -> &'static [DashboardView] {
+        if self.replay.is_some() {
+            &DashboardView::ALL
+        } else {
+            &DashboardView::LIVE
+        }
+    }
+
+    /// Takes what all of the recording tells: why its slowest requests are slow, and what a parallel application in it does;
+    /// or why that cannot be told.
+    pub fn answer(&mut self, tail: Result<Tail, String>, parallel: Result<Inference, String>) {
+        self.whole.answer(tail, parallel);
     }
 
     /// Takes the next window. `missed` windows before it were measured but never arrived here.
     pub fn observe(&mut self, snapshot: Arc<Snapshot>, missed: u64) {
+        self.observe_judged(snapshot, None, missed);
+    }
+
+    /// Takes the next window, and how guard sees it where that runs.
+    pub fn observe_judged(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        judgement: Option<Arc<Judgement>>,
+        missed: u64,
+    ) {
         self.live.observe(snapshot, missed);
+        self.live.judgement = judgement.map(|judgement| judgement.for_people());
         let speed = self.replay.as_ref().map_or(1.0, Replay::speed);
         if let Some(message) = &mut self.message {
             message.age += 1;
@@ -263,6 +332,7 @@ impl UiState {
         let shown = self.shown();
         Context {
             shown,
+            whole: &self.whole,
             target: match &self.target {
                 Some(id) => shown.component(id),
                 None => self.selected_component(),
@@ -297,6 +367,7 @@ impl UiState {
     fn rows_of(&self, view: DashboardView) -> Vec<usize> {
         let cx = Context {
             shown: self.shown(),
+            whole: &self.whole,
             target: None,
         };
         table::rows(view.spec(), &cx, &self.tables[view as usize], &self.filter)
@@ -306,6 +377,7 @@ impl UiState {
     fn selected_component(&self) -> Option<usize> {
         let cx = Context {
             shown: self.shown(),
+            whole: &self.whole,
             target: None,
         };
         let rows = self.rows_of(DashboardView::Components);
@@ -339,7 +411,13 @@ impl UiState {
             DashboardView::Edges => {
                 // The selection now stays with this edge, whatever the order becomes.
                 self.select(|at, _| at);
-                self.edge_open = true;
+                self.open = true;
+                None
+            }
+            DashboardView::Neighbours if self.open => component(row),
+            DashboardView::Neighbours => {
+                self.select(|at, _| at);
+                self.open = true;
                 None
             }
             DashboardView::Findings => {
@@ -347,7 +425,13 @@ impl UiState {
                 let index = finding.and_then(|finding| cx.shown.component(&finding.component));
                 index.and_then(component)
             }
-            DashboardView::Health => None,
+            DashboardView::Tail => {
+                let tail = cx.whole.tail.told();
+                let difference = tail.and_then(|tail| tail.differences.get(row));
+                let id = difference.and_then(|one| one.component.as_deref());
+                id.and_then(|id| cx.shown.component(id)).and_then(component)
+            }
+            DashboardView::Health | DashboardView::Parallel => None,
         };
         if target.is_some() {
             self.back.push((self.view, self.target.take()));
@@ -358,8 +442,9 @@ impl UiState {
 
     /// Closes what is open, goes back where Enter came from, or clears the filter.
     pub(super) fn escape(&mut self) {
-        if self.view == DashboardView::Edges && self.edge_open {
-            self.edge_open = false;
+        let may_open = matches!(self.view, DashboardView::Edges | DashboardView::Neighbours);
+        if may_open && self.open {
+            self.open = false;
         } else if let (DashboardView::Turnaround, Some((view, target))) =
             (self.view, self.back.pop())
         {
@@ -380,7 +465,7 @@ impl UiState {
     /// Forgets where Enter came from.
     pub(super) fn forget_way(&mut self) {
         self.back.clear();
-        self.edge_open = false;
+        self.open = false;
     }
 
     /// Makes the turnaround view about the component listed `step` further on.

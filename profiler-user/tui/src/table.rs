@@ -18,6 +18,7 @@ use super::{
     shown::Shown,
     style::{ACCENT, DIM, PLAIN, SELECTED, STRONG},
     text,
+    whole::Whole,
 };
 use courtside_core::{model::fields::Heading, units::UNKNOWN};
 
@@ -25,6 +26,8 @@ use courtside_core::{model::fields::Heading, units::UNKNOWN};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub shown: &'a Shown,
+    /// What is known of the whole recording.
+    pub whole: &'a Whole,
     pub target: Option<usize>,
 }
 

@@ -10,6 +10,9 @@ use ratatui::{
     style::Color,
 };
 
+mod neighbours;
+mod whole;
+
 use super::{Action, DashboardView, Replay, Target, Theme, UiState, render};
 use courtside_core::model::Snapshot;
 
@@ -62,7 +65,7 @@ const STATES: [State; 5] = [
 fn every_view_in_every_state_at_three_sizes() {
     for (name, snapshot, windows) in STATES {
         let mut state = seen(snapshot, windows, FULL);
-        for (number, view) in DashboardView::ALL.into_iter().enumerate() {
+        for (number, view) in DashboardView::LIVE.into_iter().enumerate() {
             press(&mut state, &(number + 1).to_string());
             let sizes = [(40, 20), (80, 24), (120, 40)];
             let screens = sizes.map(|(width, height)| screen(&state, width, height));
@@ -141,7 +144,7 @@ fn findings_are_told_on_every_screen_and_shown_in_their_view() {
 #[test]
 fn help_of_every_view() {
     let mut state = seen(snapshots::normal, 1, FULL);
-    for (number, view) in DashboardView::ALL.into_iter().enumerate() {
+    for (number, view) in DashboardView::LIVE.into_iter().enumerate() {
         press(&mut state, &format!("{}?", number + 1));
         let screens = [(40, 20), (80, 40)].map(|(width, height)| screen(&state, width, height));
         insta::assert_snapshot!(format!("help_{view:?}").to_lowercase(), screens.join("\n"));
@@ -157,7 +160,7 @@ fn without_utf8_everything_is_ascii() {
     };
     for (name, snapshot, windows) in STATES {
         let mut state = seen(snapshot, windows, ascii);
-        for number in 1..=DashboardView::ALL.len() {
+        for number in 1..=DashboardView::LIVE.len() {
             press(&mut state, &number.to_string());
             let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
             terminal.draw(|frame| render(frame, &state)).unwrap();
@@ -179,9 +182,11 @@ fn without_utf8_everything_is_ascii() {
 fn nothing_breaks_at_any_size() {
     for (_, snapshot, windows) in [STATES[0], STATES[2], STATES[4]] {
         let mut state = seen(snapshot, windows, FULL);
-        for (i, keys) in ["1", "2", "2\n", "3", "4", "5", "6", "7", "7?", "8"]
-            .into_iter()
-            .enumerate()
+        for (i, keys) in [
+            "1", "2", "2\n", "3", "4", "5", "6", "7", "7?", "8", "9", "9\n",
+        ]
+        .into_iter()
+        .enumerate()
         {
             press(&mut state, "\x1b\x1b");
             press(&mut state, keys);
@@ -232,16 +237,17 @@ fn listed(state: &UiState) -> Vec<String> {
 #[test]
 fn views_turn_by_number_and_tab() {
     let mut state = seen(snapshots::normal, 1, FULL);
-    for (number, view) in DashboardView::ALL.into_iter().enumerate() {
+    for (number, view) in DashboardView::LIVE.into_iter().enumerate() {
         press(&mut state, &(number + 1).to_string());
         assert_eq!(state.view, view);
     }
-    press(&mut state, "9");
-    assert_eq!(state.view, DashboardView::Findings);
+    // There is no view of this number.
+    press(&mut state, "0");
+    assert_eq!(state.view, DashboardView::Neighbours);
     press(&mut state, "\t");
     assert_eq!(state.view, DashboardView::Components);
     state.key(KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT));
-    assert_eq!(state.view, DashboardView::Findings);
+    assert_eq!(state.view, DashboardView::Neighbours);
 }
 
 #[test]
@@ -445,7 +451,7 @@ fn messages_show_in_the_bottom_line_and_go_by_themselves() {
 #[test]
 fn every_key_is_seen_without_scrolling_the_help() {
     let mut state = seen(snapshots::normal, 1, FULL);
-    for number in 1..=DashboardView::ALL.len() {
+    for number in 1..=DashboardView::LIVE.len() {
         press(&mut state, &format!("{number}?"));
         let screen = screen(&state, 80, 24);
         for key in [

@@ -24,7 +24,9 @@ Examples:
   sudo courtside top --entry web:8080    roundtrips per request that enters at web's port 8080
   sudo courtside top -i 200ms --port 5432
 
-Press ? in the dashboard for its keys.";
+Views: Components, Edges, Map, Turnaround, CPU, Disk, Health, Findings (what is wrong and what to
+do), Neighbours (who slows whom; what guard says of it, which learns from the first 60 windows what
+is usual, and holds nobody back). Press ? in the dashboard for its keys and columns.";
 
 pub(super) const STAT_EXAMPLES: &str = "\
 Examples:

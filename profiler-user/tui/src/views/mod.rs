@@ -11,8 +11,12 @@ pub(super) mod edges;
 pub(super) mod findings;
 pub(super) mod health;
 pub(super) mod map;
+pub(super) mod neighbours;
+pub(super) mod parallel;
 pub(super) mod request;
+pub(super) mod tail;
 pub(super) mod turnaround;
+pub(super) mod victim;
 
 use super::{
     filter::{Filter, contains},
