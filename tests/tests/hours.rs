@@ -82,10 +82,9 @@ windows = table("windows")
 keys = {(row["host"], row["hour"], row["window"]) for row in windows}
 assert len(keys) == len(windows)
 assert {row["host"] for row in windows} == {"web01"}
-names = {(row["hour"], row["window"], row["id"]): row["name"] for row in table("components")}
-def name(row, end):
-    return names.get((row["hour"], row["window"], row[end]))
-web = [row for row in table("edges") if (name(row, "from"), name(row, "to")) == ("load", "web")]
+names = {row["id"]: row["name"] for row in table("components")}
+ends = lambda row: (names.get(row["from"]), names.get(row["to"]))
+web = [row for row in table("edges") if ends(row) == ("load", "web")]
 print(len(windows), sum(row["roundtrips"] for row in web))
 "#;
     let mut read = Command::new(python);

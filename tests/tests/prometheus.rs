@@ -9,7 +9,7 @@ use std::{
 };
 
 use courtside_tests::{
-    agent::{Agent, get},
+    agent::{Agent, get, series},
     harness::{Host, Running, eventually, finish, workload},
 };
 use serde_json::Value;
@@ -69,7 +69,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn start(host: &Host, target: &str) -> Self {
+    fn start(host: &Host, target: &str, more: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -93,6 +93,7 @@ impl Prometheus {
             ))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=error")
+            .args(more)
             .stdin(Stdio::null());
         let running = Running::start(&mut command).unwrap();
         let ready = || get(&address, "/-/ready", "").is_ok_and(|answer| answer.code == 200);
@@ -129,7 +130,7 @@ impl Prometheus {
 fn a_real_prometheus_answers_every_expression() {
     let host = Host::take().unwrap();
     let agent = Agent::start(&["-i", "250ms", "--program-cost"]).unwrap();
-    let prometheus = Prometheus::start(&host, &agent.address);
+    let prometheus = Prometheus::start(&host, &agent.address, &[]);
     let mut command = Command::new(workload().unwrap());
     command.args(["relay", "--rate", "100", "--requests", "6000"]);
     let mut load = Running::start(&mut command).unwrap();
@@ -184,4 +185,81 @@ fn a_real_prometheus_answers_every_expression() {
     let problems = prometheus.api("/api/v1/targets?state=active");
     assert_eq!(problems["activeTargets"][0]["lastError"], "", "{problems}");
     eprintln!("{} expressions asked", all.len());
+}
+
+/// The only number that an expression gives.
+fn number(prometheus: &Prometheus, expression: &str) -> Option<f64> {
+    let all = prometheus.ask(expression);
+    assert!(all.len() < 2, "{expression}: {all:?}");
+    all.first()?["value"][1].as_str()?.parse().ok()
+}
+
+/// The component of this name, as the text says.
+fn id(text: &str, name: &str) -> String {
+    let wanted = format!("name=\"{name}\"");
+    let info = text
+        .lines()
+        .find(|line| line.starts_with("courtside_component_info{") && line.contains(&wanted));
+    let (_, rest) = info.unwrap().split_once("component=\"").unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// Counts and sums are those of the text; a quantile is where the classic buckets have it.
+#[test]
+fn a_real_prometheus_takes_native_histograms() {
+    const REQUESTS: f64 = 300.0;
+    let host = Host::take().unwrap();
+    let agent = Agent::start(&["-i", "250ms", "--native-histograms"]).unwrap();
+    let native = ["--enable-feature=native-histograms"];
+    let prometheus = Prometheus::start(&host, &agent.address, &native);
+    let mut load = Command::new(workload().unwrap());
+    load.args(["relay", "--rate", "200", "--requests", "300"]);
+    assert!(finish(load).unwrap().status.success());
+    let text = agent.settle().unwrap();
+    let all = series(&text);
+    for (name, times) in [("web", 1.0), ("app", 2.0), ("store", 6.0)] {
+        let component = format!("{{component=\"{}\"}}", id(&text, name));
+        let histogram = format!("courtside_service_seconds{component}");
+        let count = format!("histogram_count({histogram})");
+        eventually("all requests", || {
+            number(&prometheus, &count) == Some(times * REQUESTS)
+        })
+        .unwrap();
+        let sum = number(&prometheus, &format!("histogram_sum({histogram})")).unwrap();
+        let ours = all[&format!("courtside_service_seconds_sum{component}")];
+        assert!((sum - ours).abs() < 1e-9 * ours, "{sum} {ours}");
+        let median = format!("histogram_quantile(0.5, {histogram})");
+        let median = number(&prometheus, &median).unwrap();
+        let below = |le: f64| {
+            let start = format!(
+                "courtside_service_seconds_bucket{}",
+                &component[..component.len() - 1]
+            );
+            let buckets = all.iter().filter(|(series, _)| series.starts_with(&start));
+            let mut most = 0.0f64;
+            for (series, count) in buckets {
+                let (_, rest) = series.split_once("le=\"").unwrap();
+                let bound: f64 = rest
+                    .trim_end_matches("\"}")
+                    .parse()
+                    .unwrap_or(f64::INFINITY);
+                if bound <= le {
+                    most = most.max(*count);
+                }
+            }
+            most
+        };
+        // Buckets of the kernel are an eighth of an octave, and a native one may hold half of one that is not its own.
+        let half = times * REQUESTS / 2.0;
+        assert!(below(median * 2.3) >= half, "{name}: {median}");
+        assert!(below(median / 2.3) <= half, "{name}: {median}");
+    }
+    // Either or.
+    let classic = prometheus.ask("courtside_service_seconds_bucket");
+    assert!(classic.is_empty(), "{classic:?}");
+    let targets = prometheus.api("/api/v1/targets?state=active");
+    assert_eq!(targets["activeTargets"][0]["lastError"], "", "{targets}");
+    // All that is no histogram is what it was.
+    let windows = prometheus.ask("courtside_windows_total");
+    assert_eq!(windows.len(), 1, "{windows:?}");
 }

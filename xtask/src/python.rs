@@ -7,11 +7,13 @@ use anyhow::Result;
 
 use crate::{packages, sh};
 
-/// What the tests import: readers of Parquet, of Perfetto traces and of OpenMetrics, and what drives a browser.
-const PACKAGES: [&str; 4] = [
+/// What the tests import: readers of Parquet, of Perfetto traces, of OpenMetrics and of OpenTelemetry's messages, and what drives
+/// a browser.
+const PACKAGES: [&str; 5] = [
     "pyarrow==26.0.1",
     "perfetto==0.59.1",
     "prometheus-client==0.26.0",
+    "opentelemetry-proto==1.45.2",
     "selenium==4.51.0",
 ];
 /// The browser, and Python itself.

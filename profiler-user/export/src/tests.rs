@@ -24,6 +24,7 @@ use courtside_core::model::snapshot::{HeldUnknown, TurnaroundCounters};
 use courtside_core::model::visible::for_people;
 use courtside_core::model::{Snapshot, State, View, fold};
 
+mod columns;
 mod events;
 mod python;
 mod rebuilt;

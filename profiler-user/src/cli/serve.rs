@@ -19,7 +19,7 @@ use courtside_agent::{
     keeper::{Keeper, stamp},
     measure::Kernel,
     recorder::Shared,
-    serve::{self, Export, Options, Recording, Token},
+    serve::{self, Collector, Export, Options, Push, Recording, Token},
 };
 
 use super::{
@@ -29,6 +29,8 @@ use super::{
 };
 use crate::{frame::ProbeStatus, model::GroupBy, sys::privileges};
 
+/// Those who are trusted by this host, on most systems.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Longer files are no tokens, certificates or keys.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -57,6 +59,7 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         }
         _ => None,
     };
+    let push = push(args)?;
     // Known before anything is attached.
     let (listener, address) = listen(address)?;
     let hours = args.export.as_deref();
@@ -102,12 +105,14 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         interval: args.interval,
         view,
         top: args.top.get(),
+        native_histograms: args.native_histograms,
         linger: args.linger,
         duration: args.duration,
         token,
         tls,
         recording,
         export,
+        push,
     };
     serve::run(listener, measurement, options)?;
     Ok(0)
@@ -137,6 +142,23 @@ fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
             address.port()
         )
     })
+}
+
+/// Where the totals are pushed to.
+fn push(args: &ServeArgs) -> anyhow::Result<Option<Push>> {
+    let Some(url) = &args.otlp else {
+        return Ok(None);
+    };
+    let trusted = args.otlp_ca.as_deref().unwrap_or(Path::new(TRUSTED));
+    let token = match &args.otlp_token_file {
+        Some(path) => Some(token(path)?),
+        None => None,
+    };
+    Ok(Some(Push {
+        to: Collector::parse(url, || read(trusted))?,
+        every: args.otlp_every,
+        token,
+    }))
 }
 
 fn token(path: &Path) -> anyhow::Result<Token> {
@@ -288,6 +310,28 @@ mod tests {
             format!("courtside serve --listen 127.0.0.1:0 --tls-cert {shown} --tls-key {shown}");
         let said = format!("{:#}", told(&line).unwrap_err());
         assert!(said.contains("certificate"), "{said}");
+    }
+
+    #[test]
+    fn a_collector_has_a_url_and_for_tls_somebody_who_is_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = folder.path().join("none");
+        std::fs::write(&none, "nonsense").unwrap();
+        let line = "courtside serve --listen 127.0.0.1:0 --otlp";
+        let untrusted = format!("https://x --otlp-ca {}", none.display());
+        for (more, words) in [
+            ("ftp://x", "no URL of a collector"),
+            ("localhost:4318", "no URL"),
+            ("http://me:secret@x", "in a file"),
+            (untrusted.as_str(), "no certificate"),
+            ("https://x --otlp-ca /nowhere", "cannot read /nowhere"),
+            ("http://127.0.0.1", "attached"),
+            ("http://[::1]:4318/x", "attached"),
+        ] {
+            let said = format!("{:#}", told(&format!("{line} {more}")).unwrap_err());
+            assert!(said.contains(words), "{more}: {said}");
+            assert!(!said.contains("secret"), "{said}");
+        }
     }
 
     #[test]

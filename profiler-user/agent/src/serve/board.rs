@@ -15,15 +15,17 @@ use std::{
 use bytes::Bytes;
 use courtside_core::model::{
     Snapshot,
-    status::{ExportStatus, HttpStatus, RecordingStatus, STATUS_SCHEMA, SeriesStatus, Status},
+    status::{
+        ExportStatus, HttpStatus, PushStatus, RecordingStatus, STATUS_SCHEMA, SeriesStatus, Status,
+    },
 };
 use courtside_export::{
     json,
-    prometheus::{Agent, Answers, Exporter, Form, Recorder, Totals},
+    prometheus::{Agent, Answers, Exporter, Form, Pusher, Recorder, Totals},
 };
 use courtside_kernel::sys::usage::usage;
 
-use super::Options;
+use super::{Options, negotiate::Format};
 
 /// A window may be late by this and two intervals before something is taken to be wrong.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,22 +34,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Page {
     /// `/metrics`.
-    Metrics(IsOpen),
+    Metrics(Format),
     /// `/snapshot`.
     Snapshot,
     /// `/findings`.
     Findings,
 }
 
-/// Whether it is OpenMetrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct IsOpen(pub(super) bool);
-
 /// What was measured, and who asked for it.
 pub(super) struct Board {
     state: Mutex<State>,
     interval: Duration,
     top: usize,
+    native_histograms: bool,
     started_unix_ns: u64,
     answers: Mutex<BTreeMap<(&'static str, u16), u64>>,
     /// Connections that are open.
@@ -62,6 +61,7 @@ struct State {
     progress: Instant,
     recording: Option<RecordingStatus>,
     export: Option<ExportStatus>,
+    push: Option<PushStatus>,
     /// Pages as they were written, and after how many windows.
     pages: BTreeMap<Page, (u64, Bytes)>,
 }
@@ -78,6 +78,19 @@ impl Board {
             size_bytes: 0,
             failed: None,
         });
+        let push = options.push.as_ref().map(|push| PushStatus {
+            url: push.to.url(),
+            sent: 0,
+            lost: 0,
+            failures: 0,
+            failed: None,
+        });
+        let totals = Totals::new(options.top, linger_ns);
+        let totals = if options.native_histograms {
+            totals.with_native_histograms()
+        } else {
+            totals
+        };
         let export = options.export.as_ref().map(|export| ExportStatus {
             folder: export.hours.path().display().to_string(),
             windows: 0,
@@ -86,15 +99,17 @@ impl Board {
         });
         Self {
             state: Mutex::new(State {
-                totals: Totals::new(options.top, linger_ns),
+                totals,
                 last: None,
                 progress: Instant::now(),
                 recording,
                 export,
+                push,
                 pages: BTreeMap::new(),
             }),
             interval: options.interval,
             top: options.top,
+            native_histograms: options.native_histograms,
             started_unix_ns: u64::try_from(started.as_nanos()).unwrap_or(u64::MAX),
             answers: Mutex::new(BTreeMap::new()),
             connections: AtomicU64::new(0),
@@ -142,6 +157,22 @@ impl Board {
         }
     }
 
+    /// The totals for a collector, and of how many windows they are; `None` if that were so many before.
+    pub(super) fn otlp(&self, before: u64) -> Option<(u64, Bytes)> {
+        let state = self.lock();
+        let windows = state.totals.windows();
+        let last = state.last.as_deref().filter(|_| windows != before)?;
+        let body = state.totals.otlp(last, &self.agent(&state));
+        Some((windows, body.into()))
+    }
+
+    /// What has become of what was pushed.
+    pub(super) fn pushed(&self, change: impl FnOnce(&mut PushStatus)) {
+        if let Some(push) = &mut self.lock().push {
+            change(push);
+        }
+    }
+
     /// A page; `None` before there is a window that it could be of.
     pub(super) fn page(&self, page: Page) -> Option<Bytes> {
         let mut state = self.lock();
@@ -153,25 +184,35 @@ impl Board {
             return Some(bytes.clone());
         }
         let text = match page {
-            Page::Metrics(open) => self.metrics(&state, open),
+            Page::Metrics(format) => self.metrics(&state, format),
             // What fold makes can be written.
-            Page::Snapshot => json::to_string(&**state.last.as_ref()?).ok()?,
-            Page::Findings => json::to_string(&state.last.as_ref()?.findings).ok()?,
+            Page::Snapshot => json::to_string(&**state.last.as_ref()?).ok()?.into(),
+            Page::Findings => json::to_string(&state.last.as_ref()?.findings).ok()?.into(),
         };
-        let bytes = Bytes::from(text);
+        let bytes: Bytes = text;
         state.pages.insert(page, (windows, bytes.clone()));
         Some(bytes)
     }
 
-    fn metrics(&self, state: &State, open: IsOpen) -> String {
-        let form = if open.0 {
-            Form::OpenMetrics
-        } else {
-            Form::Text
-        };
+    /// Whether histograms are native where the format has such.
+    pub(super) fn has_native_histograms(&self) -> bool {
+        self.native_histograms
+    }
+
+    fn metrics(&self, state: &State, format: Format) -> Bytes {
+        let (agent, last) = (self.agent(state), state.last.as_deref());
+        match format {
+            Format::Text => state.totals.text(Form::Text, last, &agent).into(),
+            Format::Open => state.totals.text(Form::OpenMetrics, last, &agent).into(),
+            Format::Protobuf => state.totals.protobuf(last, &agent).into(),
+        }
+    }
+
+    /// What the agent says of itself.
+    fn agent(&self, state: &State) -> Agent {
         let own = usage(Path::new("/"));
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let agent = Agent {
+        Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_unix_ns: self.started_unix_ns,
             cpu_ns: own.cpu_ns,
@@ -187,15 +228,18 @@ impl Board {
                 windows: export.windows,
                 lost: export.lost_windows,
             }),
+            pusher: state.push.as_ref().map(|push| Pusher {
+                sent: push.sent,
+                lost: push.lost,
+                failures: push.failures,
+            }),
             answers: answers
                 .iter()
                 .map(|(&(path, code), &count)| Answers { path, code, count })
                 .collect(),
             connections: self.connections.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-        };
-        drop(answers);
-        state.totals.text(form, state.last.as_deref(), &agent)
+        }
     }
 
     /// Why windows do not come in time, if they do not.
@@ -245,6 +289,7 @@ impl Board {
             },
             recording: state.recording.clone(),
             export: state.export.clone(),
+            push: state.push.clone(),
             http: HttpStatus {
                 connections: self.connections.load(Ordering::Relaxed),
                 refused: self.refused.load(Ordering::Relaxed),

@@ -98,7 +98,7 @@ pub(super) async fn serve(
 }
 
 /// Waits until it is told to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     // Whoever could tell is gone: that is the end, too.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -106,6 +106,9 @@ impl Work {
     }
 
     fn end(&mut self) {
+        if !self.hours.is_open() {
+            return;
+        }
         let ended = self.hours.finish();
         self.judge(ended, 0);
     }
@@ -159,11 +162,13 @@ mod tests {
             interval: Duration::from_secs(1),
             view: View::default(),
             top: 50,
+            native_histograms: false,
             linger: Duration::from_secs(60),
             duration: None,
             token: None,
             tls: None,
             recording: None,
+            push: None,
             export: Some(Export {
                 keeper: Keeper::start(folder, Path::new("/")).unwrap(),
                 hours: Hours::open(folder, Some("web01".to_owned())).unwrap(),

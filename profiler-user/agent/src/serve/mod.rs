@@ -11,6 +11,7 @@ mod exporting;
 mod measuring;
 mod negotiate;
 mod pages;
+mod pushing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -35,6 +36,7 @@ use tokio::{
 
 pub use connection::{MOST_CONNECTIONS, tls};
 pub use exporting::Export;
+pub use pushing::{Collector, Push};
 pub use token::Token;
 
 use crate::{measure::Measurement, recorder::Shared};
@@ -53,6 +55,8 @@ pub struct Options {
     pub view: View,
     /// How many components have series of their own.
     pub top: usize,
+    /// Histograms are native for those who take protobuf.
+    pub native_histograms: bool,
     /// How long the series of a component that is gone are kept.
     pub linger: Duration,
     /// End by itself after this time.
@@ -65,6 +69,8 @@ pub struct Options {
     pub recording: Option<Recording>,
     /// Where finished hours are written.
     pub export: Option<Export>,
+    /// Where the totals are pushed to.
+    pub push: Option<Push>,
 }
 
 /// A recording that is made beside.
@@ -115,6 +121,11 @@ async fn serve(
         Arc::clone(&board),
     )?;
     let (stop, stopped) = watch::channel(false);
+    let (push_last, last_pushed) = watch::channel(false);
+    let pushing = options.push.map(|push| {
+        let board = Arc::clone(&board);
+        tokio::spawn(pushing::push(push, board, last_pushed))
+    });
     let site = Arc::new(pages::Site {
         board,
         token: options.token,
@@ -134,6 +145,11 @@ async fn serve(
     // What was begun is answered; what takes longer is cut off.
     let _ = timeout(GRACE, serving).await;
     let last = measured.await.context("cannot end the last window")?;
+    if let Some(pushing) = pushing {
+        // The last window is told, too.
+        let _ = push_last.send(true);
+        let _ = pushing.await;
+    }
     failed.or(last).map_or(Ok(()), Err)
 }
 

@@ -1,50 +1,75 @@
-//! Which of the two text formats a scraper wants.
+//! Which format a scraper wants.
 //!
-//! In: an `Accept` header. Out: a form and what it is called. Must not know: what is in it.
+//! In: an `Accept` header. Out: a format and what it is called. Must not know: what is in it.
 
 use courtside_export::prometheus::Form;
 
 /// OpenMetrics was called so before it was one; it is the same text.
 const EARLY: &str = "application/openmetrics-text; version=0.0.1; charset=utf-8";
 
-/// The form asked for, and its name. Where nothing that we have is asked for, it is the plain text: a scraper that cannot
+/// What protobuf is called; each message stands after its length.
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+/// A format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Format {
+    /// Prometheus' text format.
+    Text,
+    /// OpenMetrics.
+    Open,
+    /// Protobuf, with native histograms.
+    Protobuf,
+}
+
+/// The format asked for, and its name; protobuf only if histograms are native. Where nothing that we have is asked for, it is the plain text: a scraper that cannot
 /// read it says so.
-pub(super) fn form(accept: Option<&str>) -> (Form, &'static str) {
-    let mut best = (0u16, (Form::Text, Form::Text.content_type()));
+pub(super) fn format(accept: Option<&str>, native: bool) -> (Format, &'static str) {
+    let mut best = (0u16, (Format::Text, Form::Text.content_type()));
     for range in accept.unwrap_or("").split(',').take(64) {
-        let Some((quality, form)) = range_of(range) else {
+        let Some((quality, format)) = range_of(range) else {
             continue;
         };
-        if quality > best.0 {
-            best = (quality, form);
+        let is_offered = native || format.0 != Format::Protobuf;
+        if quality > best.0 && is_offered {
+            best = (quality, format);
         }
     }
     best.1
 }
 
 /// A range of media types that we can serve, with its quality in thousandths.
-fn range_of(range: &str) -> Option<(u16, (Form, &'static str))> {
+fn range_of(range: &str) -> Option<(u16, (Format, &'static str))> {
     let mut words = range.split(';').map(str::trim);
     let name = words.next()?.to_ascii_lowercase();
     let (mut quality, mut version) = (1000u16, None);
+    let (mut message, mut encoding) = (None, None);
     for word in words {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         let value = value.trim().trim_matches('"');
         match key.trim().to_ascii_lowercase().as_str() {
             "q" => quality = thousandths(value)?,
             "version" => version = Some(value.to_owned()),
+            "proto" => message = Some(value.to_owned()),
+            "encoding" => encoding = Some(value.to_owned()),
             _ => {}
         }
     }
-    let text = (Form::Text, Form::Text.content_type());
-    let open = (Form::OpenMetrics, Form::OpenMetrics.content_type());
-    let form = match (name.as_str(), version.as_deref()) {
+    let text = (Format::Text, Form::Text.content_type());
+    let open = (Format::Open, Form::OpenMetrics.content_type());
+    let format = match (name.as_str(), version.as_deref()) {
         ("application/openmetrics-text", None | Some("1.0.0")) => open,
-        ("application/openmetrics-text", Some("0.0.1")) => (Form::OpenMetrics, EARLY),
+        ("application/openmetrics-text", Some("0.0.1")) => (Format::Open, EARLY),
         ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => text,
+        ("application/vnd.google.protobuf", _)
+            if message.as_deref() == Some("io.prometheus.client.MetricFamily")
+                && encoding.as_deref() == Some("delimited") =>
+        {
+            (Format::Protobuf, PROTOBUF)
+        }
         _ => return None,
     };
-    Some((quality, form))
+    Some((quality, format))
 }
 
 /// A quality between 0 and 1; anything else is none.
@@ -96,7 +121,26 @@ mod tests {
             (Some("application/openmetrics-text;q=nonsense"), text),
             (Some("application/openmetrics-text;q=7"), text),
         ] {
-            assert_eq!(form(accept).1, expected, "{accept:?}");
+            assert_eq!(format(accept, false).1, expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn protobuf_is_for_native_histograms_only() {
+        // What Prometheus 2.42 sends when it takes native histograms.
+        let all = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
+                   application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,\
+                   text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(format(Some(all), true), (Format::Protobuf, PROTOBUF));
+        assert_eq!(format(Some(all), false).0, Format::Open);
+        for other in [
+            "application/vnd.google.protobuf",
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+            "application/vnd.google.protobuf;proto=other;encoding=delimited",
+            "*/*",
+            "",
+        ] {
+            assert_eq!(format(Some(other), true).0, Format::Text, "{other}");
         }
     }
 }

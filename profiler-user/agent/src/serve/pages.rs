@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use courtside_export::{json, prometheus::Form};
+use courtside_export::json;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -16,7 +16,7 @@ use hyper::{
 };
 
 use super::{
-    board::{Board, IsOpen, Page},
+    board::{Board, Page},
     negotiate,
     token::Token,
 };
@@ -109,8 +109,9 @@ impl Site {
             "/metrics" => {
                 let accepts = headers.get_all(ACCEPT).iter();
                 let accepts: Vec<&str> = accepts.filter_map(|value| value.to_str().ok()).collect();
-                let (form, kind) = negotiate::form(Some(&accepts.join(",")));
-                page(Page::Metrics(IsOpen(form == Form::OpenMetrics)), kind)
+                let native = self.board.has_native_histograms();
+                let (format, kind) = negotiate::format(Some(&accepts.join(",")), native);
+                page(Page::Metrics(format), kind)
             }
             "/snapshot" => page(Page::Snapshot, JSON),
             "/findings" => page(Page::Findings, JSON),

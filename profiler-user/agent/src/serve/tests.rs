@@ -73,12 +73,14 @@ fn options() -> Options {
         interval: Duration::from_millis(1),
         view: View::default(),
         top: 50,
+        native_histograms: false,
         linger: Duration::from_secs(60),
         duration: None,
         token: None,
         tls: None,
         recording: None,
         export: None,
+        push: None,
     }
 }
 
@@ -233,6 +235,31 @@ fn a_scraper_gets_the_form_that_it_asks_for() {
     assert_eq!(body(&plain), body(&served.get("/metrics", "")));
     let head = served.say(b"HEAD /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(code(&head) == "200" && body(&head).is_empty());
+}
+
+#[test]
+fn native_histograms_are_for_those_who_take_protobuf() {
+    const ACCEPT: &str = "accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
+    let served = start(options());
+    served.window(frames::chain(10));
+    assert!(
+        served
+            .get("/metrics", ACCEPT)
+            .contains("content-type: text/plain;")
+    );
+    drop(served);
+    let served = start(Options {
+        native_histograms: true,
+        ..options()
+    });
+    served.window(frames::chain(10));
+    let answer = served.get("/metrics", ACCEPT);
+    assert!(
+        answer.contains("content-type: application/vnd.google.protobuf; proto="),
+        "{answer}"
+    );
+    assert!(answer.contains("courtside_service_seconds"), "{answer}");
+    assert!(body(&served.get("/metrics", "")).contains("courtside_service_seconds_bucket{"));
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl Token {
         Ok(Self(text.as_bytes().to_vec()))
     }
 
+    /// What is to be told to who wants to know it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Whether an `Authorization` header has it.
     pub(super) fn is_in(&self, authorization: Option<&[u8]>) -> bool {
         let Some((scheme, given)) = authorization.and_then(|header| header.split_at_checked(7))

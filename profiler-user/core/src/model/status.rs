@@ -50,6 +50,9 @@ pub struct Status {
     /// The export of finished hours; null if none is made.
     #[serde(default)]
     pub export: Option<ExportStatus>,
+    /// The push to a collector; null if none is made.
+    #[serde(default)]
+    pub push: Option<PushStatus>,
     /// Whoever asks.
     pub http: HttpStatus,
 }
@@ -92,6 +95,21 @@ pub struct ExportStatus {
     /// Windows that are in no file: the disk was full, or something else was in the way.
     pub lost_windows: u64,
     /// What was in the way of the last window; null if nothing was.
+    pub failed: Option<String>,
+}
+
+/// A push to a collector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PushStatus {
+    /// Where it is pushed to.
+    pub url: String,
+    /// Pushes that were taken as a whole.
+    pub sent: u64,
+    /// Pushes that were given up, or taken in part.
+    pub lost: u64,
+    /// Tries that failed and were made again.
+    pub failures: u64,
+    /// What was wrong with the last try; null if it was taken.
     pub failed: Option<String>,
 }
 

@@ -24,6 +24,8 @@ const MOST_WAITING: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct One {
     ns: u64,
+    /// When it was 0.
+    since_ns: u64,
     /// What was added lately; half of it counts after the half-life.
     lately: f64,
 }
@@ -33,6 +35,8 @@ struct One {
 pub(super) struct Blamed {
     series: BTreeMap<Id, One>,
     waiting: BTreeMap<Id, f64>,
+    /// When the present window began.
+    now_ns: u64,
 }
 
 /// Whether it needs no place of its own.
@@ -41,8 +45,17 @@ fn is_fixed(by: &str) -> bool {
 }
 
 impl Blamed {
+    /// Who is blamed from the window on that begins now.
+    pub(super) fn from(now_ns: u64) -> Self {
+        Self {
+            now_ns,
+            ..Self::default()
+        }
+    }
+
     /// Begins a window: what was lately counts less, by this factor.
-    pub(super) fn age(&mut self, less: f64) {
+    pub(super) fn age(&mut self, less: f64, now_ns: u64) {
+        self.now_ns = now_ns;
         for one in self.series.values_mut() {
             one.lately *= less;
         }
@@ -69,7 +82,10 @@ impl Blamed {
     }
 
     fn book(&mut self, to: &Id, ns: u64, lately: f64) {
-        let one = self.series.entry(Arc::clone(to)).or_default();
+        let one = self.series.entry(Arc::clone(to)).or_insert(One {
+            since_ns: self.now_ns,
+            ..One::default()
+        });
         one.ns = one.ns.saturating_add(ns);
         one.lately += lately;
     }
@@ -105,8 +121,7 @@ impl Blamed {
     pub(super) fn give_up(&mut self, by: &Id, other: &Id) {
         self.waiting.remove(by);
         if let Some(ns) = self.series.remove(by).map(|one| one.ns) {
-            let sum = self.series.entry(Arc::clone(other)).or_default();
-            sum.ns = sum.ns.saturating_add(ns);
+            self.book(other, ns, 0.0);
         }
     }
 
@@ -121,9 +136,10 @@ impl Blamed {
         }
     }
 
-    /// Who, and for how long.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Id, u64)> {
-        self.series.iter().map(|(by, one)| (by, one.ns))
+    /// Who, for how long, and since when.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Id, u64, u64)> {
+        let all = self.series.iter();
+        all.map(|(by, one)| (by, one.ns, one.since_ns))
     }
 }
 
@@ -138,11 +154,12 @@ mod tests {
     }
 
     fn sum(blamed: &Blamed) -> u64 {
-        blamed.all().map(|(_, ns)| ns).sum()
+        blamed.all().map(|(_, ns, _)| ns).sum()
     }
 
     fn of(blamed: &Blamed, id: &str) -> Option<u64> {
-        blamed.all().find(|(by, _)| ***by == *id).map(|(_, ns)| ns)
+        let mut all = blamed.all();
+        all.find(|(by, ..)| ***by == *id).map(|(_, ns, _)| ns)
     }
 
     #[test]
@@ -151,7 +168,7 @@ mod tests {
         let mut blamed = Blamed::default();
         let mut expected = 0;
         for window in 0..50 {
-            blamed.age(0.99);
+            blamed.age(0.99, window);
             for (n, by) in ids(200).iter().enumerate() {
                 let ns = 1 + (n as u64 * 7 + window) % 13;
                 blamed.add(by, &other, ns);
@@ -183,7 +200,7 @@ mod tests {
         let hog: Id = "program:hog".into();
         let mut before = 0;
         for n in 1..=4u64 {
-            blamed.age(1.0);
+            blamed.age(1.0, n);
             blamed.add(&hog, &other, 90);
             blamed.exchange(&other);
             let now = of(&blamed, OTHER).unwrap();

@@ -2,6 +2,8 @@
 //!
 //! In: what a window says of a key. Out: sums. Must not know: which keys there are, how they are written.
 
+use std::collections::BTreeMap;
+
 use courtside_core::model::snapshot::Dist;
 
 use super::family::Group;
@@ -26,16 +28,74 @@ fn bucket_of(upper_ns: u64) -> usize {
     (bucket as usize).min(BUCKETS)
 }
 
+/// How finely native histograms divide: 2^3 buckets for each power of two, as the kernel's do.
+pub(super) const SCHEMA: i32 = 3;
+
+/// Where the kernel divides powers of two, it does so by eight.
+const KERNEL_POWER: u32 = 3;
+
+/// The bucket of a native histogram in which the middle of the kernel's bucket is that ends at this value or contains it, in
+/// seconds: bucket n ends at 2^(n/8). `None` for zero.
+fn fine_bucket_of(upper_ns: u64) -> Option<i32> {
+    let power = upper_ns.checked_ilog2()?;
+    let width = 1u64 << power.saturating_sub(KERNEL_POWER);
+    let lower_ns = upper_ns & !(width - 1);
+    let middle_ns = lower_ns as f64 + (upper_ns - lower_ns) as f64 / 2.0;
+    let buckets = f64::from(1u32 << SCHEMA);
+    Some(((middle_ns / 1e9).log2() * buckets).ceil() as i32)
+}
+
+/// Counts for a native histogram; those of buckets with values only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fine {
+    pub(super) zeros: u64,
+    pub(super) counts: BTreeMap<i32, u64>,
+}
+
+impl Fine {
+    fn add(&mut self, dist: &Dist) {
+        for &(upper_ns, count) in &dist.buckets {
+            let sum = match fine_bucket_of(upper_ns) {
+                Some(bucket) => self.counts.entry(bucket).or_default(),
+                None => &mut self.zeros,
+            };
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    fn merge(&mut self, more: &Self) {
+        self.zeros = self.zeros.saturating_add(more.zeros);
+        for (&bucket, &count) in &more.counts {
+            let sum = self.counts.entry(bucket).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+}
+
+/// The window that is added.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Now {
+    /// When it began.
+    pub(super) start_ns: u64,
+    /// Native histograms are wanted.
+    pub(super) native: bool,
+}
+
 /// A histogram.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) sum_ns: u64,
     /// Values in each bucket, the last one without a bound; not cumulative.
     pub(super) counts: [u64; BUCKETS + 1],
+    /// The same for a native histogram, where one is wanted.
+    pub(super) fine: Option<Box<Fine>>,
 }
 
 impl Sizes {
-    fn add(&mut self, more: &Dist) {
+    fn add(&mut self, more: &Dist, now: Now) {
+        if now.native {
+            self.fine.get_or_insert_default().add(more);
+        }
         self.sum_ns = self.sum_ns.saturating_add(more.sum_ns);
         for &(upper_ns, count) in &more.buckets {
             if let Some(sum) = self.counts.get_mut(bucket_of(upper_ns)) {
@@ -45,6 +105,9 @@ impl Sizes {
     }
 
     fn merge(&mut self, more: &Self) {
+        if let Some(more) = &more.fine {
+            self.fine.get_or_insert_default().merge(more);
+        }
         self.sum_ns = self.sum_ns.saturating_add(more.sum_ns);
         for (sum, more) in self.counts.iter_mut().zip(more.counts) {
             *sum = sum.saturating_add(more);
@@ -60,6 +123,8 @@ impl Sizes {
 /// All sums of one key, in the order of its group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
+    /// When they were 0; `None` before there is anything.
+    pub(super) since_ns: Option<u64>,
     /// `None` until it is known once.
     pub(super) counters: Vec<Option<u64>>,
     pub(super) histograms: Vec<Sizes>,
@@ -67,7 +132,8 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Adds what a window says.
-    pub(super) fn add<T>(&mut self, group: &Group<T>, item: &T) {
+    pub(super) fn add<T>(&mut self, group: &Group<T>, item: &T, now: Now) {
+        self.since_ns.get_or_insert(now.start_ns);
         self.counters.resize(group.counters.len(), None);
         self.histograms
             .resize_with(group.histograms.len(), Sizes::default);
@@ -76,7 +142,7 @@ impl Sums {
         }
         for (sum, histogram) in self.histograms.iter_mut().zip(group.histograms) {
             if let Some(dist) = (histogram.get)(item) {
-                sum.add(dist);
+                sum.add(dist, now);
             }
         }
     }
@@ -118,7 +184,7 @@ mod tests {
             [power - 1, power, power + 1, power + power / 3]
         }) {
             let mut sizes = Sizes::default();
-            sizes.add(&Dist::from(&raw([value])));
+            sizes.add(&Dist::from(&raw([value])), Now::default());
             let expected = bounds
                 .iter()
                 .position(|bound| value <= *bound)
@@ -126,6 +192,46 @@ mod tests {
             assert_eq!(sizes.counts[expected], 1, "{value}");
             assert_eq!((sizes.count(), sizes.sum_ns), (1, value));
         }
+    }
+
+    /// What the kernel tells of a value is the bucket of an eighth of a power of two that it is in.
+    #[test]
+    fn in_a_native_histogram_a_value_is_off_by_no_more_than_half_a_bucket_of_the_kernel() {
+        let now = Now {
+            start_ns: 0,
+            native: true,
+        };
+        let base = 2f64.powf(1.0 / 8.0);
+        for value in (0..63).flat_map(|power| {
+            let power = 1u64 << power;
+            [
+                power,
+                power + 1,
+                power + power / 3,
+                power + power / 2 + power / 5,
+            ]
+        }) {
+            let mut sizes = Sizes::default();
+            sizes.add(&Dist::from(&raw([value])), now);
+            let fine = sizes.fine.unwrap();
+            assert_eq!((fine.zeros, fine.counts.len()), (0, 1));
+            let (&bucket, &count) = fine.counts.first_key_value().unwrap();
+            assert_eq!(count, 1);
+            let upper_ns = base.powi(bucket) * 1e9;
+            let lower_ns = upper_ns / base;
+            let value = value as f64;
+            let (low, high) = (lower_ns / 1.0626, upper_ns * 1.0626);
+            assert!(low < value && value <= high, "{value}: {low} to {high}");
+        }
+        let mut sizes = Sizes::default();
+        sizes.add(&Dist::from(&raw([0, 0, 1, 1_000_000_000])), now);
+        let mut twice = sizes.clone();
+        twice.merge(&sizes);
+        let fine = twice.fine.unwrap();
+        assert_eq!(fine.zeros, 4);
+        // A second is the end of bucket 0; a nanosecond is 2^-29.9.
+        assert_eq!(fine.counts, BTreeMap::from([(-239, 2), (0, 2)]));
+        assert_eq!(Sizes::default().fine, None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Prometheus: what was measured since the agent began, as counters in a text that scrapers read.
+//! Prometheus: what was measured since the agent began, as counters that scrapers read.
 //!
 //! In: snapshots, one after the other ([`Totals`]); what the agent says of itself ([`Agent`]). Out: the text formats 0.0.4 and
-//! OpenMetrics 1.0. Must not know: HTTP, clocks, who reads it.
+//! OpenMetrics 1.0, the protobuf format, and OpenTelemetry's message. Must not know: HTTP, clocks, who reads it.
 //!
 //! A counter is the sum of what the snapshots said: in nanoseconds and whole numbers, so it is exact, and written as seconds
 //! by moving the point. At most so many components have series of their own as was asked for; all others are one, `other`. A
@@ -12,6 +12,8 @@ mod blamed;
 mod boards;
 mod family;
 mod group;
+pub mod otlp;
+pub mod protobuf;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,7 @@ mod write;
 
 pub use family::{FamilyDoc, Kind, families, markdown};
 pub use totals::{Series, Totals};
-pub use whole::{Agent, Answers, Exporter, Recorder};
+pub use whole::{Agent, Answers, Exporter, Pusher, Recorder};
 pub use write::Form;
 
 /// The label of everything that has no series of its own.

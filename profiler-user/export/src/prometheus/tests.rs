@@ -9,6 +9,7 @@ use courtside_core::model::Snapshot;
 use super::*;
 
 mod limits;
+mod messages;
 
 const LINGER_NS: u64 = 60_000_000_000;
 
@@ -28,6 +29,11 @@ fn agent() -> Agent {
             is_well: true,
             windows: 2,
             lost: 1,
+        }),
+        pusher: Some(Pusher {
+            sent: 5,
+            lost: 1,
+            failures: 2,
         }),
         answers: vec![Answers {
             path: "/metrics",

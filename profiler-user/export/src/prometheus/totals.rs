@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::Arc,
 };
 
@@ -17,10 +16,12 @@ use courtside_core::model::{
 use super::{
     blamed::Blamed,
     family::{COMPONENTS, EDGES, PROGRAMS, RUN_QUEUE_BY, TURNAROUNDS},
-    group::Sums,
+    group::{Now, Sums},
+    otlp::Otlp,
+    protobuf::Protobuf,
     shown::{Id, Shown, less},
     whole::{Agent, Whole},
-    write::{Form, Number, Writer, label},
+    write::{Form, Key, Label, Number, Sink, Text, Writer, label},
 };
 
 /// Component and recipient.
@@ -60,6 +61,8 @@ pub struct Totals {
     programs: BTreeMap<String, Sums>,
     whole: Whole,
     folded: usize,
+    /// Native histograms are wanted.
+    native: bool,
 }
 
 /// So many edges, and pairs of components and recipients, have series of their own for each component that has; beyond that
@@ -83,16 +86,32 @@ impl Totals {
             programs: BTreeMap::new(),
             whole: Whole::default(),
             folded: 0,
+            native: false,
+        }
+    }
+
+    /// The same, with what native histograms need.
+    #[must_use]
+    pub fn with_native_histograms(self) -> Self {
+        Self {
+            native: true,
+            ..self
         }
     }
 
     /// Adds a window. `lives` says of the processes that a component had whether any is still there.
     pub fn add(&mut self, snapshot: &Snapshot, lives: &dyn Fn(&[u32]) -> bool) {
+        let now = Now {
+            start_ns: snapshot.window.start_unix_ns,
+            native: self.native,
+        };
         for id in self.shown.window(snapshot, lives) {
-            self.give_up(&id);
+            self.give_up(&id, now);
         }
         let less = less(snapshot.window.duration_ns);
-        self.blamed.values_mut().for_each(|blamed| blamed.age(less));
+        for blamed in self.blamed.values_mut() {
+            blamed.age(less, now.start_ns);
+        }
         let mut folded = 0;
         let other = self.shown.other();
         let is_other = |id: &Id| *id == other;
@@ -106,8 +125,8 @@ impl Totals {
             let id = self.shown.label(&component.id);
             folded += usize::from(is_other(&id));
             let sums = self.components.entry(Arc::clone(&id)).or_default();
-            sums.add(&COMPONENTS, component);
-            self.blame(&id, component);
+            sums.add(&COMPONENTS, component, now);
+            self.blame(&id, component, now);
             for recipient in &component.turnaround.by_recipient {
                 let mut pair = (Arc::clone(&id), self.shown.label(&recipient.to));
                 let is_hidden = is_other(&pair.1) && !there.contains(recipient.to.as_str());
@@ -119,7 +138,7 @@ impl Totals {
                 self.pairs
                     .entry(pair)
                     .or_default()
-                    .add(&TURNAROUNDS, recipient);
+                    .add(&TURNAROUNDS, recipient, now);
             }
         }
         for edge in &snapshot.edges {
@@ -136,13 +155,14 @@ impl Totals {
             }
             let own = !is_other(&between.from) && !is_other(&between.to);
             folded += usize::from(!own);
-            self.edges.entry(between).or_default().add(&EDGES, edge);
+            let sums = self.edges.entry(between).or_default();
+            sums.add(&EDGES, edge, now);
         }
         for program in &snapshot.cost.programs {
             let known = self.programs.contains_key(&program.name);
             if program.runs.is_some() && (known || self.programs.len() < MOST_PROGRAMS) {
                 let sums = self.programs.entry(program.name.clone()).or_default();
-                sums.add(&PROGRAMS, program);
+                sums.add(&PROGRAMS, program, now);
             }
         }
         for blamed in self.blamed.values_mut() {
@@ -153,12 +173,13 @@ impl Totals {
     }
 
     /// Adds because of whom a component waited for a CPU. Those without series of their own are `other` here, too.
-    fn blame(&mut self, id: &Id, component: &Component) {
+    fn blame(&mut self, id: &Id, component: &Component, now: Now) {
         let Some(by) = &component.cpu.run_queue_by else {
             return;
         };
         let other = self.shown.other();
-        let blamed = self.blamed.entry(Arc::clone(id)).or_default();
+        let blamed = self.blamed.entry(Arc::clone(id));
+        let blamed = blamed.or_insert_with(|| Blamed::from(now.start_ns));
         for one in by {
             let who = match one.component.as_str() {
                 name @ (IDLE | UNKNOWN) => name.into(),
@@ -169,7 +190,7 @@ impl Totals {
     }
 
     /// What a component had goes into `other`.
-    fn give_up(&mut self, id: &Id) {
+    fn give_up(&mut self, id: &Id, now: Now) {
         let other = self.shown.other();
         if let Some(sums) = self.components.remove(id) {
             self.components
@@ -178,7 +199,8 @@ impl Totals {
                 .merge(&sums);
         }
         if let Some(blamed) = self.blamed.remove(id) {
-            let sum = self.blamed.entry(Arc::clone(&other)).or_default();
+            let sum = self.blamed.entry(Arc::clone(&other));
+            let sum = sum.or_insert_with(|| Blamed::from(now.start_ns));
             sum.merge(&blamed, &other);
         }
         for blamed in self.blamed.values_mut() {
@@ -262,41 +284,76 @@ impl Totals {
     /// All of it as text. `last` is the last window.
     #[must_use]
     pub fn text(&self, form: Form, last: Option<&Snapshot>, agent: &Agent) -> String {
-        let mut to = Writer::new(form);
+        let mut to = Text::new(form);
+        self.write(&mut to, last, agent);
+        to.finish()
+    }
+
+    /// All of it as Prometheus' protobuf, with native histograms if they were wanted from the beginning.
+    #[must_use]
+    pub fn protobuf(&self, last: Option<&Snapshot>, agent: &Agent) -> Vec<u8> {
+        let mut to = Protobuf::default();
+        self.write(&mut to, last, agent);
+        to.finish()
+    }
+
+    /// All of it as a request of OpenTelemetry's metrics service. All numbers are of the end of the last window.
+    #[must_use]
+    pub fn otlp(&self, last: &Snapshot, agent: &Agent) -> Vec<u8> {
+        let window = last.window;
+        let end_ns = window.start_unix_ns.saturating_add(window.duration_ns);
+        let mut to = Otlp::new(end_ns);
+        self.write(&mut to, Some(last), agent);
+        let host = [
+            ("service.name", "courtside"),
+            ("service.version", &agent.version),
+            ("host.name", &last.host.hostname),
+            ("host.arch", &last.host.arch),
+            ("os.type", "linux"),
+            ("os.version", &last.host.kernel),
+        ];
+        to.finish(&agent.version, &host)
+    }
+
+    fn write(&self, to: &mut dyn Sink, last: Option<&Snapshot>, agent: &Agent) {
+        let mut to = Writer::new(to, agent.started_unix_ns);
         let components = self.components.iter();
-        let components: Vec<(String, &Sums)> = components
-            .map(|(id, sums)| (labels(&[("component", id)]), sums))
+        let components: Vec<(Key, &Sums)> = components
+            .map(|(id, sums)| keyed(vec![label("component", id)], sums))
             .collect();
         to.group(&COMPONENTS, &components);
         to.component_info(self.shown.all());
         to.head(&RUN_QUEUE_BY);
         for (id, blamed) in &self.blamed {
-            for (by, ns) in blamed.all() {
-                let labels = labels(&[("component", id), ("by", by)]);
-                to.sample(&RUN_QUEUE_BY, "_total", &labels, Number::Ns(ns));
+            for (by, ns, since_ns) in blamed.all() {
+                let labels = vec![label("component", id), label("by", by)];
+                to.number(&RUN_QUEUE_BY, &Key { labels, since_ns }, Number::Ns(ns));
             }
         }
         let pairs = self.pairs.iter();
-        let pairs: Vec<(String, &Sums)> = pairs
-            .map(|((id, recipient), sums)| (labels(&[("component", id), ("to", recipient)]), sums))
+        let pairs: Vec<(Key, &Sums)> = pairs
+            .map(|((id, to), sums)| keyed(vec![label("component", id), label("to", to)], sums))
             .collect();
         to.group(&TURNAROUNDS, &pairs);
-        let edges: Vec<(String, &Sums)> = self
-            .edges
-            .iter()
-            .map(|(edge, sums)| (edge.labels(), sums))
+        let edges = self.edges.iter();
+        let edges: Vec<(Key, &Sums)> = edges
+            .map(|(edge, sums)| keyed(edge.labels(), sums))
             .collect();
         to.group(&EDGES, &edges);
-        let programs: Vec<(String, &Sums)> = self
-            .programs
-            .iter()
-            .map(|(name, sums)| (labels(&[("program", name)]), sums))
+        let programs = self.programs.iter();
+        let programs: Vec<(Key, &Sums)> = programs
+            .map(|(name, sums)| keyed(vec![label("program", name)], sums))
             .collect();
         to.group(&PROGRAMS, &programs);
         let label = |id: &str| self.shown.label(id);
         self.whole.write(&mut to, self.folded, last, &label, agent);
-        to.finish()
     }
+}
+
+/// Labels and sums, and when the sums were 0.
+fn keyed(labels: Vec<Label>, sums: &Sums) -> (Key, &Sums) {
+    let since_ns = sums.since_ns.unwrap_or(0);
+    (Key { labels, since_ns }, sums)
 }
 
 impl Between {
@@ -306,26 +363,15 @@ impl Between {
         Self { port, ..self }
     }
 
-    fn labels(&self) -> String {
+    fn labels(&self) -> Vec<Label> {
         let port = self
             .port
             .map_or_else(|| super::OTHER.to_owned(), |port| port.to_string());
-        labels(&[
-            ("from", &self.from),
-            ("to", &self.to),
-            ("transport", self.transport.name()),
-            ("port", &port),
-        ])
+        vec![
+            label("from", &self.from),
+            label("to", &self.to),
+            label("transport", self.transport.name()),
+            label("port", &port),
+        ]
     }
-}
-
-/// Labels as they are written, without the braces.
-fn labels(all: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    for (name, value) in all {
-        let comma = if text.is_empty() { "" } else { "," };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{comma}{}", label(name, value));
-    }
-    text
 }

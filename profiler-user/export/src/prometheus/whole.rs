@@ -170,6 +170,26 @@ const EXPORT_LOST: Family = family(
         "windows that are in no exported file: the disk was full or too slow, or the folder could not be written to",
     ),
 );
+const PUSH_SENT: Family = family(
+    "courtside_otlp_sent",
+    Counter,
+    Plain,
+    Are("pushes that the collector took as a whole; absent without --otlp"),
+);
+const PUSH_LOST: Family = family(
+    "courtside_otlp_lost",
+    Counter,
+    Plain,
+    Are(
+        "pushes that were given up, because the collector refused them or could not be reached for long, or that it took in part",
+    ),
+);
+const PUSH_FAILURES: Family = family(
+    "courtside_otlp_failures",
+    Counter,
+    Plain,
+    Are("tries of a push that failed and were made again"),
+);
 const CPU: Family = family(
     "process_cpu_seconds",
     Counter,
@@ -230,6 +250,9 @@ pub(super) const WHOLE: &[(Family, &[&str])] = &[
     (EXPORTING, &[]),
     (EXPORTED, &[]),
     (EXPORT_LOST, &[]),
+    (PUSH_SENT, &[]),
+    (PUSH_LOST, &[]),
+    (PUSH_FAILURES, &[]),
     (CPU, &[]),
     (RESIDENT, &[]),
     (STARTED, &[]),
@@ -268,6 +291,17 @@ pub struct Exporter {
     pub lost: u64,
 }
 
+/// What becomes of pushes to a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pusher {
+    /// Taken as a whole.
+    pub sent: u64,
+    /// Given up, or taken in part.
+    pub lost: u64,
+    /// Tries that failed and were made again.
+    pub failures: u64,
+}
+
 /// What an agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agent {
@@ -287,6 +321,8 @@ pub struct Agent {
     pub recorder: Option<Recorder>,
     /// Its export, if it makes one.
     pub exporter: Option<Exporter>,
+    /// Its pushes, if it makes any.
+    pub pusher: Option<Pusher>,
     /// What it answered.
     pub answers: Vec<Answers>,
     /// Open connections.
@@ -324,42 +360,45 @@ impl Whole {
 
     pub(super) fn write(
         &self,
-        to: &mut Writer,
+        to: &mut Writer<'_>,
         folded: usize,
         last: Option<&Snapshot>,
         name: &dyn Fn(&str) -> Id,
         agent: &Agent,
     ) {
-        to.one(&BUILD, &label("version", &agent.version), Number::Count(1));
+        to.one(
+            &BUILD,
+            vec![label("version", &agent.version)],
+            Number::Count(1),
+        );
         if let Some(last) = last {
-            let host = [
+            let host = vec![
                 label("hostname", &last.host.hostname),
                 label("kernel", &last.host.kernel),
                 label("arch", &last.host.arch),
             ];
-            to.one(&HOST, &host.join(","), Number::Count(1));
-            to.one(&CPUS, "", Number::Count(last.host.cpus.into()));
+            to.one(&HOST, host, Number::Count(1));
+            to.one(&CPUS, vec![], Number::Count(last.host.cpus.into()));
         }
-        to.one(&WINDOWS, "", Number::Count(self.windows));
-        to.one(&MEASURED, "", Number::Ns(self.measured_ns));
+        to.one(&WINDOWS, vec![], Number::Count(self.windows));
+        to.one(&MEASURED, vec![], Number::Ns(self.measured_ns));
         if let Some(last) = last {
             let window = last.window;
             let end_ns = window.start_unix_ns.saturating_add(window.duration_ns);
-            to.one(&WINDOW, "", Number::Ns(window.duration_ns));
-            to.one(&WINDOW_END, "", Number::Ns(end_ns));
+            to.one(&WINDOW, vec![], Number::Ns(window.duration_ns));
+            to.one(&WINDOW_END, vec![], Number::Ns(end_ns));
         }
         to.head(&LOST);
         for (class, count) in &self.lost {
-            to.sample(
-                &LOST,
-                "_total",
-                &label("class", class),
-                Number::Count(*count),
-            );
+            to.sample(&LOST, vec![label("class", class)], Number::Count(*count));
         }
-        to.one(&LOWER_BOUND, "", Number::Count(self.lower_bound_windows));
-        to.one(&FOLDED_REMOTES, "", Number::Count(self.folded_remotes));
-        to.one(&FOLDED_SERIES, "", Number::Count(folded as u64));
+        to.one(
+            &LOWER_BOUND,
+            vec![],
+            Number::Count(self.lower_bound_windows),
+        );
+        to.one(&FOLDED_REMOTES, vec![], Number::Count(self.folded_remotes));
+        to.one(&FOLDED_SERIES, vec![], Number::Count(folded as u64));
         if let Some(last) = last {
             window(to, last, name);
         }
@@ -368,9 +407,9 @@ impl Whole {
 }
 
 /// What only the last window says.
-fn window(to: &mut Writer, last: &Snapshot, name: &dyn Fn(&str) -> Id) {
+fn window(to: &mut Writer<'_>, last: &Snapshot, name: &dyn Fn(&str) -> Id) {
     let quality = &last.quality;
-    to.one(&MIDLIFE, "", Number::Count(quality.midlife_connections));
+    to.one(&MIDLIFE, vec![], Number::Count(quality.midlife_connections));
     to.head(&PROBE);
     // Two programs of one name would be one series twice.
     let probes: BTreeMap<&str, ProbeState> = quality
@@ -380,14 +419,14 @@ fn window(to: &mut Writer, last: &Snapshot, name: &dyn Fn(&str) -> Id) {
         .collect();
     for (probe, now) in probes {
         for state in ProbeState::ALL {
-            let labels = [label("probe", probe), label("state", state.name())].join(",");
-            to.sample(&PROBE, "", &labels, Number::Count((now == *state).into()));
+            let labels = vec![label("probe", probe), label("state", state.name())];
+            to.sample(&PROBE, labels, Number::Count((now == *state).into()));
         }
     }
     to.head(&PMU);
     for state in PmuState::ALL {
         let is_now = Number::Count((quality.pmu.state == *state).into());
-        to.sample(&PMU, "", &label("state", state.name()), is_now);
+        to.sample(&PMU, vec![label("state", state.name())], is_now);
     }
     let mut findings: BTreeMap<(&str, &str, Id), u64> = BTreeMap::new();
     for finding in &last.findings {
@@ -400,52 +439,52 @@ fn window(to: &mut Writer, last: &Snapshot, name: &dyn Fn(&str) -> Id) {
     }
     to.head(&FINDINGS);
     for ((rule, severity, component), count) in findings {
-        let labels = [
+        let labels = vec![
             label("rule", rule),
             label("severity", severity),
             label("component", &component),
         ];
-        to.sample(&FINDINGS, "", &labels.join(","), Number::Count(count));
+        to.sample(&FINDINGS, labels, Number::Count(count));
     }
-    to.one(&MAPS, "", Number::Count(last.cost.map_bytes));
+    to.one(&MAPS, vec![], Number::Count(last.cost.map_bytes));
 }
 
-fn of_agent(to: &mut Writer, agent: &Agent) {
+fn of_agent(to: &mut Writer<'_>, agent: &Agent) {
     to.head(&ANSWERS);
     for answers in &agent.answers {
-        let labels = [
+        let labels = vec![
             label("path", answers.path),
             label("code", &answers.code.to_string()),
         ];
-        to.sample(
-            &ANSWERS,
-            "_total",
-            &labels.join(","),
-            Number::Count(answers.count),
-        );
+        to.sample(&ANSWERS, labels, Number::Count(answers.count));
     }
-    to.one(&CONNECTIONS, "", Number::Count(agent.connections));
-    to.one(&REFUSED, "", Number::Count(agent.refused));
+    to.one(&CONNECTIONS, vec![], Number::Count(agent.connections));
+    to.one(&REFUSED, vec![], Number::Count(agent.refused));
     if let Some(recorder) = agent.recorder {
-        to.one(&RECORDING, "", Number::Count(recorder.is_well.into()));
-        to.one(&RECORDED, "", Number::Count(recorder.windows));
+        to.one(&RECORDING, vec![], Number::Count(recorder.is_well.into()));
+        to.one(&RECORDED, vec![], Number::Count(recorder.windows));
     }
     if let Some(exporter) = agent.exporter {
-        to.one(&EXPORTING, "", Number::Count(exporter.is_well.into()));
-        to.one(&EXPORTED, "", Number::Count(exporter.windows));
-        to.one(&EXPORT_LOST, "", Number::Count(exporter.lost));
+        to.one(&EXPORTING, vec![], Number::Count(exporter.is_well.into()));
+        to.one(&EXPORTED, vec![], Number::Count(exporter.windows));
+        to.one(&EXPORT_LOST, vec![], Number::Count(exporter.lost));
     }
-    to.one(&CPU, "", Number::Ns(agent.cpu_ns));
-    to.one(&RESIDENT, "", Number::Count(agent.resident_bytes));
-    to.one(&STARTED, "", Number::Ns(agent.started_unix_ns));
+    if let Some(pusher) = agent.pusher {
+        to.one(&PUSH_SENT, vec![], Number::Count(pusher.sent));
+        to.one(&PUSH_LOST, vec![], Number::Count(pusher.lost));
+        to.one(&PUSH_FAILURES, vec![], Number::Count(pusher.failures));
+    }
+    to.one(&CPU, vec![], Number::Ns(agent.cpu_ns));
+    to.one(&RESIDENT, vec![], Number::Count(agent.resident_bytes));
+    to.one(&STARTED, vec![], Number::Ns(agent.started_unix_ns));
     for (family, count) in [(&OPEN, agent.open_fds), (&MOST_OPEN, agent.max_fds)] {
         if let Some(count) = count {
-            to.one(family, "", Number::Count(count));
+            to.one(family, vec![], Number::Count(count));
         }
     }
 }
 
-impl Writer {
+impl Writer<'_> {
     /// Name and kind of the components that have series.
     pub(super) fn component_info<'a>(
         &mut self,
@@ -453,12 +492,12 @@ impl Writer {
     ) {
         self.head(&COMPONENT);
         for (id, name, kind) in components {
-            let labels = [
+            let labels = vec![
                 label("component", id),
                 label("name", name),
                 label("kind", kind.name()),
             ];
-            self.sample(&COMPONENT, "_info", &labels.join(","), Number::Count(1));
+            self.sample(&COMPONENT, labels, Number::Count(1));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The two text formats: Prometheus' 0.0.4 and OpenMetrics 1.0.
+//! What numbers are written as: what every form has in common, and the two texts, Prometheus' 0.0.4 and OpenMetrics 1.0.
 //!
 //! In: families, labels, numbers. Out: text. Must not know: what they mean.
 //!
-//! They differ in the name that stands before a counter's help, in `# UNIT`, in what an info is, and in `# EOF`.
+//! The texts differ in the name that stands before a counter's help, in `# UNIT`, in what an info is, and in `# EOF`.
 
 use std::fmt::Write as _;
 
@@ -55,6 +55,14 @@ impl Number {
             Self::Ns(ns) => seconds(ns),
         }
     }
+
+    /// Where only such numbers can be written: exact up to 2^53.
+    pub(super) fn real(self) -> f64 {
+        match self {
+            Self::Count(count) => count as f64,
+            Self::Ns(ns) => ns as f64 / 1e9,
+        }
+    }
 }
 
 /// Nanoseconds as seconds, to the last digit.
@@ -68,88 +76,74 @@ fn seconds(ns: u64) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-/// A label as it is written. What cannot be seen in a value is shown by its number, as on a screen.
-pub(super) fn label(name: &str, value: &str) -> String {
-    let mut text = String::with_capacity(name.len() + value.len() + 3);
-    text += name;
-    text += "=\"";
-    for c in visible(value).chars() {
-        match c {
-            '\\' => text += "\\\\",
-            '"' => text += "\\\"",
-            '\n' => text += "\\n",
-            c => text.push(c),
-        }
+/// A label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+/// A label. What cannot be seen in a value is shown by its number, as on a screen.
+pub(super) fn label(name: &'static str, value: &str) -> Label {
+    Label {
+        name,
+        value: visible(value).into_owned(),
     }
-    text.push('"');
-    text
 }
 
-/// A text that grows.
-#[derive(Debug)]
-pub(super) struct Writer {
-    form: Form,
-    text: String,
+/// The labels of a series, and when its sums were 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) labels: Vec<Label>,
+    pub(super) since_ns: u64,
 }
 
-impl Writer {
-    pub(super) fn new(form: Form) -> Self {
-        Self {
-            form,
-            text: String::new(),
-        }
+/// What can be written to.
+pub(super) trait Sink {
+    /// Begins a family.
+    fn head(&mut self, family: &Family);
+    /// One number of the family that was begun.
+    fn number(&mut self, family: &Family, key: &Key, number: Number);
+    /// One histogram of the family that was begun.
+    fn histogram(&mut self, family: &Family, key: &Key, sizes: &Sizes);
+}
+
+/// Writes to whatever it is.
+pub(super) struct Writer<'a> {
+    to: &'a mut dyn Sink,
+    /// When the sums were 0 that are of no component.
+    since_ns: u64,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(to: &'a mut dyn Sink, since_ns: u64) -> Self {
+        Self { to, since_ns }
     }
 
     /// Begins a family.
     pub(super) fn head(&mut self, family: &Family) {
-        let name = family.name;
-        let (ending, kind) = match (self.form, family.kind) {
-            (Form::Text, Kind::Counter) => ("_total", "counter"),
-            (Form::Text, Kind::Info) => ("_info", "gauge"),
-            (_, kind) => ("", kind.name()),
-        };
-        let help = help(self.form, &family.words.text());
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "# HELP {name}{ending} {help}");
-        let _ = writeln!(self.text, "# TYPE {name}{ending} {kind}");
-        let unit = match family.unit {
-            Unit::Ns => "seconds",
-            Unit::Bytes => "bytes",
-            Unit::Number => return,
-        };
-        if self.form == Form::OpenMetrics {
-            let _ = writeln!(self.text, "# UNIT {name} {unit}");
-        }
+        self.to.head(family);
     }
 
-    /// One number of a family that was begun. The labels are written already, without the braces.
-    pub(super) fn sample(&mut self, family: &Family, ending: &str, labels: &str, number: Number) {
-        let (open, close) = if labels.is_empty() {
-            ("", "")
-        } else {
-            ("{", "}")
-        };
-        let _ = writeln!(
-            self.text,
-            "{}{ending}{open}{labels}{close} {}",
-            family.name,
-            number.text()
-        );
+    /// One number of a family that was begun.
+    pub(super) fn number(&mut self, family: &Family, key: &Key, number: Number) {
+        self.to.number(family, key, number);
+    }
+
+    /// One number of a family that was begun and is of no component.
+    pub(super) fn sample(&mut self, family: &Family, labels: Vec<Label>, number: Number) {
+        let since_ns = self.since_ns;
+        self.to.number(family, &Key { labels, since_ns }, number);
     }
 
     /// A family of one number.
-    pub(super) fn one(&mut self, family: &Family, labels: &str, number: Number) {
-        let ending = match family.kind {
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-            Kind::Gauge | Kind::Histogram => "",
-        };
+    pub(super) fn one(&mut self, family: &Family, labels: Vec<Label>, number: Number) {
         self.head(family);
-        self.sample(family, ending, labels, number);
+        self.sample(family, labels, number);
     }
 
     /// The families of a group. A histogram without values is left out, and so is a counter that is not known.
-    pub(super) fn group<T>(&mut self, group: &Group<T>, keys: &[(String, &Sums)]) {
+    pub(super) fn group<T>(&mut self, group: &Group<T>, keys: &[(Key, &Sums)]) {
         let mut before = "";
         for (at, counter) in group.counters.iter().enumerate() {
             let family = &counter.family;
@@ -162,17 +156,18 @@ impl Writer {
             let same: Vec<_> = same
                 .take_while(|(_, it)| it.family.name == before)
                 .collect();
-            for (labels, sums) in keys {
+            for (key, sums) in keys {
                 for &(at, counter) in &same {
                     let Some(sum) = sums.counters.get(at).copied().flatten() else {
                         continue;
                     };
                     let number = Number::of(family.unit, sum);
                     match counter.label {
-                        None => self.sample(family, "_total", labels, number),
+                        None => self.number(family, key, number),
                         Some((name, value)) => {
-                            let labels = format!("{labels},{}", label(name, value));
-                            self.sample(family, "_total", &labels, number);
+                            let mut key = key.clone();
+                            key.labels.push(label(name, value));
+                            self.number(family, &key, number);
                         }
                     }
                 }
@@ -180,25 +175,43 @@ impl Writer {
         }
         for (at, histogram) in group.histograms.iter().enumerate() {
             self.head(&histogram.family);
-            for (labels, sums) in keys {
+            for (key, sums) in keys {
                 if let Some(sizes) = sums.histograms.get(at).filter(|sizes| sizes.count() > 0) {
-                    self.histogram(&histogram.family, labels, sizes);
+                    self.to.histogram(&histogram.family, key, sizes);
                 }
             }
         }
     }
+}
 
-    fn histogram(&mut self, family: &Family, labels: &str, sizes: &Sizes) {
-        let mut below = 0u64;
-        for (bound, count) in bounds_ns().zip(sizes.counts) {
-            below = below.saturating_add(count);
-            let labels = format!("{labels},le=\"{}\"", seconds(bound));
-            self.sample(family, "_bucket", &labels, Number::Count(below));
+/// A text that grows.
+#[derive(Debug)]
+pub(super) struct Text {
+    form: Form,
+    text: String,
+}
+
+impl Text {
+    pub(super) fn new(form: Form) -> Self {
+        Self {
+            form,
+            text: String::new(),
         }
-        let all = format!("{labels},le=\"+Inf\"");
-        self.sample(family, "_bucket", &all, Number::Count(sizes.count()));
-        self.sample(family, "_sum", labels, Number::Ns(sizes.sum_ns));
-        self.sample(family, "_count", labels, Number::Count(sizes.count()));
+    }
+
+    fn sample(&mut self, name: (&str, &str), labels: &str, number: Number) {
+        let (open, close) = if labels.is_empty() {
+            ("", "")
+        } else {
+            ("{", "}")
+        };
+        let (family, ending) = name;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.text,
+            "{family}{ending}{open}{labels}{close} {}",
+            number.text()
+        );
     }
 
     /// The whole text.
@@ -208,6 +221,74 @@ impl Writer {
         }
         self.text
     }
+}
+
+impl Sink for Text {
+    fn head(&mut self, family: &Family) {
+        let name = family.name;
+        let (ending, kind) = match (self.form, family.kind) {
+            (Form::Text, Kind::Counter) => ("_total", "counter"),
+            (Form::Text, Kind::Info) => ("_info", "gauge"),
+            (_, kind) => ("", kind.name()),
+        };
+        let help = help(self.form, &family.words.text());
+        let _ = writeln!(self.text, "# HELP {name}{ending} {help}");
+        let _ = writeln!(self.text, "# TYPE {name}{ending} {kind}");
+        let unit = match family.unit {
+            Unit::Ns => "seconds",
+            Unit::Bytes => "bytes",
+            Unit::Number => return,
+        };
+        if self.form == Form::OpenMetrics {
+            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+        }
+    }
+
+    fn number(&mut self, family: &Family, key: &Key, number: Number) {
+        let ending = match family.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        self.sample((family.name, ending), &written(&key.labels), number);
+    }
+
+    fn histogram(&mut self, family: &Family, key: &Key, sizes: &Sizes) {
+        let labels = written(&key.labels);
+        let mut below = 0u64;
+        for (bound, count) in bounds_ns().zip(sizes.counts) {
+            below = below.saturating_add(count);
+            let labels = format!("{labels},le=\"{}\"", seconds(bound));
+            self.sample((family.name, "_bucket"), &labels, Number::Count(below));
+        }
+        let all = format!("{labels},le=\"+Inf\"");
+        self.sample((family.name, "_bucket"), &all, Number::Count(sizes.count()));
+        self.sample((family.name, "_sum"), &labels, Number::Ns(sizes.sum_ns));
+        let count = Number::Count(sizes.count());
+        self.sample((family.name, "_count"), &labels, count);
+    }
+}
+
+/// Labels as they stand in a text, without the braces.
+fn written(labels: &[Label]) -> String {
+    let mut text = String::new();
+    for label in labels {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text += label.name;
+        text += "=\"";
+        for c in label.value.chars() {
+            match c {
+                '\\' => text += "\\\\",
+                '"' => text += "\\\"",
+                '\n' => text += "\\n",
+                c => text.push(c),
+            }
+        }
+        text.push('"');
+    }
+    text
 }
 
 /// A help as it is written. Only OpenMetrics has quotes escaped in it.
@@ -238,10 +319,13 @@ mod tests {
 
     #[test]
     fn labels_hold_any_text_on_one_line() {
-        assert_eq!(label("a", "b"), "a=\"b\"");
-        assert_eq!(label("a", "\\\"x\""), "a=\"\\\\\\\"x\\\"\"");
-        let odd = label("a", "new\nline\u{1b}[31m");
+        let text = |name, value| written(&[label(name, value)]);
+        assert_eq!(text("a", "b"), "a=\"b\"");
+        assert_eq!(text("a", "\\\"x\""), "a=\"\\\\\\\"x\\\"\"");
+        let odd = text("a", "new\nline\u{1b}[31m");
         assert!(!odd.contains(['\n', '\u{1b}']), "{odd}");
-        assert_eq!(label("a", "größe"), "a=\"größe\"");
+        assert_eq!(text("a", "größe"), "a=\"größe\"");
+        let two = [label("a", "b"), label("c", "")];
+        assert_eq!(written(&two), "a=\"b\",c=\"\"");
     }
 }

@@ -24,6 +24,8 @@ Examples:
                                                    and a flight recorder beside
   sudo courtside serve --export /var/lib/courtside/export
                                                    and each finished hour as Parquet, for questions over many hosts
+  sudo courtside serve --otlp http://127.0.0.1:4318
+                                                   and the same numbers to an OpenTelemetry collector
   sudo courtside serve --config /etc/courtside/courtside.toml
                                                    with options from a file
   curl -s http://127.0.0.1:9464/findings           what is wrong now
@@ -83,6 +85,9 @@ pub struct ServeArgs {
         help_heading = "Serving"
     )]
     pub top: NonZeroUsize,
+    /// Tell native histograms to scrapers that take protobuf; all others get classic ones, whose buckets are a factor of two apart
+    #[arg(long, help_heading = "Serving")]
+    pub native_histograms: bool,
     /// How long the series of a component that is gone are kept; at least as long as Prometheus waits between two scrapes
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "1m", help_heading = "Serving")]
     pub linger: Duration,
@@ -101,6 +106,18 @@ pub struct ServeArgs {
     /// What this host is called there [default: its name]
     #[arg(long, value_name = "NAME", value_parser = host, requires = "export", help_heading = "Exporting")]
     pub host: Option<String>,
+    /// Push the numbers of /metrics to this collector, by OpenTelemetry's protocol (http/protobuf): http://HOST:4318, or https
+    #[arg(long, value_name = "URL", help_heading = "Pushing")]
+    pub otlp: Option<String>,
+    /// Time from one push to the next
+    #[arg(long, value_name = "TIME", value_parser = measured, default_value = "10s", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_every: Duration,
+    /// Whom to trust, with https: the certificates in this file (PEM) [default: /etc/ssl/certs/ca-certificates.crt]
+    #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_ca: Option<PathBuf>,
+    /// Send the token in this file to the collector (Authorization: Bearer TOKEN)
+    #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Pushing")]
+    pub otlp_token_file: Option<PathBuf>,
     /// Which components are told of; a recording has all of them.
     #[command(flatten)]
     pub select: SelectArgs,
@@ -183,6 +200,8 @@ mod tests {
             "courtside serve --retain 1h",
             "courtside serve --size-limit 1",
             "courtside serve --host web01",
+            "courtside serve --otlp-every 5s",
+            "courtside serve --otlp-ca x",
             "courtside serve --export x --host a/b",
             "courtside serve --export x --host ..",
             "courtside serve something",
