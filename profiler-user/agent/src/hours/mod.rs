@@ -129,6 +129,12 @@ impl Hours {
         ended
     }
 
+    /// Whether there is an hour that goes on.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.hour.is_some()
+    }
+
     /// Counts windows that are in no file.
     pub fn lose(&mut self, windows: u64) {
         self.counts.lost = self.counts.lost.saturating_add(windows);

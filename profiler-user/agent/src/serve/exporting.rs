@@ -106,6 +106,9 @@ impl Work {
     }
 
     fn end(&mut self) {
+        if !self.hours.is_open() {
+            return;
+        }
         let ended = self.hours.finish();
         self.judge(ended, 0);
     }

@@ -5,7 +5,7 @@ use prost::Message as _;
 use super::*;
 use crate::prometheus::{
     otlp::{self, KeyValue, NumberDataPoint, Reading, refused},
-    protobuf::{Metric, MetricFamily, MetricType},
+    protobuf::{BucketSpan, Metric, MetricFamily, MetricType},
 };
 
 /// All families of a page, by name.
@@ -76,11 +76,7 @@ fn protobuf_has_every_number_of_the_text_and_native_histograms() {
                 }
                 let counted = counted.unsigned_abs() + histogram.zero_count();
                 assert_eq!(counted, histogram.sample_count());
-                let buckets: u32 = histogram
-                    .positive_span
-                    .iter()
-                    .map(super::super::protobuf::BucketSpan::length)
-                    .sum();
+                let buckets: u32 = histogram.positive_span.iter().map(BucketSpan::length).sum();
                 assert_eq!(buckets as usize, histogram.positive_delta.len());
                 assert_eq!(histogram.schema(), 3);
                 histograms += 1;
