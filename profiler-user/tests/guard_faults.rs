@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 
 /// A control group with a limit.
@@ -269,14 +272,24 @@ fn when_the_helper_stands_still_another_one_takes_the_limit_back() {
     assert!(journal_is_empty(state.path()));
 }
 
-/// Kills the guard and its helper, so that the limit is left behind.
-fn left_behind(group: &Group, state: &Path) {
-    let mut guard = Guard::holding(group, state);
-    let ours = group.now();
+/// Kills both so that neither can do anything about it. The journal is free when this returns: a process that was killed takes a
+/// while to end.
+fn kill_both(mut guard: Guard, state: &Path) {
     kill_process(guard.pid(), Signal::STOP).unwrap();
     kill_process(guard.helper(), Signal::KILL).unwrap();
     kill_process(guard.pid(), Signal::KILL).unwrap();
     guard.status();
+    let journal = fs::File::open(state.join("guard.journal")).unwrap();
+    wait_for("the helper to end", || {
+        flock(&journal, FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+}
+
+/// Kills the guard and its helper, so that the limit is left behind.
+fn left_behind(group: &Group, state: &Path) {
+    let guard = Guard::holding(group, state);
+    let ours = group.now();
+    kill_both(guard, state);
     assert_eq!(group.now(), ours);
     assert!(!journal_is_empty(state));
 }
@@ -334,10 +347,7 @@ fn what_somebody_else_writes_stays() {
     fs::write(group.path(), group.foreign()).unwrap();
     let mut guard = Guard::hold(&group, state.path());
     assert_eq!(guard.line()["event"], "capped");
-    kill_process(guard.pid(), Signal::STOP).unwrap();
-    kill_process(guard.helper(), Signal::KILL).unwrap();
-    kill_process(guard.pid(), Signal::KILL).unwrap();
-    guard.status();
+    kill_both(guard, state.path());
     let other = group.foreign().replace('7', "8");
     fs::write(group.path(), &other).unwrap();
     let output = run(&["restore"], state.path());
