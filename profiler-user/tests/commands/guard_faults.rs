@@ -270,7 +270,7 @@ fn when_the_helper_stands_still_another_one_takes_the_limit_back() {
 }
 
 /// Kills the guard and its helper, and comes back when neither is there any more.
-fn kill_both(guard: &mut Guard) {
+fn kill_both(mut guard: Guard) {
     kill_process(guard.pid(), Signal::STOP).unwrap();
     let helper = pidfd_open(guard.helper(), PidfdFlags::empty()).unwrap();
     pidfd_send_signal(&helper, Signal::KILL).unwrap();
@@ -282,9 +282,9 @@ fn kill_both(guard: &mut Guard) {
 
 /// Kills the guard and its helper, so that the limit is left behind.
 fn left_behind(group: &Group, state: &Path) {
-    let mut guard = Guard::holding(group, state);
+    let guard = Guard::holding(group, state);
     let ours = group.now();
-    kill_both(&mut guard);
+    kill_both(guard);
     assert_eq!(group.now(), ours);
     assert!(!journal_is_empty(state));
 }
@@ -342,7 +342,7 @@ fn what_somebody_else_writes_stays() {
     fs::write(group.path(), group.foreign()).unwrap();
     let mut guard = Guard::hold(&group, state.path());
     assert_eq!(guard.line()["event"], "capped");
-    kill_both(&mut guard);
+    kill_both(guard);
     let other = group.foreign().replace('7', "8");
     fs::write(group.path(), &other).unwrap();
     let output = run(&["restore"], state.path());

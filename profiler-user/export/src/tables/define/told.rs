@@ -6,7 +6,9 @@ use super::super::{Getter, Item, Kind, Row, Table, Value};
 use super::table;
 use Value::{Count, Flag, Null, Real, Text};
 use courtside_core::model::fields::{EXACT, NAME, NS, NUMBER, RATIO, YES};
-use courtside_core::model::interference::{Action, Effect, Expected, Interference, Suspect};
+use courtside_core::model::interference::{
+    Action, Effect, Expected, Interference, Signal, Suspect,
+};
 
 /// Unit of a signal: it depends on which.
 const OF_SIGNAL: &str = "ns or ratio";
@@ -70,13 +72,7 @@ fn begin(name: &'static str, row_is: &'static str) -> Table {
         NAME,
         "which number of it",
         EXACT,
-        Box::new(|row| {
-            text(
-                line(row)
-                    .and_then(|line| line.signal)
-                    .map(courtside_core::model::interference::Signal::name),
-            )
-        }),
+        Box::new(|row| text(line(row).and_then(|line| line.signal).map(Signal::name))),
     );
     t.or_null();
     t
@@ -91,7 +87,10 @@ fn effect(line: &Interference, of: fn(&Effect) -> f64) -> Option<f64> {
 }
 
 fn lines() -> Table {
-    let mut t = begin("interference", "one line of what `guard` tells");
+    let mut t = begin(
+        "interference",
+        "one line of what `guard replay --parquet` tells",
+    );
     let mut value = |name: &str, meaning: &str, get: fn(&Interference) -> Option<f64>| {
         let get: Getter = Box::new(move |row| real(line(row).and_then(get)));
         t.add(name, Kind::Real, OF_SIGNAL, meaning, MEASURED, get);
@@ -187,7 +186,10 @@ fn suspect<'a>(row: Row<'a>) -> Option<&'a Suspect> {
 }
 
 fn suspects() -> Table {
-    let mut t = begin("suspects", "one suspect of one line");
+    let mut t = begin(
+        "suspects",
+        "one suspect of one line of `guard replay --parquet`",
+    );
     t.add(
         "place",
         Kind::Count,
