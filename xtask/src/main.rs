@@ -20,6 +20,7 @@ mod sh;
 mod targets;
 mod test;
 mod truth;
+mod truth_findings;
 mod truth_guard;
 mod truth_infer;
 mod truth_models;
@@ -100,6 +101,15 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TruthOf {
+    /// Plant eight causes in services and beside them, and write what stood on top of `courtside stat` into docs/patterns.md
+    Findings {
+        /// Two minutes instead of three, to see that it works; printed, not written
+        #[arg(long)]
+        quick: bool,
+        /// Only these causes, printed but not written: queries, hog, lock, disk, upstream, overload, quota, calls, nothing
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Plant neighbours and other troubles beside a service, have the guard judge them, and write docs/guard-truth.md
     Guard {
         /// Three scenarios in three minutes instead of ten in eleven, to see that it works; printed, not written
@@ -154,6 +164,9 @@ fn run() -> anyhow::Result<()> {
         Command::Truth {
             of: TruthOf::Models { quick, only },
         } => truth_models::models(quick, &only),
+        Command::Truth {
+            of: TruthOf::Findings { quick, only },
+        } => truth_findings::findings(quick, &only),
         Command::Truth {
             of: TruthOf::Guard { quick },
         } => truth_guard::guard(quick),

@@ -296,10 +296,12 @@ fn status(state: &UiState, area: Rect) -> Vec<Line<'static>> {
         n => Line::styled(format!("probes ≈{n}"), WARN),
     };
     let findings = &snapshot.findings;
-    identity.extend(findings.first().map(|worst| {
+    // The first one may be what makes a worse one.
+    let worst = findings.iter().map(|finding| finding.severity).max();
+    identity.extend(worst.map(|worst| {
         let number = DashboardView::Findings as usize + 1;
         let said = count(findings.len(), "finding", "findings");
-        let style = views::findings::severity(worst.severity).1;
+        let style = views::findings::severity(worst).1;
         Piece::new(format!("{said}: key {number}"), said, style, 1)
     }));
     let trust = [

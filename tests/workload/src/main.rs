@@ -16,6 +16,7 @@ mod http;
 mod interrupted;
 mod line;
 mod lock;
+mod network;
 mod overload;
 mod patterns;
 mod ping_pong;
@@ -28,6 +29,7 @@ mod servers;
 mod socket;
 mod spliced;
 mod unheard;
+mod upstream;
 mod work;
 mod workers;
 
@@ -108,6 +110,8 @@ enum Workload {
     Patterns(patterns::Patterns),
     /// More remote ends than anybody can list.
     Crowd(crowd::Crowd),
+    /// Asks an end on another host for each request.
+    Upstream(upstream::Upstream),
     /// Random conversations of threads and processes.
     Scramble(scramble::Scramble),
     /// Asks an HTTP server.
@@ -219,6 +223,7 @@ impl Cli {
             Workload::Unheard(unheard) => unheard.run(),
             Workload::Churn(churn) => churn.run(),
             Workload::Crowd(crowd) => crowd.run(),
+            Workload::Upstream(upstream) => upstream.run(),
             Workload::Workers(workers) => workers.run(),
             Workload::Patterns(patterns) => patterns.run(),
             Workload::Scramble(scramble) => scramble.run(),

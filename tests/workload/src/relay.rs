@@ -289,6 +289,29 @@ impl Relay {
 }
 
 impl Tier {
+    /// One that asks `next` once for each request, and has nothing else to do; callers reach it by TCP and may come and go.
+    ///
+    /// # Errors
+    /// When this program has no folder.
+    pub fn before(name: &str, next: Address, callers: u64) -> anyhow::Result<Self> {
+        let dir = env::current_exe()?;
+        let dir = dir.parent().context("program without a directory")?;
+        Ok(Self {
+            name: name.to_owned(),
+            work: Work {
+                calls: 1,
+                ..Work::default()
+            },
+            transport: Transport::Tcp4,
+            callers,
+            next: Some((Transport::Tcp4, next, callers)),
+            dir: dir.to_owned(),
+            disk_dir: dir.to_owned(),
+            core: None,
+            standing: true,
+        })
+    }
+
     /// Serves every caller to its end, a thread for each.
     ///
     /// # Errors
@@ -436,6 +459,18 @@ impl Tier {
 }
 
 impl Load {
+    /// One that asks until its stdin ends, so many times a second.
+    #[must_use]
+    pub fn endless(transport: Transport, server: Address, clients: u64, rate: u32) -> Self {
+        Self {
+            transport,
+            server,
+            clients,
+            requests: None,
+            rate: Some(rate),
+        }
+    }
+
     /// Asks until all is asked, or until stdin ends.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod found;
 mod high_cpi;
 mod imbalance;
 mod lock_convoy;
+mod order;
 mod queued_unread;
 mod retransmits;
 mod run_queue;
@@ -62,27 +63,16 @@ pub fn judge() -> Judge {
     Judge::by(look)
 }
 
-/// What is wrong in a window: the worst first, then what most of a request's time is at stake for. Nothing where more was
-/// lost than the numbers bear.
+/// What is wrong in a window: the worst first, then what most of a request's time is at stake for; what makes most of another
+/// one comes before that. Nothing where more was lost than the numbers bear.
 #[must_use]
 pub fn look(snapshot: &Snapshot) -> Vec<Finding> {
     let Some(facts) = Facts::of(snapshot) else {
         return Vec::new();
     };
-    let mut findings: Vec<Finding> = RULES
-        .iter()
-        .flat_map(|rule| {
-            let found = rule.look(&facts).into_iter();
-            found.map(|found| found.into_finding(rule.name(), &facts))
-        })
-        .collect();
-    findings.sort_by(|a, b| {
-        let stake = |finding: &Finding| finding.at_stake_ns.unwrap_or(0.0);
-        b.severity
-            .cmp(&a.severity)
-            .then_with(|| stake(b).total_cmp(&stake(a)))
-            .then_with(|| a.rule.cmp(&b.rule))
-            .then_with(|| a.component.cmp(&b.component))
+    let findings = RULES.iter().flat_map(|rule| {
+        let found = rule.look(&facts).into_iter();
+        found.map(|found| found.into_finding(rule.name(), &facts))
     });
-    findings
+    order::ordered(&facts, findings.collect())
 }
