@@ -510,7 +510,7 @@ impl<'a> Page<'a> {
 }
 
 /// A number of things.
-fn counted(n: usize, thing: &str) -> String {
+pub(crate) fn counted(n: usize, thing: &str) -> String {
     format!(
         "{} {thing}{}",
         count(n as u64),

@@ -202,10 +202,13 @@ pub(crate) fn signed(ns: f64) -> String {
 }
 
 fn signed_percent(share: f64) -> String {
-    if share < 0.0 {
-        format!("-{}", percent(-share))
-    } else {
-        percent(share)
+    if share >= 0.0 || share.is_nan() {
+        return percent(share);
+    }
+    let less = percent(-share);
+    match less.strip_prefix('<') {
+        Some(least) => format!(">-{least}"),
+        None => format!("-{less}"),
     }
 }
 
@@ -454,5 +457,12 @@ pub(crate) mod tests {
             "{text}"
         );
         assert!(!text.contains("BY WHOM") && text.contains("MORE"), "{text}");
+    }
+
+    #[test]
+    fn a_share_that_is_a_little_less_is_more_than_its_least() {
+        let shown = [0.4, 0.0, -0.004, -0.0001].map(signed_percent);
+        assert_eq!(shown, ["40%", "0%", "-0.4%", ">-0.1%"]);
+        assert_eq!(signed_percent(f64::NAN), UNKNOWN);
     }
 }

@@ -251,12 +251,19 @@ fn change(key: &Key, (a, b): &Pair, p: f64, serves: bool) -> Change {
         interval95: ratio.and_then(|(_, interval95)| interval95),
         p,
         worse: more_is_worse(&key.field, serves).then_some(more),
-        says: format!(
-            "{whose}: {} is {how_much}, {} and was {}",
-            key.field.words(),
-            show(value_b),
-            show(value_a)
-        ),
+        says: match &key.field {
+            Field::Finding(rule) => format!(
+                "{whose}: the finding {rule} is in {} of the windows, and was in {}",
+                show(value_b),
+                show(value_a)
+            ),
+            field => format!(
+                "{whose}: {} is {how_much}, {} and was {}",
+                field.words(),
+                show(value_b),
+                show(value_a)
+            ),
+        },
     }
 }
 

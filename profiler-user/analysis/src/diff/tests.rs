@@ -199,7 +199,7 @@ fn a_finding_that_was_not_there_is_a_change_for_the_worse() {
     assert!(diff.worse);
     assert_eq!(
         change.says,
-        "app: the share of windows with the finding run_queue is more, 100% and was 0%"
+        "app: the finding run_queue is in 100% of the windows, and was in 0%"
     );
 }
 

@@ -30,6 +30,8 @@ const ALWAYS: f64 = 1.0;
 const BY_RUN_QUEUE: f64 = 0.3;
 /// From this share of the waits for a CPU on they are a quota's doing.
 const BY_QUOTA: f64 = 0.5;
+/// What takes this share of the time in which threads have requests is what others lie unread for.
+const MOST: f64 = 0.5;
 /// Below this share of one core a component is not short of CPU: its threads wait for something else.
 const LITTLE_CPU: f64 = 0.5;
 
@@ -76,6 +78,27 @@ impl Unread {
     }
 }
 
+/// What a component's threads do for most of the time in which they have read a request, if it is to wait: in words, and how
+/// long for each request.
+fn mostly(facts: &Facts<'_>, component: &Component, busy_ns: f64) -> Option<(&'static str, f64)> {
+    let turnaround = &component.turnaround;
+    if turnaround.total_ns == 0 || busy_ns <= 0.0 {
+        return None;
+    }
+    let served = component.requests.served.max(1) as f64;
+    let each = |ns: u64| ns as f64 / served;
+    let calls = facts.edges_from(&component.id);
+    let calls_ns = each(calls.map(|edge| edge.latency_ns.sum_ns).sum());
+    // What is read and waits within the component is no call, and calls at once are no longer than this.
+    let elsewhere_ns = busy_ns - each(turnaround.total_ns);
+    let waits = [
+        ("the disk", each(turnaround.parts[Part::BlockIo])),
+        ("a lock", each(turnaround.lock_ns.unwrap_or(0))),
+        ("those that they ask themselves", calls_ns.min(elsewhere_ns)),
+    ];
+    waits.into_iter().find(|(_, ns)| *ns >= MOST * busy_ns)
+}
+
 impl Rule for QueuedUnread {
     fn name(&self) -> &'static str {
         "queued_unread"
@@ -98,6 +121,7 @@ impl Rule for QueuedUnread {
             let served = component.requests.served.max(1) as f64;
             let run_queue_ns = component.turnaround.parts[Part::RunQueue] as f64 / served;
             let of_quota = facts.quota_share(&component.id);
+            let busy_ns = (unread.service_ns - unread.mean_ns).max(0.0);
             let by_run_queue = run_queue_ns >= BY_RUN_QUEUE * unread.mean_ns;
             let remedy = if by_run_queue && of_quota >= BY_QUOTA {
                 format!(
@@ -108,6 +132,12 @@ impl Rule for QueuedUnread {
                 format!(
                     "{name}'s threads are woken and wait for a CPU, {} for each request: fix that first",
                     duration_f64(run_queue_ns)
+                )
+            } else if let Some((what, ns)) = mostly(facts, component, busy_ns) {
+                format!(
+                    "{name}'s threads wait for {what} for {} of the {} in which they have a request: see to that first, or let more of them take requests",
+                    duration_f64(ns),
+                    duration_f64(busy_ns)
                 )
             } else if on_cpu < LITTLE_CPU {
                 format!(
@@ -150,7 +180,7 @@ impl Rule for QueuedUnread {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::tests::{calm, component, dist, said};
+    use super::super::tests::{calm, component, dist, edge, said};
     use courtside_core::model::Snapshot;
 
     fn lying(unread_ns: u64, service_ns: u64) -> Snapshot {
@@ -187,6 +217,29 @@ pub(super) mod tests {
         assert!(remedy.contains("own CPU quota holds them back, 1.80 ms for each request"));
         let some = said("queued_unread", &lying(1_500_000, 5_000_000));
         assert_eq!(some[0].severity, Severity::Warn);
+    }
+
+    #[test]
+    fn what_threads_wait_for_meanwhile_is_said() {
+        let remedy = |own_ns: u64, disk_ns: u64, lock_ns: u64| {
+            let mut snapshot = loud();
+            let call = edge("program:app", "program:db", 5432, 1000, 900_000);
+            snapshot.edges.push(call);
+            let app = component(&mut snapshot, "program:app");
+            let turnaround = &mut app.turnaround;
+            turnaround.total_ns = own_ns * app.requests.served;
+            turnaround.parts[Part::BlockIo] = disk_ns * app.requests.served;
+            turnaround.lock_ns = Some(lock_ns * app.requests.served);
+            said("queued_unread", &snapshot).remove(0).remedy
+        };
+        let disk = remedy(1_000_000, 600_000, 0);
+        let expected = "app's threads wait for the disk for 600 µs of the 1.00 ms in which they have a request: see to that first";
+        assert!(disk.starts_with(expected), "{disk}");
+        assert!(remedy(1_000_000, 0, 700_000).contains(" wait for a lock for 700 µs "));
+        let calls = remedy(200_000, 100_000, 0);
+        assert!(calls.contains(" wait for those that they ask themselves for 800 µs "));
+        // None of them is most of it.
+        assert!(remedy(800_000, 400_000, 400_000).starts_with("Let more threads"));
     }
 
     #[test]

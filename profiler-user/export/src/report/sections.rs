@@ -13,6 +13,7 @@ use super::data::{bound, via};
 use super::picks::{Pick, rest};
 use super::widgets::{bar, legend, mean, meanings, picture, quantile};
 use super::{Group, MAX_ENTRIES, MAX_NODES, ReportView, waterfall};
+use crate::table::counted;
 use courtside_core::frame::{PmuState, ProbeState};
 use courtside_core::model::snapshot::{Component, Cpu, Dist};
 use courtside_core::model::words::{LOSSES, mostly_untimed, request_notes, request_sum};
@@ -51,8 +52,8 @@ pub(super) fn chips(view: &ReportView<'_>) -> Markup {
     let pieces = view.timeline.times.len();
     html! {
         ul.chips {
-            li { (count(view.whole.components.len() as u64)) " components" }
-            li { (count(view.whole.edges.len() as u64)) " edges" }
+            li { (counted(view.whole.components.len(), "component")) }
+            li { (counted(view.whole.edges.len(), "edge")) }
             li.warn[lost > 0] { "lost " (count(lost)) }
             @if quality.lower_bound { li.warn { "some counts are lower bounds" } }
             @if quality.midlife_connections > 0 {
