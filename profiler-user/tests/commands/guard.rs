@@ -2,7 +2,7 @@
 //!
 //! In: windows made here from seeds. Out: exit status, stdout, stderr.
 
-use std::process::Output;
+use std::{path::Path, process::Output};
 
 use courtside::frame::{Cpu, Frame};
 use courtside_core::fixture::frames;
