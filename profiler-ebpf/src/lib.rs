@@ -87,6 +87,99 @@ pub struct BlameKey {
 /// Length of a task's name in the kernel.
 pub const COMM_LEN: usize = 16;
 
+/// A futex that threads slept by. Key of the map `LOCKS`.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct LockKey {
+    /// Where the word lies in the memory of the process whose threads slept.
+    pub address: u64,
+    /// Program image whose threads slept.
+    pub image: u32,
+    /// Process whose threads slept.
+    pub tgid: u32,
+}
+
+/// A thread that let a futex go. Key of the map `HOLDERS`.
+#[repr(C)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+)]
+pub struct HolderKey {
+    /// The futex.
+    pub lock: LockKey,
+    /// The thread.
+    pub tid: u32,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
+}
+
+/// Releases of a futex that are remembered: enough for a wait behind eight others.
+pub const RELEASES: usize = 8;
+
+/// A thread woke one that slept by a futex: it lets it go.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Release {
+    /// When.
+    pub at_ns: u64,
+    /// Which thread.
+    pub tid: u32,
+    /// Fills the record to eight bytes.
+    pub pad: u32,
+}
+
+/// Sleeps by a futex, monotone. They are told when they end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct LockStats {
+    /// How many ended.
+    pub waits: u64,
+    /// How long they were, since the flush before they ended.
+    pub wait_ns: u64,
+    /// Of that: while the sleeper had a message to answer.
+    pub with_ball_ns: u64,
+    /// Releases so far, those of one thread in a row as one; index into `releases` modulo its length.
+    pub count: u64,
+    /// The last ones.
+    pub releases: [Release; RELEASES],
+}
+
+/// Sleeps while one thread had a futex, monotone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct HolderStats {
+    /// How long they were, of what is told in `LockStats::wait_ns`.
+    pub wait_ns: u64,
+    /// Name of the thread, when it let go first.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// What one aggregate is kept for: one end (program image) talking to one peer in one role.
 #[repr(C)]
 #[derive(
@@ -405,10 +498,12 @@ pub enum Lost {
     UnplacedProtocol = 11,
     /// As `Skipped`, of the program that is told of arrivals: when a message arrived, and of datagrams also whose it was.
     Arrivals = 12,
+    /// Sleeps not booked on the futex that they were by, or not on who had it: a map is full. They are in all other times.
+    Locks = 13,
 }
 
 /// Number of classes of loss.
-pub const LOST_CLASSES: usize = 13;
+pub const LOST_CLASSES: usize = 14;
 
 /// Names of the classes of loss, as in `quality.lost`; index as in [`Lost`].
 pub const LOST_NAMES: [&str; LOST_CLASSES] = [
@@ -425,6 +520,7 @@ pub const LOST_NAMES: [&str; LOST_CLASSES] = [
     "unplaced",
     "unplaced_protocol",
     "arrivals",
+    "locks",
 ];
 
 /// What the self-check read of our own task, to be compared with /proc. One entry of the map `SELF_CHECK`.
@@ -461,6 +557,10 @@ const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);
 const _: () = assert!(size_of::<RemoteKey>() == 20);
 const _: () = assert!(size_of::<BlameKey>() == 8);
+const _: () = assert!(size_of::<LockKey>() == 16);
+const _: () = assert!(size_of::<HolderKey>() == 24);
+const _: () = assert!(size_of::<LockStats>() == 32 + 16 * RELEASES);
+const _: () = assert!(size_of::<HolderStats>() == 24);
 const _: () = assert!(size_of::<ListenKey>() == 8);
 const _: () = assert!(size_of::<ProtocolKey>() == 4);
 const _: () = assert!(size_of::<Settings>() == 24);

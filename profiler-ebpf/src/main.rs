@@ -23,6 +23,7 @@ mod hooks_probe;
 mod image;
 mod iter;
 mod kernel;
+mod locks;
 mod loss;
 mod maps;
 mod mptcp;

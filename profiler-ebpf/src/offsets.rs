@@ -169,4 +169,6 @@ offsets! {
     request_data_len = "request.__data_len", 4;
     /// Number of the system call that runs.
     regs_syscall = "pt_regs.syscallno" | "pt_regs.orig_ax", 0;
+    /// Its first argument.
+    regs_first = "pt_regs.orig_x0" | "pt_regs.di", 8;
 }

@@ -12,6 +12,7 @@ use crate::{
     kernel::{
         current_task, finds_task_state, in_interrupt, now_ns, pmu_wanted, switch_passes_state,
     },
+    locks,
     maps::PROCESSES,
     offset, pmu, prompt, ring, runs, spare,
     state::{OFF_BLOCK_IO, OFF_RUN_QUEUE, OFF_SLEEP},
@@ -79,8 +80,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     } else {
         let block_io = state & UNINTERRUPTIBLE != 0 && in_iowait(prev);
         task.off_kind = if block_io { OFF_BLOCK_IO } else { OFF_SLEEP };
-        task.off_what = if block_io || task.image == IMAGE_KERNEL {
-            0
+        (task.off_what, task.off_futex) = if block_io || task.image == IMAGE_KERNEL {
+            (0, 0)
         } else {
             waits::reason(prev)
         };
@@ -123,6 +124,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         ring::wake_event(now, woken, waited, in_interrupt());
     }
     if waited {
+        locks::wait_ends(task, field!(woken, task_tgid, u32), ctx.tgid(), now);
         task.wake_ns = now;
         runs::note_throttled_at_wake(task, woken);
     } else {

@@ -114,6 +114,8 @@ pub struct TaskState {
     pub off_what: u32,
     /// 1: the wait below came after a sleep.
     pub queue_after_sleep: u32,
+    /// The futex that the last sleep is by, where it is for a lock; 0 if that cannot be told.
+    pub off_futex: u64,
     /// The last wait for a CPU that nobody was blamed for yet; none if it ends before it begins.
     pub queue_from_ns: u64,
     pub queue_to_ns: u64,

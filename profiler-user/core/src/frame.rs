@@ -6,6 +6,7 @@
 //! Recordings hold these names. Fields may be added, with `#[serde(default)]`; none is renamed, removed or given
 //! another meaning without a new version of the recording's format (docs/recording.md).
 
+mod locks;
 mod merge;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use courtside_wire::PEER_OTHERS;
 use serde::{Deserialize, Serialize};
 
+pub use locks::{Holder, Lock, add_locks};
 pub use merge::{
     Merge, add_by_image, add_connects, add_counts, add_cpu, add_disk, add_flow,
     add_turnaround_counters, known_min, merge, merge_dist, plus,
@@ -435,6 +437,9 @@ pub struct Cpu {
     /// Threads that were on a CPU in this window; of several windows, the most in one. `None` as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u64>,
+    /// Futexes by which its threads slept, those that cost most first. `None` where that is not measured, and as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Vec<Lock>>,
 }
 
 /// Sleep of one image's threads over the window, by what they slept for.

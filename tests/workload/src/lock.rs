@@ -1,16 +1,20 @@
 //! Lock: several threads that each serve a connection, and one lock that they all need.
 //!
-//! In: how many threads, how long each holds the lock. Out: how long they truly waited for it, and slept with it, by their own
-//! clocks. Must not know: how any of this is measured.
+//! In: how many threads, how long each holds the lock. Out: where the lock is, how long they truly waited for it, and slept with
+//! it, by their own clocks, and how often. Must not know: how any of this is measured.
 
 use std::{
+    fs,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::net;
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,9 @@ pub struct Locked {
     /// For how long each request sleeps with the lock.
     #[arg(long, default_value = "2ms")]
     hold: Span,
+    /// For how long the thread of the first connection does, which is called `keeper` then; 0 if it is like the others.
+    #[arg(long, default_value = "0ms")]
+    keep: Span,
     /// For how long each request sleeps without it, before.
     #[arg(long, default_value = "0ms")]
     before: Span,
@@ -56,12 +63,27 @@ pub struct Client {
     server: Address,
 }
 
+/// What the server's threads did, and what they all needed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Said {
+    tgid: u32,
+    /// Where the lock lies, and how large it is: its word is within.
+    lock_address: u64,
+    lock_bytes: u64,
+    /// The thread of the first connection.
+    keeper_tid: u32,
+    #[serde(flatten)]
+    done: Done,
+}
+
 /// What the server's threads did, all together.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Done {
     served: u64,
     /// From before the call that takes the lock to after it.
     lock_ns: u64,
+    /// How often they went to sleep within.
+    lock_waits: u64,
     /// In sleeps, with and without the lock.
     timer_ns: u64,
     /// In which the first thread waits for the others to end.
@@ -87,7 +109,7 @@ impl Locked {
         });
         let client = stage.start(&named("client"), part, Hears::Nothing)?;
         let answered: u64 = client.last_words()?;
-        let done: Done = server.last_words()?;
+        let done: Said = server.last_words()?;
         say(&serde_json::json!({ "workload": "locked", "answered": answered, "server": done }))
     }
 }
@@ -109,17 +131,34 @@ impl Server {
             thread::sleep(Duration::from(span));
             done.timer_ns += monotonic_ns() - from;
         };
-        let serve = |socket: &_| -> anyhow::Result<Done> {
+        let keeper = AtomicU32::new(0);
+        let serve = |number: usize, socket: &_| -> anyhow::Result<Done> {
             let mut done = Done::default();
+            let keeps = number == 0 && self.locked.keep.ns > 0;
+            if number == 0 {
+                keeper.store(this_thread(), Ordering::Relaxed);
+            }
+            if keeps {
+                rustix::thread::set_name(c"keeper")?;
+            }
+            let hold = if keeps {
+                self.locked.keep
+            } else {
+                self.locked.hold
+            };
             let mut byte = [0; 1];
             while net::recv(socket, &mut byte, net::RecvFlags::empty())?.0 == 1 {
                 if self.locked.before.ns > 0 {
                     sleep(self.locked.before, &mut done);
                 }
+                let slept = sleeps()?;
                 let from = monotonic_ns();
                 let held = lock.lock().unwrap_or_else(PoisonError::into_inner);
                 done.lock_ns += monotonic_ns() - from;
-                sleep(self.locked.hold, &mut done);
+                done.lock_waits += sleeps()? - slept;
+                if hold.ns > 0 {
+                    sleep(hold, &mut done);
+                }
                 drop(held);
                 net::send(socket, &byte, net::SendFlags::empty())?;
                 done.served += 1;
@@ -130,20 +169,47 @@ impl Server {
         thread::scope(|scope| {
             let serving: Vec<_> = sockets
                 .iter()
-                .map(|socket| scope.spawn(move || serve(socket)))
+                .enumerate()
+                .map(|(number, socket)| scope.spawn(move || serve(number, socket)))
                 .collect();
             let from = monotonic_ns();
             for thread in serving {
                 let done = joined(thread.join())?;
                 all.served += done.served;
                 all.lock_ns += done.lock_ns;
+                all.lock_waits += done.lock_waits;
                 all.timer_ns += done.timer_ns;
             }
             all.join_ns = monotonic_ns() - from;
             anyhow::Ok(())
         })?;
-        say(&all)
+        say(&Said {
+            tgid: std::process::id(),
+            lock_address: (&raw const lock).addr() as u64,
+            lock_bytes: size_of_val(&lock) as u64,
+            keeper_tid: keeper.into_inner(),
+            done: all,
+        })
     }
+}
+
+fn this_thread() -> u32 {
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
+}
+
+/// How often this thread has gone to sleep, as the kernel counts it.
+fn sleeps() -> anyhow::Result<u64> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Ok(count
+        .context("no voluntary_ctxt_switches")?
+        .trim()
+        .parse()?)
 }
 
 impl Client {

@@ -1,9 +1,10 @@
 //! `lock_convoy`: a request waits for a lock that another thread holds.
 //!
 //! In: the parts of a component's court, and how much of its sleep with the ball was by a futex. Out: how much of a request that
-//! is. Must not know: which lock, and who holds it.
+//! is, and which lock, and who has it, where one costs most of that. Must not know: how locks are told apart.
 
 use courtside_core::{
+    model::{Lock, snapshot::Component},
     parts::Part,
     units::{duration_f64, percent},
 };
@@ -38,6 +39,22 @@ impl Rule for LockConvoy {
             let stake = way.stake(locked_ns, MIN_NS)?;
             let severity = graded(stake.share, WARN, BAD)?;
             let name = facts.name(&component.id);
+            let which = busiest(component);
+            let mut evidence = vec![
+                ns("lock_per_request", locked_ns),
+                ns("request_mean", way.mean_ns),
+                share("share_of_request", stake.share),
+                share("lock_of_sleep", of_sleep),
+                count("requests", way.entry.requests),
+            ];
+            if let Some(lock) = which {
+                evidence.push(count("lock_waits", lock.waits));
+                evidence.push(ns("lock_wait", lock.wait_ns as f64));
+                if let Some(holder) = &lock.holder {
+                    evidence.push(count("holder_tid", holder.tid.into()));
+                    evidence.push(ns("holder_wait", holder.wait_ns as f64));
+                }
+            }
             Some(Found {
                 severity,
                 component: component.id.clone(),
@@ -48,15 +65,10 @@ impl Rule for LockConvoy {
                     duration_f64(way.mean_ns),
                     percent(stake.share)
                 ),
-                evidence: vec![
-                    ns("lock_per_request", locked_ns),
-                    ns("request_mean", way.mean_ns),
-                    share("share_of_request", stake.share),
-                    share("lock_of_sleep", of_sleep),
-                    count("requests", way.entry.requests),
-                ],
+                evidence,
                 remedy: format!(
-                    "Let threads of {name} hold the lock for less time, or use several locks; where a thread gives its request to another one and waits for that, see what the other one does"
+                    "Let threads of {name} hold the lock for less time, or use several locks; where a thread gives its request to another one and waits for that, see what the other one does{}",
+                    which.map(named).unwrap_or_default()
                 ),
                 sure: CONCLUDED,
                 rests_on: way.entry.requests,
@@ -67,11 +79,37 @@ impl Rule for LockConvoy {
     }
 }
 
+/// The lock that most of what threads waited with a request was for; none if no single one was.
+fn busiest(component: &Component) -> Option<&Lock> {
+    let locks = component.locks.iter().flatten();
+    let lock = locks.max_by_key(|lock| lock.with_ball_ns)?;
+    let all_ns = component.turnaround.lock_ns?;
+    (lock.with_ball_ns > 0 && lock.with_ball_ns >= all_ns / 2).then_some(lock)
+}
+
+/// Which one it is, and who has it.
+fn named(lock: &Lock) -> String {
+    let which = format!(
+        ". Most of it is the futex {} of process {}",
+        lock.address, lock.tgid
+    );
+    let Some(holder) = &lock.holder else {
+        return which;
+    };
+    let share = holder.wait_ns as f64 / lock.wait_ns.max(1) as f64;
+    format!(
+        "{which}: thread {} ({}) had it for {} of what was waited",
+        holder.tid,
+        holder.comm,
+        percent(share)
+    )
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::tests::{calm, component, said};
     use super::*;
-    use courtside_core::model::{Snapshot, finding::Severity};
+    use courtside_core::model::{Holder, Snapshot, finding::Severity};
 
     /// App sleeps 0.6 ms of a request, of which so much is for a lock.
     fn locked(of_sleep: f64) -> Snapshot {
@@ -103,5 +141,46 @@ pub(super) mod tests {
         let mut unknown = loud();
         component(&mut unknown, "program:app").turnaround.lock_ns = None;
         assert!(said("lock_convoy", &unknown).is_empty());
+    }
+
+    #[test]
+    fn the_lock_and_its_holder_are_named_where_one_lock_is_most_of_it() {
+        let with = |with_ball_ns| {
+            let mut snapshot = loud();
+            let app = component(&mut snapshot, "program:app");
+            let lock = |address: &str, with_ball_ns, wait_ns| Lock {
+                address: address.to_owned(),
+                tgid: 7,
+                waits: 90,
+                wait_ns,
+                with_ball_ns,
+                holder: Some(Holder {
+                    tid: 9,
+                    comm: "writer".to_owned(),
+                    wait_ns: wait_ns / 4 * 3,
+                }),
+            };
+            app.locks = Some(vec![
+                lock("0x10", with_ball_ns, 400_000_000),
+                lock("0x20", 0, 9_000_000_000),
+            ]);
+            said("lock_convoy", &snapshot).remove(0)
+        };
+        let told = with(400_000_000);
+        assert!(
+            told.remedy.ends_with(
+                ". Most of it is the futex 0x10 of process 7: thread 9 (writer) had it for 75% of what was waited"
+            ),
+            "{}",
+            told.remedy
+        );
+        let number = |name: &str| {
+            let found = told.evidence.iter().find(|evidence| evidence.name == name);
+            found.map(|evidence| evidence.value)
+        };
+        assert_eq!(number("holder_tid"), Some(9.0));
+        assert_eq!(number("lock_wait"), Some(4e8));
+        // Another thread's idle pool, or many locks: none is named.
+        assert!(!with(100_000_000).remedy.contains("futex"));
     }
 }

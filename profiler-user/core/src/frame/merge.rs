@@ -12,7 +12,7 @@ use courtside_wire::PEER_REMOTE as REMOTE;
 use self::gone::{MOST_PROCESSES, Named, Renumbered};
 use super::{
     Connects, Counters, Cpu, Disk, DistRaw, Flow, Frame, Image, PmuState, ProgramCost, Remote,
-    Role, Transport, TurnaroundCounters,
+    Role, Transport, TurnaroundCounters, add_locks,
 };
 
 /// All these windows as one; an empty frame if there are none.
@@ -326,6 +326,9 @@ pub fn add_cpu(sum: &mut Cpu, more: &Cpu) {
     add_by_image(&mut sum.run_queue_by, &more.run_queue_by);
     plus_known(&mut sum.throttled_ns, more.throttled_ns);
     plus_known(&mut sum.threads, more.threads);
+    if let Some(more) = &more.locks {
+        add_locks(sum.locks.get_or_insert_default(), more);
+    }
     if let Some(more) = more.waits {
         let sum = sum.waits.get_or_insert_default();
         add!(sum, more, lock_ns, timer_ns, socket_ns, other_ns);

@@ -54,6 +54,11 @@ macro_rules! texts {
             for process in component.processes.$iter() {
                 take(texts!(@field $as_ref process.comm));
             }
+            for lock in component.locks.$iter().flatten() {
+                for holder in lock.holder.$iter() {
+                    take(texts!(@field $as_ref holder.comm));
+                }
+            }
             for blame in component.cpu.run_queue_by.$iter().flatten() {
                 take(texts!(@field $as_ref blame.component));
             }

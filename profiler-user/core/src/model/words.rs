@@ -24,7 +24,7 @@ const QUIETER: &str = "measure for a shorter time, or while fewer programs and p
 const MEMORY: &str = "free memory, then measure again";
 
 /// Every class of loss.
-pub const LOSSES: [Loss; 13] = [
+pub const LOSSES: [Loss; 14] = [
     Loss {
         class: "flows",
         counts: true,
@@ -102,6 +102,12 @@ pub const LOSSES: [Loss; 13] = [
         counts: true,
         meaning: "arrivals not seen: an interrupt brought data while another arrival was being noted on its CPU. Their messages count from when they are read, as if they had not lain unread; datagrams may be on the edge of another client, or of nobody",
         remedy: "nothing needs to be done if they are few compared with the messages",
+    },
+    Loss {
+        class: "locks",
+        counts: false,
+        meaning: "sleeps by a lock (a futex) that are not in `locks`: its table was full; in `waits` they are",
+        remedy: QUIETER,
     },
 ];
 

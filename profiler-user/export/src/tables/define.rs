@@ -25,6 +25,7 @@ pub fn tables() -> Vec<Table> {
         components::processes(),
         components::turnarounds(),
         components::run_queue_by(),
+        components::locks(),
         traffic::edges(),
         traffic::entries(),
         traffic::courts(),

@@ -7,12 +7,12 @@ mod cells;
 mod define;
 mod doc;
 
-use courtside_core::model::Blame;
 use courtside_core::model::finding::{Evidence, Finding};
 use courtside_core::model::resolve::ResolvedEvent;
 use courtside_core::model::snapshot::{
     Component, Court, Edge, Entry, Probe, ProgramCost, Recipient, Snapshot,
 };
+use courtside_core::model::{Blame, Lock};
 
 pub(crate) use cells::Cells;
 pub use courtside_core::model::fields::{Kind, Value};
@@ -30,6 +30,7 @@ pub(super) enum Item<'a> {
     Process(&'a Component, &'a courtside_core::frame::Process),
     Turnaround(&'a Component, &'a Recipient),
     Blame(&'a Component, &'a Blame),
+    Lock(&'a Component, &'a Lock),
     Edge(&'a Edge),
     Protocol(&'a str, u64),
     Entry(usize, &'a Entry),

@@ -34,7 +34,7 @@ def pick(value, names):
 
 def expected(number, snapshot):
     """Every table's rows of one window, from the JSON."""
-    tables = {name: [] for name in "windows components processes turnarounds run_queue_by edges entries courts findings evidence probes programs".split()}
+    tables = {name: [] for name in "windows components processes turnarounds run_queue_by locks edges entries courts findings evidence probes programs".split()}
 
     def add(table, **cells):
         tables[table].append({"window": number} | cells)
@@ -91,6 +91,14 @@ def expected(number, snapshot):
         )
         for by in c["cpu"]["run_queue_by"] or []:
             add("run_queue_by", component=c["id"], by=by["component"], ns=by["ns"])
+        for lock in c["locks"] or []:
+            holder = lock["holder"] or {}
+            add(
+                "locks",
+                component=c["id"],
+                **pick(lock, "address tgid waits wait_ns with_ball_ns"),
+                **{f"holder_{name}": holder.get(name) for name in ["tid", "comm", "wait_ns"]},
+            )
         for process in c["processes"]:
             add("processes", component=c["id"], **process)
         for to in turnaround["by_recipient"]:

@@ -13,6 +13,7 @@ use courtside_core::model::snapshot::{
     Waits, Window,
 };
 use courtside_core::model::words::LOSSES;
+use courtside_core::model::{Holder, Lock};
 use courtside_core::parts::Part;
 
 type Row = BTreeMap<String, Cell>;
@@ -137,6 +138,14 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
         if waits["lock_ns"].is_null() {
             waits = Json::Null;
         }
+        let locks = of("locks", &own).into_iter().map(|row| {
+            let holder = object_or_null::<Holder>(&row, "holder_");
+            with(object::<Lock>(&row, ""), &[("holder", holder)])
+        });
+        let locks: Json = match locks.collect() {
+            Json::Array(rows) if rows.is_empty() && waits.is_null() => Json::Null,
+            rows => rows,
+        };
         let mut counters = object_or_null::<Counters>(&row, "");
         if !counters.is_null() {
             counters["running_ratio"] = cell(&row, "counters_running_ratio");
@@ -164,6 +173,7 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
             &[
                 ("processes", processes.collect()),
                 ("waits", waits),
+                ("locks", locks),
                 (
                     "cpu",
                     with(object::<Cpu>(&row, ""), &[("run_queue_by", blame)]),

@@ -20,7 +20,8 @@ use aya::{
 };
 use courtside_wire::{
     BlameKey, CLIENT_SLOTS, CpuStats, DiskStats, FOLDED_CELLS, FORKED_SLOTS, FlowKey, FlowStats,
-    ImageInfo, LOST_CLASSES, ProtocolKey, RemoteKey, SERVER_SLOTS, Settings, events::EVENT_KINDS,
+    HolderKey, HolderStats, ImageInfo, LOST_CLASSES, LockKey, LockStats, ProtocolKey, RemoteKey,
+    SERVER_SLOTS, Settings, events::EVENT_KINDS,
 };
 use rustix::mm::{MapFlags, ProtFlags};
 use zerocopy::{FromBytes, IntoBytes};
@@ -269,6 +270,19 @@ pub(super) fn blamed(ebpf: &Ebpf, each: impl FnMut(BlameKey, u64)) -> Result<(),
     entries::<_, _, { size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", each)
 }
 
+/// Sleeps by every futex.
+pub(super) fn locks(ebpf: &Ebpf, each: impl FnMut(LockKey, LockStats)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<LockKey>() }, { size_of::<LockStats>() }>(ebpf, "LOCKS", each)
+}
+
+/// Sleeps by every futex and thread that had it.
+pub(super) fn holders(
+    ebpf: &Ebpf,
+    each: impl FnMut(HolderKey, HolderStats),
+) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<HolderKey>() }, { size_of::<HolderStats>() }>(ebpf, "HOLDERS", each)
+}
+
 /// Block I/O of every image.
 pub(super) fn disks(ebpf: &Ebpf, each: impl FnMut(u32, DiskStats)) -> Result<(), DecodeError> {
     entries::<_, _, 4, { size_of::<DiskStats>() }>(ebpf, "DISKS", each)
@@ -381,6 +395,16 @@ pub(super) fn forget_remotes(
 /// Removes what some waited while others ran.
 pub(super) fn forget_blamed(ebpf: &mut Ebpf, keys: &[BlameKey]) -> Result<(), DecodeError> {
     remove::<{ size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", keys)
+}
+
+/// Removes futexes, and threads that had some.
+pub(super) fn forget_locks(
+    ebpf: &mut Ebpf,
+    locks: &[LockKey],
+    holders: &[HolderKey],
+) -> Result<(), DecodeError> {
+    remove::<{ size_of::<LockKey>() }, { size_of::<LockStats>() }>(ebpf, "LOCKS", locks)?;
+    remove::<{ size_of::<HolderKey>() }, { size_of::<HolderStats>() }>(ebpf, "HOLDERS", holders)
 }
 
 /// Removes images from all maps.

@@ -7,6 +7,7 @@ mod cost;
 mod decode;
 mod events;
 mod forked;
+mod locks;
 mod names;
 mod protocols;
 mod prune;
@@ -63,6 +64,7 @@ struct Totals {
     flows: HashMap<FlowKey, Box<FlowStats>>,
     cpu: HashMap<u32, CpuStats>,
     blamed: HashMap<BlameKey, u64>,
+    locks: locks::Totals,
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
     protocols: HashMap<ProtocolKey, u64>,
@@ -120,6 +122,8 @@ pub struct Session {
     forked: forked::Forked,
     /// Whether what threads sleep for is measured.
     tells_sleep: bool,
+    /// Whether by which futexes they sleep is.
+    tells_locks: bool,
     /// Whether what CPU quotas hold back is measured.
     tells_throttled: bool,
     /// What was held back of each image, and no window has told yet.
@@ -246,11 +250,23 @@ impl Session {
         })?;
         let (tells_throttled, tells_sleep) = (self.tells_throttled, self.tells_sleep);
         let mut blamed = blame::gained(&totals.blamed, &before.blamed);
+        let tells_locks = self.tells_locks;
+        let mut locks = BTreeMap::new();
+        if tells_locks {
+            decode::locks(ebpf, |key, stats| {
+                totals.locks.locks.insert(key, stats);
+            })?;
+            decode::holders(ebpf, |key, stats| {
+                totals.locks.holders.insert(key, stats);
+            })?;
+            locks = totals.locks.since(&before.locks);
+        }
         decode::cpu(ebpf, |image, now| {
             let left_ns = self.throttled_left_ns.entry(image).or_default();
             let waits = window::Waits {
                 by: blamed.remove(&image).unwrap_or_default(),
                 tells_sleep,
+                locks: tells_locks.then(|| locks.remove(&image).unwrap_or_default()),
                 throttled_left_ns: tells_throttled.then_some(left_ns),
             };
             if let Some(cpu) = window::cpu(image, &now, before.cpu.get(&image), has_llc, waits) {
@@ -313,9 +329,11 @@ impl Session {
             self.forked.fold(&info, &processes, &mut frame);
         }
         self.name_everything(&mut frame, &processes)?;
+        let idle_locks = totals.locks.idle(&self.before.locks);
         self.before = totals;
         self.moved.extend(moved.into_iter().map(|key| (key, ended)));
         self.prune(&info, &processes, &busy, &idle_flows)?;
+        self.prune_locks(&idle_locks)?;
         self.numbers.fill(&mut self.loaded.ebpf)?;
         self.forked.fill(&mut self.loaded.ebpf, &info)?;
         self.settings.epoch = epoch.wrapping_add(1).max(1);

@@ -189,7 +189,7 @@ impl Names {
 }
 
 /// A task's name as text.
-fn text(comm: &[u8]) -> String {
+pub(super) fn text(comm: &[u8]) -> String {
     let end = comm
         .iter()
         .position(|byte| *byte == 0)

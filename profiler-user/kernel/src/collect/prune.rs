@@ -13,7 +13,7 @@ use courtside_wire::{
     PEER_REMOTE, ROLE_ACCEPTOR, SERVER_SLOTS,
 };
 
-use super::{CollectError, Session, decode, window};
+use super::{CollectError, Session, decode, locks::Unwanted, window};
 use crate::sys::usage;
 use courtside_core::frame::{Flow, add_flow};
 
@@ -82,6 +82,8 @@ impl Session {
             for key in &blamed {
                 self.before.blamed.remove(key);
             }
+            let locks = self.before.locks.of(&done);
+            self.prune_locks(&locks)?;
             for (slot, key) in decode::forget_flows(&mut self.loaded.ebpf, &flows)? {
                 let before = self.before.flows.get(&key).cloned();
                 self.freed.push(Freed { slot, key, before });
@@ -102,6 +104,14 @@ impl Session {
             usage::give_memory_back();
         }
         self.prune_remotes()
+    }
+
+    /// Removes futexes, and threads that had some.
+    pub(super) fn prune_locks(&mut self, unwanted: &Unwanted) -> Result<(), CollectError> {
+        let Unwanted { locks, holders } = unwanted;
+        decode::forget_locks(&mut self.loaded.ebpf, locks, holders)?;
+        self.before.locks.forget(unwanted);
+        Ok(())
     }
 
     fn prune_remotes(&mut self) -> Result<(), CollectError> {

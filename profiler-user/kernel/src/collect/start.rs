@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use courtside_wire::{Lost, Settings, events::EVENT_KINDS};
+use courtside_wire::{ABSENT, Lost, Settings, events::EVENT_KINDS};
 
 use super::{
     CollectError, Numbers, Session, Sink, Totals, Wishes, cost, decode, events, forked, names,
@@ -134,6 +134,7 @@ impl Session {
         let mut session = Self {
             tells_throttled,
             tells_sleep,
+            tells_locks: tells_sleep && facts.offsets.regs_first != ABSENT,
             throttled_left_ns: HashMap::new(),
             loaded,
             settings,

@@ -9,7 +9,7 @@ use courtside_wire::{
 
 use super::blame;
 use courtside_core::frame::{
-    Connects, Counters, Cpu, Disk, DistRaw, Flow, Role, Transport, TurnaroundCounters,
+    Connects, Counters, Cpu, Disk, DistRaw, Flow, Lock, Role, Transport, TurnaroundCounters,
     Waits as Sleeps,
 };
 use courtside_core::parts::{Part, Parts};
@@ -136,6 +136,8 @@ pub(super) struct Waits<'a> {
     pub by: Vec<(u32, u64)>,
     /// Whether what threads sleep for is measured.
     pub tells_sleep: bool,
+    /// Futexes by which its threads slept; `None` where that is not measured.
+    pub locks: Option<Vec<Lock>>,
     /// What a quota held back, and no window has told yet; `None` where that is not measured.
     pub throttled_left_ns: Option<&'a mut u64>,
 }
@@ -202,6 +204,7 @@ pub(super) fn cpu(
         }),
         run_queue_by: Vec::new(),
         threads: Some(gained!(tasks_ran)),
+        locks: waits.locks,
     };
     cpu.throttled_ns = waits.throttled_left_ns.map(|left_ns| {
         // A wait is booked when it ends, and may have begun in an earlier window.
@@ -217,7 +220,8 @@ pub(super) fn cpu(
         + cpu.block_io_ns
         + cpu.voluntary_switches
         + cpu.involuntary_switches
-        + cpu.throttled_ns.unwrap_or(0);
+        + cpu.throttled_ns.unwrap_or(0)
+        + u64::from(cpu.locks.as_ref().is_some_and(|locks| !locks.is_empty()));
     (ran != 0).then_some(cpu)
 }
 

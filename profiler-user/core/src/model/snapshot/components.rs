@@ -15,6 +15,7 @@ use crate::model::fields::{
     BELOW, BOUNDED, BYTES, EXACT, LEFT, NAME, NS, NUMBER, OBJECT, RATIO, SCALED, SUM, TO_SCHEDSTAT,
     UNSCALED, YES, fields,
 };
+use crate::model::locks::Lock;
 use crate::parts::Parts;
 
 fields! {
@@ -41,6 +42,11 @@ fields! {
         /// measured.
         waits: Option<Waits> [OBJECT, BELOW; note "Null in older recordings and in windows that are made of single events", prefix "waits_", last]
         = sum.cpu.waits.as_ref().map(Waits::of);
+        /// The futexes that its threads waited for longest, at most 16: those first that they waited for with a message to answer.
+        /// Null where that is not measured.
+        #[serde(default)]
+        locks: Option<Vec<Lock>> [OBJECT, BELOW; note "Null where `waits` is, and in recordings of before it was measured"]
+        = sum.cpu.locks.as_ref().map(|locks| locks.iter().map(Lock::of).collect());
         /// CPU time.
         cpu: Cpu [OBJECT, BELOW; prefix ""] = Cpu::of(&sum.cpu, names);
         /// Hardware counters; null where they do not count.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::blame::Blame;
 use super::super::fields::Fields;
 use super::super::finding::Finding;
+use super::super::locks::{Holder, Lock};
 use super::super::schema::schema_json;
 use super::super::snapshot::*;
 
@@ -21,7 +22,7 @@ fn tables() -> Vec<(&'static str, String)> {
     }
     of! {
         Snapshot Unmatched Host Window Quality Probe Pmu Cost ProgramCost
-        Component Cpu Blame Waits Counters Disk Requests Turnaround TurnaroundCounters Recipient
+        Component Cpu Blame Waits Lock Holder Counters Disk Requests Turnaround TurnaroundCounters Recipient
         Edge Connects Entry Court Finding Dist
     }
 }

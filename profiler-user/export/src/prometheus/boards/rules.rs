@@ -63,7 +63,7 @@ const ALERTS: [Alert; 10] = [
     },
     Alert {
         name: "CourtsideLost",
-        expression: "sum by (instance, class) (increase(courtside_lost_total{class!~\"history|remotes|connection_ends|events|unplaced_protocol\"}[10m])) > 0",
+        expression: "sum by (instance, class) (increase(courtside_lost_total{class!~\"history|remotes|connection_ends|events|unplaced_protocol|locks\"}[10m])) > 0",
         lasting: "0m",
         severity: "info",
         says: "{{ $labels.instance }} lost {{ $value }} of class {{ $labels.class }} in ten minutes: counts are lower bounds.",

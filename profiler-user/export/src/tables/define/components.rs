@@ -1,6 +1,6 @@
 //! Tables of components: what they used, served and kept.
 //!
-//! In: nothing. Out: the tables components, processes, turnarounds and run_queue_by. Must not know: formats.
+//! In: nothing. Out: the tables components, processes, turnarounds, run_queue_by and locks. Must not know: formats.
 
 use super::super::{Getter, Item, Kind, Table, Value};
 use super::table;
@@ -87,9 +87,28 @@ pub(super) fn run_queue_by() -> Table {
     t
 }
 
+pub(super) fn locks() -> Table {
+    let row_is = "one futex by which threads of one component slept in one window";
+    let mut t = table("locks", row_is, |s| {
+        let of = |c| move |l| Item::Lock(c, l);
+        s.components
+            .iter()
+            .flat_map(|c| c.locks.iter().flatten().map(of(c)))
+            .collect()
+    });
+    component_key(&mut t);
+    t.fields(|row| match row.item {
+        Item::Lock(_, it) => Some(it),
+        _ => None,
+    });
+    t
+}
+
 fn component_key(t: &mut Table) {
     let id: Getter = Box::new(|row| match row.item {
-        Item::Process(it, _) | Item::Turnaround(it, _) | Item::Blame(it, _) => Text(&it.id),
+        Item::Process(it, _) | Item::Turnaround(it, _) | Item::Blame(it, _) | Item::Lock(it, _) => {
+            Text(&it.id)
+        }
         _ => Null,
     });
     let meaning = "id of the component";
