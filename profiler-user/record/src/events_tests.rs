@@ -188,7 +188,7 @@ fn kinds_that_a_later_version_added_are_passed_over_and_counted() {
     let file = tempfile::tempfile().unwrap();
     let mut writer = Writer::new(file.try_clone().unwrap(), &Header::default()).unwrap();
     for _ in 0..2 {
-        let payload = with_a_later_kind(14, &[1, 0]);
+        let payload = with_a_later_kind(15, &[1, 0]);
         writer.record(Kind::EVENTS, 100, 25, &payload).unwrap();
     }
     writer.finish().unwrap();

@@ -455,7 +455,7 @@ fn events_that_were_lost_end_in_no_panic() {
 fn what_goes_into_looking_is_told_where_looks_were_recorded() {
     let ring = Ring {
         polls: true,
-        ..Ring::default()
+        ..hogged()
     };
     let mut events = ring.events(START_NS);
     let (mut sent, mut spun) = (HashMap::default(), HashMap::<u32, u64>::default());

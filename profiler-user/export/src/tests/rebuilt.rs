@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Cell, Rows};
+use courtside_core::fixture::snapshots::WITHOUT_POLLS;
 use courtside_core::model::fields::{Field, Fields};
 use courtside_core::model::finding::{Evidence, Finding};
 use courtside_core::model::snapshot::{
@@ -141,7 +142,10 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
         let mut polls = object_or_null::<Polls>(&row, "polls_");
         if !polls.is_null() {
             // In words, which have no column.
-            polls["reason"] = Json::Null;
+            polls["reason"] = match polls["lower_bound"] {
+                Json::Bool(true) => json!(WITHOUT_POLLS),
+                _ => Json::Null,
+            };
         }
         let locks = of("locks", &own).into_iter().map(|row| {
             let holder = object_or_null::<Holder>(&row, "holder_");
