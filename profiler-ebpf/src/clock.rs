@@ -158,8 +158,8 @@ impl Wait {
     }
 }
 
-/// When a sleep was over of which no wake-up was told since it began, and which ended on the CPU at `on`. A function of its
-/// own for the verifier, as those below.
+/// When a sleep was over of which no wake-up was told since it began, and which ended on the CPU at `on`. A global function, as
+/// `send_book`.
 #[inline(never)]
 fn untold_wake(task: &TaskState, on: u64) -> u64 {
     let early = task.early_wake_ns;
@@ -180,13 +180,13 @@ pub fn note_start(task: &mut TaskState, at: u64) {
     let slot = task.episode_count.wrapping_sub(1) as usize & (EPISODES - 1);
     // SAFETY: the slot is masked to the array's length.
     let last = unsafe { &*task.episodes.as_ptr().add(slot) };
-    if last.off_ns > at || last.kind == u64::from(OFF_BLOCK_IO) {
+    if last.off_ns > at || last.kind == u64::from(OFF_BLOCK_IO) || last.held_ns != 0 {
         look_back_for_start(task, at);
         return;
     }
     let Clocks {
         mut run_queue_ns,
-        mut throttled_ns,
+        throttled_ns,
         block_io_ns,
         mut sleep_ns,
     } = task.clocks;
@@ -196,7 +196,6 @@ pub fn note_start(task: &mut TaskState, at: u64) {
     } else {
         run_queue_ns = run_queue_ns.saturating_sub(last.on_ns - at);
     }
-    throttled_ns = throttled_ns.saturating_sub(last.held_after(at));
     task.start = Clocks {
         run_queue_ns,
         throttled_ns,
@@ -216,15 +215,25 @@ pub fn note_end(task: &mut TaskState, at: u64) {
 }
 
 /// A function of its own that leaves its result in the task's state: of what is read from there the verifier knows nothing,
-/// and goes on once, instead of once for each way through the walk.
+/// and goes on once, instead of once for each way through the walk. A global one, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-fn look_back_for_start(task: &mut TaskState, at: u64) {
-    task.start = clocks_at(task, at);
+extern "C" fn look_back_for_start(task: *mut TaskState, at: u64) -> u32 {
+    // SAFETY: null, or a live map value.
+    if let Some(task) = unsafe { task.as_mut() } {
+        task.start = clocks_at(task, at);
+    }
+    0
 }
 
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-fn look_back_for_end(task: &mut TaskState, at: u64) {
-    task.end = clocks_at(task, at);
+extern "C" fn look_back_for_end(task: *mut TaskState, at: u64) -> u32 {
+    // SAFETY: as above.
+    if let Some(task) = unsafe { task.as_mut() } {
+        task.end = clocks_at(task, at);
+    }
+    0
 }
 
 /// Totals of a running task as they stood at `at`, by taking back the waits that came later.

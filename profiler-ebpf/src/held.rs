@@ -109,13 +109,19 @@ fn book_receive(stats: *mut FlowStats, held: u64) {
 }
 
 /// What waits has nowhere to go, since there is no room for the flow that it is part of now. The transfer that found that
-/// out is counted already.
+/// out is counted already. A global function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-pub fn lose_held(socket: &mut SockState) {
+pub extern "C" fn lose_held(socket: *mut SockState) -> u32 {
+    // SAFETY: null, or a live map value.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
+        return 0;
+    };
     let held = take_held(socket);
     let receives = u64::from(held.receive != 0);
     lost_several(Lost::Unplaced, 0u64.wrapping_sub(receives));
     lost_several(Lost::Flows, held.sends + receives);
+    0
 }
 
 /// What waited.

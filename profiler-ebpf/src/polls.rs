@@ -25,13 +25,15 @@ pub fn is_empty(length: i32, flags: u64) -> bool {
     length == AGAIN && flags & ERROR_QUEUE == 0
 }
 
-/// The running task has received nothing.
+/// The running task has received nothing. A global function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-pub fn empty_receive() {
+pub extern "C" fn empty_receive() -> u32 {
     if let Some(task) = task_state(current_task()) {
         task.empty_receives += 1;
         in_vain(task);
     }
+    0
 }
 
 /// A poll of the running task has not waited, and found nothing.

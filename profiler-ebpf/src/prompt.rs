@@ -150,8 +150,14 @@ pub fn drop_ended(task: &mut TaskState) {
     }
 }
 
+/// Forgets all at the front that have ended. A global function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-fn drop_those_ended(task: &mut TaskState) {
+extern "C" fn drop_those_ended(task: *mut TaskState) -> u32 {
+    // SAFETY: null, or a live map value.
+    let Some(task) = (unsafe { task.as_mut() }) else {
+        return 0;
+    };
     let mut tried = 0;
     while tried < READS {
         if task.reads_kept == 0 {
@@ -159,12 +165,13 @@ fn drop_those_ended(task: &mut TaskState) {
         }
         let token = front(task).token;
         if !is_ended(token) {
-            return;
+            break;
         }
         task.reads_first = task.reads_first.wrapping_add(1);
         task.reads_kept -= 1;
         tried += 1;
     }
+    0
 }
 
 /// Of the messages there was no room for the last one is known: it is kept when none of the others is. Not at a read, where

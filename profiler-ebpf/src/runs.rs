@@ -253,9 +253,15 @@ pub fn may_be_held_back(task: &TaskState) -> bool {
 }
 
 /// For how long quotas held the running task back in the wait that has just ended, of `waited` in the run queue. It is held back
-/// first, and waits for others then: only that has somebody to blame, and none of it if nobody can tell how much it is.
+/// first, and waits for others then: only that has somebody to blame, and none of it if nobody can tell how much it is. A global
+/// function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-pub fn settle_quota(task: &mut TaskState, waited: u64, now: u64) -> u64 {
+pub extern "C" fn settle_quota(task: *mut TaskState, waited: u64, now: u64) -> u64 {
+    // SAFETY: null, or a live map value.
+    let Some(task) = (unsafe { task.as_mut() }) else {
+        return 0;
+    };
     let (from, to) = (task.queue_from_ns, task.queue_to_ns);
     let mut held = task.wait_held_ns;
     task.wait_held_ns = 0;
