@@ -17,7 +17,6 @@ mod packages;
 mod python;
 mod services;
 mod sh;
-mod soak;
 mod targets;
 mod test;
 mod truth;
@@ -79,12 +78,6 @@ enum Command {
         /// Only the steps whose name holds this, such as `lints` or `unit`
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
-    },
-    /// Have an agent serve, export and push under load, and see that it does not grow; as root
-    Soak {
-        /// For so many seconds, minutes or hours
-        #[arg(long = "for", value_name = "TIME", value_parser = soak::time, default_value = "10m")]
-        time: std::time::Duration,
     },
     /// Build what people install: tars of static programs, Debian packages, bills of materials, checksums, in target/dist
     Dist {
@@ -180,7 +173,6 @@ fn run() -> anyhow::Result<()> {
         Command::Truth {
             of: TruthOf::Infer { quick },
         } => truth_infer::infer(quick),
-        Command::Soak { time } => soak::soak(time),
         Command::Test { only } => test::test(only.as_deref()),
         Command::Vm { last: true, .. } => vm::last(),
         Command::Vm { kernel, only, .. } => vm::vm(&kernel, only.as_deref(), vm::Page::Write),
