@@ -13,6 +13,7 @@ folder = Path(sys.argv[1])
 snapshots = [json.loads(line) for line in (folder / "windows.ndjson").open()]
 PARTS = "on_cpu_ns run_queue_ns block_io_ns sleep_ns queued_ns receiving_ns handed_over_ns throttled_ns".split()
 WAITS = "lock_ns timer_ns socket_ns pipe_ns page_fault_ns other_ns".split()
+POLLS = "empty_receives zero_timeout_polls yields spin_ns lower_bound".split()
 DIST = ["count", "sum_ns", "min_ns", "p50_ns", "p90_ns", "p99_ns", "max_ns"]
 
 
@@ -73,6 +74,7 @@ def expected(number, snapshot):
             **{name: value for name, value in c["cpu"].items() if name != "run_queue_by"},
             threads=c["threads"],
             **{f"waits_{name}": (c["waits"] or {}).get(name) for name in WAITS},
+            **{f"polls_{name}": (c["polls"] or {}).get(name) for name in POLLS},
             turnaround_lock_ns=turnaround["lock_ns"],
             turnaround_throttled_told=turnaround["throttled_told"],
             **{name: counters.get(name) for name in "cycles instructions llc_references llc_misses cpi".split()},
