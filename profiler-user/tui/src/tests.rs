@@ -95,6 +95,27 @@ fn a_quota_of_its_own_is_told_beneath_the_cpus() {
     assert!(shown.contains(says), "{shown}");
 }
 
+/// None were counted, and there may have been some: that is not zero.
+#[test]
+fn none_counted_is_marked_where_counts_are_lower_bounds() {
+    fn none(window: u64) -> Snapshot {
+        let mut snapshot = snapshots::normal(window);
+        for edge in &mut snapshot.edges {
+            (edge.roundtrips, edge.lower_bound) = (0, true);
+        }
+        for component in &mut snapshot.components {
+            (component.requests.served, component.requests.lower_bound) = (0, true);
+        }
+        snapshot
+    }
+    let mut state = seen(none, 3, FULL);
+    for view in ["1", "2"] {
+        press(&mut state, view);
+        let shown = screen(&state, 120, 40);
+        assert!(shown.contains("≥0 "), "{shown}");
+    }
+}
+
 #[test]
 fn an_open_edge_in_every_state() {
     for (name, snapshot, windows) in STATES {

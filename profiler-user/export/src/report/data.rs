@@ -258,7 +258,10 @@ fn shown(view: &ReportView<'_>, component: &Component) -> Shown {
         name: view.name(&component.id),
         service: view.group(component) == Group::Service,
         turnaround: distribution(&component.turnaround.each_ns),
-        served: distribution(&component.requests.service_ns),
+        served: distribution(&component.requests.service_ns).filter(|_| {
+            let requests = &component.requests;
+            !mostly_untimed(requests.untimed, requests.served)
+        }),
         queued: distribution(&component.requests.queued_ns),
         series: series(view, &component.id),
     }

@@ -27,8 +27,10 @@ pub(super) fn dialog(view: &ReportView<'_>, number: usize, component: &Component
             p.sub { (component.kind.name()) " · " (processes(component)) }
             div.facts {
                 (fact("requests/s", &format!("{}{}", bound(component.requests.lower_bound), view.rate(component.requests.served))))
-                (fact("service p50", &quantile(&component.requests.service_ns, |d| d.p50_ns)))
-                (fact("service p99", &quantile(&component.requests.service_ns, |d| d.p99_ns)))
+                @if !mostly_untimed(component.requests.untimed, component.requests.served) {
+                    (fact("service p50", &quantile(&component.requests.service_ns, |d| d.p50_ns)))
+                    (fact("service p99", &quantile(&component.requests.service_ns, |d| d.p99_ns)))
+                }
                 @if component.requests.untimed > 0 {
                     (fact("untimed requests", &count(component.requests.untimed)))
                 }
@@ -75,7 +77,9 @@ pub(super) fn dialog(view: &ReportView<'_>, number: usize, component: &Component
                     table {
                         thead { tr { th {} th.n { "times" } th.n { "mean" } th.n { "min" } th.n { "p50" } th.n { "p90" } th.n { "p99" } th.n { "max" } } }
                         tbody {
-                            (distribution("service", &component.requests.service_ns))
+                            @if !mostly_untimed(component.requests.untimed, component.requests.served) {
+                                (distribution("service", &component.requests.service_ns))
+                            }
                             (distribution("unread before", &component.requests.queued_ns))
                             (distribution("turnaround", &turnaround.each_ns))
                             (distribution("disk", &component.disk.latency_ns))

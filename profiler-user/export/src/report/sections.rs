@@ -235,8 +235,13 @@ fn row(view: &ReportView<'_>, number: usize, component: &Component) -> Markup {
             td.wrap { a href={ "#detail-" (number) } { (view.name(&component.id)) } }
             td.p2 { (component.kind.name()) }
             td.n { @if served > 0 { (bound(component.requests.lower_bound)) (view.rate(served)) } @else { (UNKNOWN) } }
-            td.n { (quantile(&component.requests.service_ns, |d| d.p50_ns)) }
-            td.n.p2 { (quantile(&component.requests.service_ns, |d| d.p99_ns)) }
+            @if mostly_untimed(component.requests.untimed, served) {
+                td.n { (count(component.requests.untimed)) " untimed" }
+                td.n.p2 { (UNKNOWN) }
+            } @else {
+                td.n { (quantile(&component.requests.service_ns, |d| d.p50_ns)) }
+                td.n.p2 { (quantile(&component.requests.service_ns, |d| d.p99_ns)) }
+            }
             td.n { (mean(turnaround.total_ns, turnaround.count)) }
             td.p2 { @if turnaround.count > 0 { (bar(turnaround.parts.real())) } }
             td.n.p3 { (ratio(view.per_request.get(component.id.as_str()).copied())) }

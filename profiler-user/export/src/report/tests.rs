@@ -300,6 +300,21 @@ fn edges_without_times_show_none() {
     assert!(said.contains("8 of 20 edges with a latency"), "{said}");
 }
 
+/// The few requests of a component that got a time by chance do not stand for all.
+#[test]
+fn components_without_times_show_none() {
+    let mut whole = crowded(0);
+    let component = &mut whole.components[0];
+    component.requests.served = 4_321;
+    component.requests.untimed = 4_320;
+    component.requests.service_ns.count = 1;
+    component.requests.service_ns.p50_ns = 77_000_000;
+    component.requests.service_ns.p99_ns = 77_000_000;
+    let page = report(&[], &whole);
+    assert!(page.contains("4 320 untimed"));
+    assert!(!page.contains("77.0 ms"));
+}
+
 #[test]
 fn courts_without_a_row_of_their_own_share_one() {
     let (mut whole, timeline) = (crowded(0), Timeline::default());

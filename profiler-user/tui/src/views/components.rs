@@ -85,7 +85,7 @@ static COLUMNS: [ColumnSpec; 12] = [
             |cx, row| {
                 let requests = &component(cx, row).requests;
                 match cx.shown.per_second(requests.served) {
-                    0.0 => Span::styled("0", DIM),
+                    0.0 if !requests.lower_bound => Span::styled("0", DIM),
                     rate => bounded(requests.lower_bound, units::rate(rate)),
                 }
             },

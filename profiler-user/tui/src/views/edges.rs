@@ -114,7 +114,7 @@ static COLUMNS: [ColumnSpec; 14] = [
             |cx, row| {
                 let edge = edge(cx, row);
                 match cx.shown.per_second(edge.roundtrips) {
-                    0.0 => Span::styled("0", DIM),
+                    0.0 if !edge.lower_bound => Span::styled("0", DIM),
                     rate => bounded(edge.lower_bound, units::rate(rate)),
                 }
             },
