@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use ratatui::{
     Frame,
-    layout::{Alignment, Constraint, Rect},
+    layout::{Alignment, Constraint, Layout, Rect},
     text::{Line, Span, Text},
     widgets::{Cell, Row, Scrollbar, ScrollbarOrientation, ScrollbarState, Table},
 };
@@ -159,6 +159,20 @@ pub(super) fn rows(spec: &Spec, cx: &Context, state: &TableState, filter: &Filte
         _ => Ordering::Equal,
     });
     keyed.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Where a table of so many rows goes, and so many lines beneath it after an empty one. The table comes first: what stands
+/// beneath it only takes room that is left over.
+pub(super) fn above(area: Rect, rows: usize, below: usize) -> [Rect; 2] {
+    let spare = usize::from(area.height).saturating_sub(rows.min(8) + 3);
+    let height = below.min(spare) as u16;
+    let [upper, _, lower] = Layout::vertical([
+        Constraint::Min(1),
+        Constraint::Length(height.min(1)),
+        Constraint::Length(height),
+    ])
+    .areas(area);
+    [upper, lower]
 }
 
 /// Draws header and visible rows; the selected row is kept in the middle where the table is longer than the screen.

@@ -5,7 +5,7 @@
 
 use ratatui::{
     Frame,
-    layout::{Constraint, Layout, Rect},
+    layout::Rect,
     text::{Line, Span},
     widgets::Paragraph,
 };
@@ -64,15 +64,7 @@ pub(crate) fn draw(
             })
         });
     let below = selected.map_or_else(Vec::new, |&row| waits_for(cx, row, usize::from(area.width)));
-    // The table comes first: what stands beneath it only takes room that is left over.
-    let spare = usize::from(area.height).saturating_sub(rows.len().min(8) + 3);
-    let height = below.len().min(spare).min(3) as u16;
-    let [upper, _, lower] = Layout::vertical([
-        Constraint::Min(1),
-        Constraint::Length(height.min(1)),
-        Constraint::Length(height),
-    ])
-    .areas(area);
+    let [upper, lower] = table::above(area, rows.len(), below.len().min(3));
     table::draw(frame, upper, &SPEC, cx, table, rows);
     frame.render_widget(Paragraph::new(below), lower);
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use ratatui::{
     Frame,
-    layout::{Alignment, Constraint, Layout, Rect},
+    layout::{Alignment, Rect},
     style::Style,
     text::{Line, Span},
     widgets::Paragraph,
@@ -303,15 +303,7 @@ pub(crate) fn draw(
     let below = rows
         .get(position)
         .map_or_else(Vec::new, |&row| in_short(cx, row, usize::from(area.width)));
-    // The table comes first: what stands beneath it only takes room that is left over.
-    let spare = usize::from(area.height).saturating_sub(rows.len().min(8) + 3);
-    let height = below.len().min(spare).min(4) as u16;
-    let [upper, _, lower] = Layout::vertical([
-        Constraint::Min(1),
-        Constraint::Length(height.min(1)),
-        Constraint::Length(height),
-    ])
-    .areas(area);
+    let [upper, lower] = table::above(area, rows.len(), below.len().min(4));
     table::draw(frame, upper, &SPEC, cx, table, rows);
     frame.render_widget(Paragraph::new(below), lower);
 }
