@@ -77,6 +77,14 @@ pub struct Journal {
     systemd: Systemd,
 }
 
+impl Drop for Journal {
+    /// The lock belongs to the open file, and a child that another thread is about to start has a copy of it until its `exec`:
+    /// closing ours would leave it locked for that long.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
