@@ -44,7 +44,7 @@ static NO_LOCK: aya_ebpf::maps::Array<LockStats> = aya_ebpf::maps::Array::with_m
 #[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub fn wait_ends(task: &TaskState, tgid: u32, waker_tgid: u32, now: u64) {
-    if task.off_what != waits::LOCK || task.off_kind != OFF_SLEEP || task.off_futex == 0 {
+    if task.off_futex == 0 || task.off_kind != OFF_SLEEP {
         return;
     }
     // Woken already, or on its CPU.

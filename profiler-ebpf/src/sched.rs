@@ -80,11 +80,15 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     } else {
         let block_io = state & UNINTERRUPTIBLE != 0 && in_iowait(prev);
         task.off_kind = if block_io { OFF_BLOCK_IO } else { OFF_SLEEP };
-        (task.off_what, task.off_futex) = if block_io || task.image == IMAGE_KERNEL {
+        let (what, futex) = if block_io || task.image == IMAGE_KERNEL {
             (0, 0)
         } else {
             waits::reason(prev)
         };
+        task.off_what = what;
+        if task.off_futex != futex {
+            task.off_futex = futex;
+        }
         task.voluntary += 1;
         if state & DEAD != 0 {
             // The last switch of this task: nothing after it will be counted.

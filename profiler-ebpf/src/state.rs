@@ -76,7 +76,10 @@ pub struct TaskState {
     pub told: u32,
     /// 1: the kernel does not keep this state, see `spare.rs`.
     pub spare: u64,
-    pub gap_rare: [u64; 3 + LINE],
+    /// The futex that the last sleep is by, where it is for a lock; 0 if that cannot be told. Here, since each wake-up asks, on
+    /// whichever CPU: most tasks never sleep so, and what the task itself writes is left alone.
+    pub off_futex: u64,
+    pub gap_rare: [u64; 2 + LINE],
 
     // What wakers write.
     /// Last wake-up.
@@ -119,8 +122,6 @@ pub struct TaskState {
     pub off_what: u32,
     /// 1: the wait below came after a sleep.
     pub queue_after_sleep: u32,
-    /// The futex that the last sleep is by, where it is for a lock; 0 if that cannot be told.
-    pub off_futex: u64,
     /// The last wait for a CPU that nobody was blamed for yet; none if it ends before it begins.
     pub queue_from_ns: u64,
     pub queue_to_ns: u64,
