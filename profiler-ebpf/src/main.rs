@@ -49,6 +49,7 @@ mod tcp;
 mod tcp_sock;
 mod turnaround;
 mod twice;
+mod unseen;
 mod waits;
 
 #[panic_handler]

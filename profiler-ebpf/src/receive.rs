@@ -24,7 +24,7 @@ use crate::{
     ring,
     state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, clear},
     storage::{known_socket_state, socket_state, task_state},
-    tcp, tcp_sock, turnaround, waits,
+    tcp, tcp_sock, turnaround, unseen, waits,
 };
 
 /// `MSG_PEEK | MSG_ERRQUEUE`: such a receive takes no data.
@@ -206,6 +206,10 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
                 add(&raw mut (*stats).below_floor, 1);
             } else {
                 socket.awaiting = 0;
+                if socket.unseen != 0 {
+                    socket.unseen = 0;
+                    unseen::answered(socket.image, socket.sent_ns);
+                }
                 if first_turn {
                     add(&raw mut (*stats).midlife_turns, 1);
                 } else {

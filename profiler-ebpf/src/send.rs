@@ -193,6 +193,7 @@ extern "C" fn send_book(
     } else {
         unanswered(socket)
     };
+    let begins = early || socket.direction != DIR_OUT;
     let orphan = socket.orphan_ns;
     if orphan != 0 {
         // Only then: another thread may be about to note one.
@@ -260,6 +261,12 @@ extern "C" fn send_book(
     // Only now: what is read until here, and came after the start, answers this send.
     clear(&mut socket.sending_ns);
     turnaround::find_start(task, send);
+    if begins && socket.role == ROLE_INITIATOR {
+        let unseen = u8::from(turnaround::is_unseen(task));
+        if socket.unseen != unseen {
+            socket.unseen = unseen;
+        }
+    }
     0
 }
 

@@ -373,7 +373,9 @@ pub struct SockState {
     pub skips_answers: u8,
     /// 1: some message was sent by another thread than the one that had read last.
     pub by_several: u8,
-    pub pad: [u8; 2],
+    /// 1: the last message was a call of which nobody saw for whom it was (initiator).
+    pub unseen: u8,
+    pub pad: u8,
     /// Start of the send call that is running, 0 if none is (TCP).
     pub sending_ns: u64,
     /// 1: that call has not been booked yet: by itself when it returns, or early by the thread that has read its answer.

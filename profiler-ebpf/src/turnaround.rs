@@ -13,6 +13,7 @@ use crate::{
     pmu,
     prompt::{self, Piece},
     state::{Clocks, Request, SockState, TaskState, clear},
+    unseen,
 };
 
 /// Notes that `task` read a piece of a message. `waited`: the one before had been read before this one arrived.
@@ -117,6 +118,8 @@ pub const NOTHING: u32 = 0;
 const OWN: u32 = 1;
 const EARLIER: u32 = 2;
 const HANDOVER: u32 = 3;
+/// A message that it passed on, or may have: what the thread did since it took something up.
+const TAKEN_UP: u32 = 4;
 
 /// What a send answers: no request on its connection, one that its thread has read, one that another thread has read.
 const NO_ANSWER: u32 = 0;
@@ -200,6 +203,7 @@ fn decide_among(task: &mut TaskState, send: &Send) {
         task.ended = HANDOVER;
         prompt::end(task.found.token);
         prompt::end(task.handover_read.token);
+        doubt_given(task, send);
     } else if task.reads_kept != 0 {
         task.ended = OWN;
         task.answers = NO_ANSWER;
@@ -221,12 +225,16 @@ fn decide_among(task: &mut TaskState, send: &Send) {
         task.handover_read.token = task.found.token;
         task.handover_read.arrival_ns = task.found.arrival_ns;
         task.handover_read.read_ns = task.found.read_ns;
+        if unseen::may_be_for(task.image, task.found.read_ns) {
+            take_up(task, task.found.read_ns, send);
+        }
     } else if task.handover_read.token != 0
         && task.handover_read.arrival_ns < send.start_ns
         && !prompt::is_ended(task.handover_read.token)
     {
         task.ended = HANDOVER;
         prompt::end(task.handover_read.token);
+        doubt_given(task, send);
     } else if is_own {
         // Passed on, and now answered: what the thread did since is for that request; and if another one of its process
         // has woken it, what it did since that.
@@ -234,12 +242,47 @@ fn decide_among(task: &mut TaskState, send: &Send) {
         if task.woken_by_own != 0 {
             task.found.arrival_ns = larger(task.found.arrival_ns, task.wake_ns);
         }
+    } else if is_found {
+        // Passed on, whoever by, and now answered.
+        take_up(task, task.found.read_ns, send);
     } else {
         task.ended = NOTHING;
     }
     if is_found && !is_own {
         prompt::end(task.found.token);
     }
+}
+
+/// Of a message that the thread was given, and has waited since, it is not known whether it is still at it, if a call may
+/// have been for that one of which nobody saw for whom it was.
+#[inline(always)]
+fn doubt_given(task: &mut TaskState, send: &Send) {
+    if has_waited_since(task) && unseen::may_be_for(task.image, task.handover_read.read_ns) {
+        take_up(task, task.handover_read.read_ns, send);
+    }
+}
+
+#[inline(always)]
+fn has_waited_since(task: &TaskState) -> bool {
+    task.voluntary != task.handover_voluntary
+}
+
+/// What the send ends is a message that was read at `read_ns`, and only what the thread did since it took something up is
+/// known to be for that one.
+#[inline(always)]
+fn take_up(task: &mut TaskState, read_ns: u64, send: &Send) {
+    let taken = larger(larger(read_ns, task.wake_ns), task.born_ns);
+    task.ended = TAKEN_UP;
+    task.found.arrival_ns = smaller(taken, send.start_ns);
+}
+
+/// Whether nobody can tell for whom the thread sends: another one of its process has woken it.
+#[inline(always)]
+pub fn is_unseen(task: &TaskState) -> bool {
+    task.woken_by_own != 0
+        && (task.ended == NOTHING
+            || task.ended == TAKEN_UP
+            || task.ended == HANDOVER && has_waited_since(task))
 }
 
 /// Whether the thread was given a reply that came after the request which it answers now was read: somebody had asked for it
@@ -276,7 +319,7 @@ pub fn find_start(task: &mut TaskState, send: &Send) {
     decide(task, send);
     if task.ended == OWN {
         start_of_own(task, send);
-    } else if task.ended == EARLIER {
+    } else if task.ended == EARLIER || task.ended == TAKEN_UP {
         start_of_earlier(task, send);
     } else if task.ended == HANDOVER {
         start_of_handover(task, send);

@@ -8,6 +8,7 @@ mod handing;
 mod loops;
 mod open;
 mod pieces;
+mod scheduled;
 
 use courtside_tests::harness::{Host, Measured, list, number};
 use serde_json::Value;

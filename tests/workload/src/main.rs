@@ -73,6 +73,8 @@ enum Workload {
     PassingOn(concurrent::handing::PassingOn),
     /// A pool of threads, one that waits for upstreams, and a worker that it tells what to do.
     Runtime(concurrent::runtime::Runtime),
+    /// An asynchronous server: workers send what readers and a timer put into their queue.
+    Scheduled(concurrent::scheduled::Scheduled),
     /// A request is logged before it is answered.
     LoggingFirst(concurrent::handing::LoggingFirst),
     /// A loop reads all that is ready, then sends all on.
@@ -213,6 +215,7 @@ impl Cli {
             Workload::TakingTurns(turns) => turns.run(),
             Workload::PassingOn(passing) => passing.run(),
             Workload::Runtime(runtime) => runtime.run(),
+            Workload::Scheduled(scheduled) => scheduled.run(),
             Workload::LoggingFirst(logging) => logging.run(),
             Workload::BatchProxy(proxy) => proxy.run(),
             Workload::WaitingLoop(waiting) => waiting.run(),

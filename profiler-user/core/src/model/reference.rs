@@ -10,6 +10,7 @@
 
 mod connection;
 mod forget;
+mod reason;
 mod steps;
 mod task;
 #[cfg(test)]
@@ -40,6 +41,8 @@ struct Model {
     switched: Vec<u64>,
     connections: HashMap<u64, Connection>,
     silent: Silent,
+    /// When a call began, the last one that was answered, of which nobody saw for whom it was, by the caller's image.
+    unseen: BTreeMap<u32, u64>,
     /// Waits of a task that are kept.
     keep_waits: usize,
     /// What ended, and when.
@@ -86,6 +89,7 @@ impl Calculation {
                     usize::MAX => Silent::keeping(usize::MAX),
                     _ => Silent::default(),
                 },
+                unseen: BTreeMap::new(),
                 keep_waits,
                 gone: VecDeque::new(),
             },

@@ -369,13 +369,13 @@ impl TimerLoop {
 }
 
 /// An epoll of some lines.
-struct Poll {
-    epoll: std::os::fd::OwnedFd,
+pub(super) struct Poll {
+    pub(super) epoll: std::os::fd::OwnedFd,
     room: usize,
 }
 
 impl Poll {
-    fn new(lines: &[Line]) -> anyhow::Result<Self> {
+    pub(super) fn new(lines: &[Line]) -> anyhow::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (number, line) in lines.iter().enumerate() {
             let number = epoll::EventData::new_u64(number as u64);
@@ -388,7 +388,7 @@ impl Poll {
     }
 
     /// Numbers of the lines that are ready, waiting for some until then if it is said.
-    fn wait(&self, until_ns: Option<u64>) -> anyhow::Result<Vec<usize>> {
+    pub(super) fn wait(&self, until_ns: Option<u64>) -> anyhow::Result<Vec<usize>> {
         let mut events = Vec::with_capacity(self.room);
         let left = until_ns.map(|until_ns| {
             // Some kernels round down to milliseconds: those that are left are waited for again.

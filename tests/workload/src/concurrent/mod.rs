@@ -10,6 +10,7 @@ pub mod open;
 pub mod pieces;
 pub mod resolver;
 pub mod runtime;
+pub mod scheduled;
 
 use std::{path::Path, thread};
 
@@ -44,6 +45,10 @@ pub enum Part {
     Upstream(handing::Upstream),
     /// A pool, a thread that waits for upstreams, and a worker.
     Runtime(runtime::Server),
+    /// Threads that read, wait for timers, and send what is in a queue.
+    Scheduled(scheduled::Server),
+    /// Whom they ask.
+    Upstreams(scheduled::Upstreams),
     /// Logs a request before it is answered.
     LogsFirst(handing::LogsFirst),
     /// Takes what is logged.
@@ -86,6 +91,8 @@ impl Part {
             Self::PassOn(part) => say(&part.play()?),
             Self::Upstream(part) => say(&part.play()?),
             Self::Runtime(part) => say(&part.play()?),
+            Self::Scheduled(part) => say(&part.play()?),
+            Self::Upstreams(part) => say(&part.play()?),
             Self::LogsFirst(part) => say(&part.play()?),
             Self::Log(part) => say(&part.play()?),
             Self::Proxy(part) => say(&part.play()?),

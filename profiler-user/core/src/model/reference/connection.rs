@@ -2,6 +2,8 @@
 //!
 //! In: nothing (plain data). Out: what it is at, and what has been seen of it. Must not know: tasks' waits, what is booked.
 
+use foldhash::HashMap;
+
 use super::task::Message;
 use crate::event::Flow;
 
@@ -30,6 +32,21 @@ pub(super) struct Sent {
     pub(super) began_ns: u64,
     /// Nothing that arrived earlier can answer it.
     pub(super) after_ns: u64,
+}
+
+/// Connections by their number.
+pub(super) type Connections = HashMap<u64, Connection>;
+
+/// Whether a message has ended: it was answered or passed on, or one that came after it on its connection was.
+pub(super) fn is_ended(connections: &Connections, message: Message) -> bool {
+    let connection = connections.get(&message.connection);
+    connection.is_some_and(|connection| connection.ended >= message.number)
+}
+
+pub(super) fn end(connections: &mut Connections, message: Message) {
+    if let Some(connection) = connections.get_mut(&message.connection) {
+        connection.ended = connection.ended.max(message.number);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +82,8 @@ pub(super) struct Connection {
     pub(super) interleaved: bool,
     /// This end sends on its own account, and answers nothing.
     pub(super) own_account: bool,
+    /// The last message was sent by a thread that another one of its process had woken, and nobody saw for what.
+    pub(super) unseen: bool,
     pub(super) closed: bool,
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::transfer::Found;
+use super::reason::Found;
 pub(super) use crate::model::exchange::Message;
 use crate::{
     event::Off,

@@ -2,54 +2,26 @@
 //!
 //! In: single events in the order of time. Out: bookings. Must not know: how steps come to be in order.
 
-use foldhash::HashMap;
-
 use super::{
     Model,
-    connection::{ACCEPTOR, Connection, INITIATOR, Request, Sent, TCP, UNIX},
+    connection::{ACCEPTOR, INITIATOR, Sent, TCP, UNIX, is_ended},
+    reason::{Found, Reason, held, reason},
     task::{Message, Read, TaskState},
 };
 use crate::{
     event::{Event, Off, What},
     model::{
-        exchange::{Answer, Exchange, Prompts, Received, Sent as SentMessage},
+        exchange::{Answer, Exchange, Received, Sent as SentMessage},
         ledger::{Booking, Ledger},
     },
     parts::{Part, Parts},
 };
 
-/// What a send found when it began.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Found {
-    /// The request that its connection had not answered.
-    request: Option<Request>,
-    /// Its message follows an answer that another thread read, to one that was sent in pieces.
-    skips_answers: bool,
-    /// It began a message.
-    begins: bool,
-    /// How the answer counts that it is.
-    answer: Option<Answer>,
-    /// More than one request was open on its connection at once.
-    several: bool,
-}
-
 /// Waits of a thread between two sends on its own account, at most.
 const OWN_WAITS: u64 = 4;
 
-/// Connections by their number.
-type Connections = HashMap<u64, Connection>;
-
-/// Whether a message has ended: it was answered or passed on, or one that came after it on its connection was.
-fn is_ended(connections: &Connections, message: Message) -> bool {
-    let connection = connections.get(&message.connection);
-    connection.is_some_and(|connection| connection.ended >= message.number)
-}
-
-fn end(connections: &mut Connections, message: Message) {
-    if let Some(connection) = connections.get_mut(&message.connection) {
-        connection.ended = connection.ended.max(message.number);
-    }
-}
+/// Images of which it is known when they called last and nobody saw for whom; those that came first are forgotten.
+const IMAGES: usize = 4096;
 
 impl Model {
     /// Whether a message has ended.
@@ -203,6 +175,13 @@ impl Model {
                 ledger.book(number, flow, Booking::BelowFloor);
             } else {
                 connection.awaiting = None;
+                if std::mem::take(&mut connection.unseen) {
+                    let began_ns = self.unseen.entry(flow.image).or_default();
+                    *began_ns = sent.began_ns.max(*began_ns);
+                    if self.unseen.len() > IMAGES {
+                        self.unseen.pop_first();
+                    }
+                }
                 let several = connection.out_waits && connection.sender != event.tid;
                 let untimed = several || connection.interleaved;
                 let how = answered(first_turn, untimed, latency_ns);
@@ -312,7 +291,20 @@ impl Model {
         task.drop_ended(|message| is_ended(connections, message));
         task.keeps_last(|message| is_ended(connections, message));
         let held = held(connections, task);
-        let reason = reason(connections, task, tid, sent_ns, found);
+        let unseen_ns = self.unseen.get(&flow.image).copied().unwrap_or_default();
+        let reason = reason(connections, task, tid, sent_ns, unseen_ns, found);
+        if found.begins
+            && let Some(connection) = connections.get_mut(&number)
+        {
+            // A thread that another one of its process has woken works for somebody, and nobody saw for whom.
+            connection.unseen = flow.role == INITIATOR
+                && task.woken_by_own
+                && match reason {
+                    Reason::Nothing | Reason::TakenUp { .. } => true,
+                    Reason::Handover { .. } => task.voluntary != task.handed_voluntary,
+                    Reason::Own { .. } | Reason::Earlier { .. } => false,
+                };
+        }
         let prompts = reason.prompts(held);
         let mut book = |what| ledger.book(number, flow, what);
         match reason {
@@ -336,7 +328,7 @@ impl Model {
                     task.waits_since_start.max(task.waits_since(sent_ns)),
                 ));
             }
-            Reason::Earlier { arrived_ns } => {
+            Reason::Earlier { arrived_ns } | Reason::TakenUp { arrived_ns } => {
                 let (from_ns, parts) = task.own_parts(arrived_ns, 0, sent_ns);
                 book(Booking::Turnaround(parts));
                 book(Booking::WaitsSinceStart(task.waits_since(from_ns)));
@@ -372,141 +364,6 @@ impl Model {
             prompts,
             several: found.several,
         }));
-    }
-}
-
-/// The messages that a thread has read since its last send and that nobody has ended.
-fn held(connections: &Connections, task: &TaskState) -> Prompts {
-    let mut held = Prompts {
-        more: task.more_reads > 0,
-        ..Prompts::default()
-    };
-    let messages = task.reads.iter().map(|read| read.message);
-    let open = messages.filter(|message| !is_ended(connections, *message));
-    for (place, message) in held.messages.iter_mut().zip(open) {
-        *place = Some(message);
-    }
-    held
-}
-
-/// Why a thread sends. A message of its own comes before one that another thread has read, and an open one before one
-/// that was passed on.
-fn reason(
-    connections: &mut Connections,
-    task: &mut TaskState,
-    tid: u32,
-    sent_ns: u64,
-    found: Found,
-) -> Reason {
-    if task.voluntary != task.sent_voluntary {
-        task.batch = 0;
-    }
-    let request = found.request;
-    let own = request.filter(|request| request.reader == tid);
-    let others = request.filter(|request| request.reader != tid);
-    let open = |connections: &Connections, request: Option<Request>| {
-        let message = request.and_then(|request| request.message);
-        message.filter(|message| !is_ended(connections, *message))
-    };
-    let handed = task.handed.map(|(read, _)| read);
-    // A reply that came after the request which is answered now was read: somebody had asked for it on behalf of that
-    // request, whoever that was.
-    let reply = handed.filter(|read| {
-        let is_later = |request: Request| read.arrived_ns > request.read_ns;
-        let message = request.and_then(|request| request.message);
-        let holds_more = task.more_reads > 0 || task.reads.len() > 1;
-        !read.is_request
-            && read.arrived_ns < sent_ns
-            && request.is_some_and(is_later)
-            && !holds_more
-            && task
-                .reads
-                .front()
-                .is_none_or(|first| Some(first.message) == message)
-    });
-    let reason = if let Some(read) = reply {
-        if let Some(message) = request.and_then(|request| request.message) {
-            end(connections, message);
-        }
-        end(connections, read.message);
-        Reason::Handover { read }
-    } else if let Some(first) = task.reads.front().copied() {
-        let is_older = task.batch > 0;
-        // One of those that it holds is done with, unless it answers for another thread.
-        let answers_others = open(connections, others).is_some();
-        let held = task.reads.len() as u64 + task.more_reads;
-        task.batch += held - u64::from(!answers_others);
-        match open(connections, own) {
-            Some(message) => end(connections, message),
-            None if answers_others => {}
-            None => end(connections, first.message),
-        }
-        Reason::Own { first, is_older }
-    } else if let (Some(request), Some(message)) = (own, open(connections, own)) {
-        task.batch = task.batch.saturating_sub(1);
-        end(connections, message);
-        Reason::Earlier {
-            arrived_ns: request.arrived_ns,
-        }
-    } else if task.batch > 0 {
-        task.batch -= 1;
-        Reason::Earlier { arrived_ns: 0 }
-    } else if let (Some(request), Some(message)) = (others, open(connections, others))
-        && request.arrived_ns < sent_ns
-    {
-        Reason::Handover {
-            read: Read {
-                message,
-                is_request: true,
-                arrived_ns: request.arrived_ns,
-                read_ns: request.read_ns,
-            },
-        }
-    } else if let Some(read) = handed
-        && read.arrived_ns < sent_ns
-        && !is_ended(connections, read.message)
-    {
-        end(connections, read.message);
-        Reason::Handover { read }
-    } else if let Some(request) = own {
-        let woken_ns = if task.woken_by_own { task.wake_ns } else { 0 };
-        Reason::Earlier {
-            arrived_ns: request.arrived_ns.max(woken_ns),
-        }
-    } else {
-        Reason::Nothing
-    };
-    if let Some(message) = others.and_then(|request| request.message) {
-        end(connections, message);
-    }
-    reason
-}
-
-/// Why a thread sends.
-enum Reason {
-    /// It read messages since its last send, the first one of those that are open is this one. `is_older`: it has others from
-    /// before its last send.
-    Own { first: Read, is_older: bool },
-    /// A message that it read before its last send.
-    Earlier { arrived_ns: u64 },
-    /// A message that another thread read.
-    Handover { read: Read },
-    /// Nothing that is known of.
-    Nothing,
-}
-
-impl Reason {
-    /// Which messages may have been the prompt, of those that the thread held. One from before its last send is not known by
-    /// its number.
-    fn prompts(&self, held: Prompts) -> Prompts {
-        match self {
-            Self::Own {
-                is_older: false, ..
-            } => held,
-            Self::Handover { read } => Prompts::only(read.message),
-            Self::Own { .. } | Self::Earlier { .. } => Prompts::others(),
-            Self::Nothing => Prompts::default(),
-        }
     }
 }
 
