@@ -139,6 +139,12 @@ enum BenchOf {
     Record,
     /// Count instructions by kind of hook in emulated machines, and write docs/overhead-kernels.md
     Kernels,
+    /// Serve beside 45 new programs a second, and print whether memory levels off
+    Serve {
+        /// For so long
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+        minutes: u32,
+    },
 }
 
 fn run() -> anyhow::Result<()> {
@@ -161,6 +167,10 @@ fn run() -> anyhow::Result<()> {
             of: Some(BenchOf::Kernels),
             ..
         } => vm::cost::bench(),
+        Command::Bench {
+            of: Some(BenchOf::Serve { minutes }),
+            ..
+        } => bench::serve::bench(minutes),
         Command::Truth {
             of: TruthOf::Models { quick, only },
         } => truth_models::models(quick, &only),

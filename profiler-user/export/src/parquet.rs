@@ -11,7 +11,7 @@ use parquet::basic::{Compression, Encoding, LogicalType, Repetition, Type as Phy
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
@@ -59,6 +59,13 @@ impl Parquet {
             most_cells,
             ..Self::new(false)?
         })
+    }
+
+    /// What the writers keep of what is written already, until their ends: chunks of columns, each a kilobyte or two.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        let files = self.files.iter().chain(&self.events);
+        files.map(File::chunks).fold(0, usize::saturating_add)
     }
 
     /// Names of the files, in the order in which they are written.
@@ -171,6 +178,9 @@ impl File {
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_dictionary_enabled(false)
+            // Most row groups have a page of each column: what its pages hold says no more than what it holds itself.
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
             .set_created_by(format!("courtside {}", env!("CARGO_PKG_VERSION")))
             .set_key_value_metadata(Some(vec![KeyValue::new(
                 "courtside.schema".to_owned(),
@@ -208,6 +218,11 @@ impl File {
 
     fn cells(&self) -> usize {
         self.columns.cells
+    }
+
+    fn chunks(&self) -> usize {
+        let groups = self.writer.flushed_row_groups().len();
+        groups.saturating_mul(self.table.columns.len())
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {

@@ -26,6 +26,7 @@ mod programs;
 pub mod record;
 mod report;
 mod rounds;
+pub mod serve;
 mod spread;
 
 use attached::{Attached, Variant};

@@ -26,6 +26,9 @@ use folder::{Claimed, Folder};
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// Cells of all tables that wait to be written, most of them of some ten bytes.
 const MOST_CELLS: usize = 400_000;
+/// Chunks of columns that the open files describe at their ends, each a kilobyte or two until then: with more, the files are ended, and
+/// others go on with the hour.
+const MOST_CHUNKS: usize = 2048;
 /// A longer name of a host is cut off.
 const LONGEST_NAME: usize = 200;
 
@@ -47,6 +50,23 @@ pub struct Hours {
     host: Option<(String, Claimed)>,
     hour: Option<Hour>,
     counts: Counts,
+    bounds: Bounds,
+}
+
+/// How much memory may hold of what is open.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    cells: usize,
+    chunks: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            cells: MOST_CELLS,
+            chunks: MOST_CHUNKS,
+        }
+    }
 }
 
 impl Hours {
@@ -63,6 +83,7 @@ impl Hours {
             host: None,
             hour: None,
             counts: Counts::default(),
+            bounds: Bounds::default(),
         })
     }
 
@@ -86,13 +107,21 @@ impl Hours {
             let open = self.hour.take().map_or(0, |hour| hour.windows);
             self.lose(open.saturating_add(1));
         }
-        ended.and(written)
+        let is_full = |hour: &Hour| hour.tables.0.chunks() >= self.bounds.chunks;
+        let parted = match &self.hour {
+            Some(hour) if is_full(hour) => self.finish(),
+            _ => Ok(()),
+        };
+        ended.and(written).and(parted)
     }
 
     fn write(&mut self, at: u64, host: String, snapshot: &Snapshot) -> anyhow::Result<()> {
         let mut hour = match self.hour.take() {
             Some(hour) => hour,
-            None => Hour::begin(self.claim(&host)?, at, host)?,
+            None => {
+                let bounds = self.bounds;
+                Hour::begin(self.claim(&host)?, at, host, bounds)?
+            }
         };
         let written = hour.window(snapshot);
         // What it held is counted by who called.
@@ -147,7 +176,7 @@ impl Hours {
     }
 }
 
-/// What is written for one hour. Dropped before its end, nothing of it stays.
+/// What is written for one hour, or for a part of it. Dropped before its end, nothing of it stays.
 #[derive(Debug)]
 struct Hour {
     host: String,
@@ -178,7 +207,7 @@ struct Part {
 }
 
 impl Hour {
-    fn begin(host_folder: &Claimed, at: u64, host: String) -> anyhow::Result<Self> {
+    fn begin(host_folder: &Claimed, at: u64, host: String, bounds: Bounds) -> anyhow::Result<Self> {
         let folder = host_folder
             .folder()
             .sub(&format!("hour={}", hour_name(at)))?;
@@ -190,7 +219,7 @@ impl Hour {
             at,
             first: folder.next_number()?,
             folder,
-            tables: Tables(Parquet::within(MOST_CELLS)?),
+            tables: Tables(Parquet::within(bounds.cells)?),
             parts: BTreeMap::new(),
             windows: 0,
         })

@@ -85,6 +85,50 @@ fn who_comes_later_in_the_same_hour_replaces_nothing_and_goes_on_counting() {
     assert_eq!(before, after);
 }
 
+/// What describes row groups would grow until the end of the hour.
+#[test]
+fn however_long_an_hour_goes_on_its_files_describe_so_many_chunks_and_others_follow() {
+    const WINDOWS: u64 = 40;
+    const CHUNKS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let mut hours = Hours::open(folder.path(), Some("web01".to_owned())).unwrap();
+    // Each window is a row group of each table with rows.
+    hours.bounds = Bounds {
+        cells: 0,
+        chunks: CHUNKS,
+    };
+    let columns = courtside_export::tables::tables();
+    let of_a_window = columns
+        .iter()
+        .map(|table| table.columns.len())
+        .sum::<usize>();
+    let mut most = 0;
+    for second in 0..WINDOWS {
+        hours.window(&window(SIX + second, 10)).unwrap();
+        let open = hours.hour.as_ref().map_or(0, |hour| hour.tables.0.chunks());
+        assert!(open < CHUNKS, "{open}");
+        most = most.max(open);
+    }
+    // It is not ended sooner than it has to be.
+    assert!(most + of_a_window >= CHUNKS, "{most}");
+    hours.finish().unwrap();
+    assert_eq!((hours.counts().written, hours.counts().lost), (WINDOWS, 0));
+    let hour = folder.path().join("host=web01/hour=20261130T06");
+    let mut next = 0;
+    let mut files = 0;
+    for name in names(&hour) {
+        let Some(range) = name.strip_prefix("windows-") else {
+            continue;
+        };
+        let (first, last) = range.trim_end_matches(".parquet").split_once('-').unwrap();
+        assert_eq!(first.parse::<u64>().unwrap(), next, "{name}");
+        next = last.parse::<u64>().unwrap() + 1;
+        files += 1;
+    }
+    assert_eq!(next, WINDOWS);
+    assert!(files > 3, "{files}");
+}
+
 #[test]
 fn a_host_has_one_writer_and_what_a_killed_one_left_goes() {
     let folder = tempfile::tempdir().unwrap();

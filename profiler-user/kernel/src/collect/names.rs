@@ -294,4 +294,21 @@ mod tests {
         names.learn(&infos, &BTreeMap::new(), image_of);
         assert_eq!(names.known[&11].program, "first");
     }
+
+    #[test]
+    fn names_of_programs_that_are_gone_are_remembered_up_to_a_bound() {
+        let host = tempfile::tempdir().unwrap();
+        let mut names = Names::new(host.path());
+        let none = BTreeMap::new();
+        let each = u32::try_from(REMEMBERED / 4).unwrap();
+        for round in 0..12 {
+            let ids = (round * each + 1)..=((round + 1) * each);
+            let infos: HashMap<u32, ImageInfo> = ids.map(|id| (id, info(7, "short"))).collect();
+            names.learn(&infos, &none, |_| None);
+            assert!(names.known.len() <= REMEMBERED, "{}", names.known.len());
+            assert_eq!(names.known.len(), names.order.len());
+            // Those that the kernel still has are not forgotten.
+            assert!(infos.keys().all(|id| names.knows(*id)));
+        }
+    }
 }
