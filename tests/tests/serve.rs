@@ -15,7 +15,7 @@ use std::{
 
 use courtside_tests::{
     agent::{Agent, Series, get, series, sum},
-    harness::{Host, Running, Snapshot, courtside, finish, number, schema, workload},
+    harness::{Host, Running, Snapshot, courtside, eventually, finish, number, schema, workload},
     sound,
 };
 use rustix::process::Signal;
@@ -322,6 +322,80 @@ fn over_tls_the_same_is_told() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("courtside_windows_total"));
     // Whoever speaks no TLS learns nothing.
     assert_eq!(agent.get("/metrics", "").unwrap().body, "");
+}
+
+/// The lines of `/interference`.
+fn told(agent: &Agent) -> Vec<Value> {
+    let page = agent.get("/interference", "").unwrap();
+    assert_eq!(page.code, 200, "{page:?}");
+    let lines = page.body.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// A loop that begins on the CPU of a service, under a name of its own: it is named, and the scheduler saw it.
+#[test]
+fn a_hog_beside_a_service_is_told_while_it_is_there() {
+    let host = Host::take().unwrap();
+    let state = host.dir().join("state").display().to_string();
+    let agent = Agent::start(&["-i", "250ms", "--guard", "--state", &state]).unwrap();
+    let on_one_cpu = ["--cpu-list", "0"];
+    let mut load = Command::new("taskset");
+    load.args(on_one_cpu).arg(workload().unwrap());
+    load.args(["relay", "--rate", "100", "--requests", "60000"]);
+    let _load = Running::start(&mut load).unwrap();
+    let of_web = |event: &str| {
+        let lines = told(&agent).into_iter();
+        let of_web = lines.filter(|line| {
+            let victim = line["victim"].as_str().unwrap();
+            line["event"] == event
+                && line["signal"] == "run_queue_per_request"
+                && victim.ends_with(":web")
+        });
+        of_web.collect::<Vec<Value>>()
+    };
+    eventually("web to be learned", || !of_web("learned").is_empty()).unwrap();
+    let program = host.dir().join("greedy");
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    let mut hog = Command::new("taskset");
+    hog.args(on_one_cpu).arg(&program);
+    hog.args(["-c", "echo; while :; do :; done"]);
+    let mut hog = Running::start(&mut hog).unwrap();
+    hog.line().unwrap();
+    let names_it = |line: &Value| {
+        let first = &line["suspects"][0];
+        let component = first["component"].as_str().unwrap_or_default();
+        component.ends_with(":greedy") && first["decided_by"] == "blame"
+    };
+    eventually("the hog to be named", || {
+        of_web("anomaly").iter().any(names_it)
+    })
+    .unwrap();
+    let all = series(&agent.metrics().unwrap());
+    let (web, greedy) = (id(&all, "web"), id(&all, "greedy"));
+    let blamed = [("component", web.as_str()), ("by", greedy.as_str())];
+    assert!(sum(&all, "courtside_interference", &blamed) >= 1.0);
+    let event = [("event", "anomaly")];
+    assert!(sum(&all, "courtside_interference_events_total", &event) >= 1.0);
+    assert_eq!(all["courtside_guard_limits"], 0.0);
+    let status = agent.json("/status").unwrap();
+    fits(&status, "status");
+    assert_eq!(status["guard"]["act"], "off");
+    let interference = told(&agent);
+    interference
+        .iter()
+        .for_each(|line| fits(line, "interference"));
+    hog.signal(Signal::KILL).unwrap();
+    hog.wait().unwrap();
+    eventually("web to be as usual again", || !of_web("cleared").is_empty()).unwrap();
+    // There is one guard on a host.
+    let mut second = Command::new(courtside().unwrap());
+    second.args(["guard", "-d", "1s", "--state", &state]);
+    let output = finish(second).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another guard is at work"), "{said}");
 }
 
 /// Runs a program that reads from stdin, and returns what it said.

@@ -27,7 +27,7 @@ pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
 pub use guard::{
     GuardArgs, GuardCommand, GuardReplayArgs, HelperArgs, HoldArgs, JudgeArgs, LearnArgs,
-    RestoreArgs, StateArgs,
+    RestoreArgs, StateArgs, WatchArgs,
 };
 pub use infer::{CalibrateArgs, InferArgs, InferCommand, InferCompareArgs};
 pub use measure::{MeasureArgs, RttFloor};

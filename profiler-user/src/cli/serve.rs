@@ -19,11 +19,12 @@ use courtside_agent::{
     keeper::{Keeper, stamp},
     measure::Kernel,
     recorder::Shared,
-    serve::{self, Collector, Export, Options, Push, Recording, Token},
+    serve::{self, Begun, Collector, Export, Guarding, Options, Push, Recording, Token},
 };
 
 use super::{
     args::{Cli, ServeArgs},
+    guard::Watching,
     record::{self, Files},
     report_probes, target,
 };
@@ -50,6 +51,10 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
                    leave it out, or choose another, such as --group-by comm";
         return wrong_usage(ErrorKind::InvalidValue, why);
     }
+    if let (false, Some(option)) = (args.guard, args.watch.first_given()) {
+        let why = format!("{option} is for a guard: give --guard, too");
+        return wrong_usage(ErrorKind::MissingRequiredArgument, &why);
+    }
     target::check(root, &view)?;
     let token = args.token_file.as_deref().map(token).transpose()?;
     let tls = match (&args.tls_cert, &args.tls_key) {
@@ -65,6 +70,11 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     let hours = args.export.as_deref();
     let hours = hours.map(|folder| Hours::open(folder, args.host.clone()));
     let hours = hours.transpose()?;
+    // While there are privileges, and before anything is attached.
+    let watching = args
+        .guard
+        .then(|| Watching::begin(&args.watch, &view, root));
+    let watching = watching.transpose()?.map(|(watching, _)| watching);
     let mut files = args.record.as_deref().map(Recorded::open).transpose()?;
     let attached = kernel
         .attach(&args.measure.wishes())
@@ -97,6 +107,21 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
             "courtside: without TLS the token can be read on its way; give --tls-cert and --tls-key"
         );
     }
+    let guard = watching.map(|watching| {
+        watching.say_how_it_learns(&args.watch);
+        Guarding {
+            guards: Box::new(watching),
+            begun: Begun {
+                act: args.watch.act.name().to_owned(),
+                spec: args
+                    .watch
+                    .judge
+                    .spec
+                    .as_ref()
+                    .map(|path| path.display().to_string()),
+            },
+        }
+    });
     let scheme = if tls.is_some() { "https" } else { "http" };
     // Whoever does not read this knows it already.
     let _ = writeln!(io::stdout(), "serving {scheme}://{address}/metrics")
@@ -113,6 +138,7 @@ pub(super) fn run(args: &ServeArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
         recording,
         export,
         push,
+        guard,
     };
     serve::run(listener, measurement, options)?;
     Ok(0)
@@ -279,6 +305,43 @@ mod tests {
         assert_eq!(told(&format!("{line} process")).unwrap(), 2);
         let said = told(&format!("{line} comm")).unwrap_err();
         assert_eq!(said.to_string(), "attached");
+    }
+
+    #[test]
+    fn what_is_for_a_guard_is_refused_without_one() {
+        let line = "courtside serve --listen 127.0.0.1:0";
+        for option in [
+            "--spec x.json",
+            "--mode paper",
+            "--min-samples 3",
+            "--act cap",
+            "--allow x",
+            "--cap 0.1",
+            "--state /x",
+        ] {
+            assert_eq!(told(&format!("{line} {option}")).unwrap(), 2, "{option}");
+        }
+    }
+
+    #[test]
+    fn one_guard_is_at_work_whether_it_serves_or_not_and_its_spec_has_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = folder.path().display();
+        let line = format!("courtside serve --listen 127.0.0.1:0 --guard --state {shown}");
+        let said = told(&line).unwrap_err();
+        assert_eq!(said.to_string(), "attached");
+        let said = format!(
+            "{:#}",
+            told(&format!("{line} --spec /nowhere")).unwrap_err()
+        );
+        assert!(said.contains("cannot read /nowhere"), "{said}");
+        let args = super::super::args::StateArgs {
+            state: Some(folder.path().to_owned()),
+        };
+        let folder = super::super::guard::state::folder(&args, Path::new("/")).unwrap();
+        let _other = super::super::guard::state::lock(&folder).unwrap();
+        let said = format!("{:#}", told(&line).unwrap_err());
+        assert!(said.contains("another guard is at work"), "{said}");
     }
 
     #[test]

@@ -306,6 +306,39 @@ fn what_both_have_left_is_taken_back_by_restore_and_only_once() {
 }
 
 #[test]
+fn restore_waits_for_a_helper_that_has_not_ended_yet() {
+    let Some(group) = Group::new() else { return };
+    let state = tempfile::tempdir().unwrap();
+    let before = group.now();
+    let mut guard = Guard::holding(&group, state.path());
+    let helper = guard.helper();
+    // It keeps the journal for as long as it lives, and does not live to take its limit back.
+    kill_process(helper, Signal::STOP).unwrap();
+    let stat = format!("/proc/{}/stat", helper.as_raw_nonzero());
+    wait_for("a helper that stands still", || {
+        fs::read_to_string(&stat).unwrap().contains(") T ")
+    });
+    kill_process(guard.pid(), Signal::KILL).unwrap();
+    guard.status();
+    let restore = command(&["restore", "--json"], state.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has the lock of guards for as long as it waits.
+    let locker = format!("FLOCK  ADVISORY  WRITE {} ", restore.id());
+    wait_for("restore to begin", || {
+        fs::read_to_string("/proc/locks").unwrap().contains(&locker)
+    });
+    kill_process(helper, Signal::KILL).unwrap();
+    let output = restore.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(line["event"], "released");
+    assert_eq!(group.now(), before);
+}
+
+#[test]
 fn what_both_have_left_is_taken_back_by_the_next_guard() {
     let (Some(group), Some(other)) = (Group::new(), Group::new()) else {
         return;

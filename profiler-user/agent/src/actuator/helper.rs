@@ -27,7 +27,7 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// How often is looked whether somebody else has changed a limit.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A helper whose guard has just ended takes its limits back first.
-const WAIT_FOR_OTHER: Duration = Duration::from_secs(5);
+pub const WAIT_FOR_OTHER: Duration = Duration::from_secs(5);
 /// A command is shorter.
 const MAX_LINE: usize = 16 << 10;
 /// Limits at a time, at most.
@@ -64,7 +64,7 @@ fn run_by(
     mut input: impl Read + AsFd,
     mut output: impl Write,
 ) -> anyhow::Result<()> {
-    let mut journal = match open(folder) {
+    let mut journal = match journal(folder, WAIT_FOR_OTHER) {
         Ok(journal) => journal.by(systemd),
         Err(error) => {
             let _ = writeln!(output, "no\t{error}").and_then(|()| output.flush());
@@ -88,11 +88,15 @@ fn run_by(
     served
 }
 
-fn open(folder: &Path) -> Result<Journal, JournalError> {
+/// Opens the journal. Whoever has it is given so much time to take its limits back and to end.
+///
+/// # Errors
+/// Another process still has it then, or it cannot be opened.
+pub fn journal(folder: &Path, patience: Duration) -> Result<Journal, JournalError> {
     let begun = Instant::now();
     loop {
         match Journal::open(folder) {
-            Err(JournalError::InUse(_)) if begun.elapsed() < WAIT_FOR_OTHER => {
+            Err(JournalError::InUse(_)) if begun.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             other => return other,

@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use courtside_core::model::{
     Snapshot,
+    interference::Interference,
     status::{
         ExportStatus, HttpStatus, PushStatus, RecordingStatus, STATUS_SCHEMA, SeriesStatus, Status,
     },
@@ -25,7 +26,11 @@ use courtside_export::{
 };
 use courtside_kernel::sys::usage::usage;
 
-use super::{Options, negotiate::Format};
+use super::{
+    Options,
+    guarding::{Standing, Told},
+    negotiate::Format,
+};
 
 /// A window may be late by this and two intervals before something is taken to be wrong.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,6 +44,8 @@ pub(super) enum Page {
     Snapshot,
     /// `/findings`.
     Findings,
+    /// `/interference`.
+    Interference,
 }
 
 /// What was measured, and who asked for it.
@@ -62,6 +69,7 @@ struct State {
     recording: Option<RecordingStatus>,
     export: Option<ExportStatus>,
     push: Option<PushStatus>,
+    guard: Option<Told>,
     /// Pages as they were written, and after how many windows.
     pages: BTreeMap<Page, (u64, Bytes)>,
 }
@@ -105,6 +113,10 @@ impl Board {
                 recording,
                 export,
                 push,
+                guard: options
+                    .guard
+                    .as_ref()
+                    .map(|guard| Told::new(guard.begun.clone())),
                 pages: BTreeMap::new(),
             }),
             interval: options.interval,
@@ -128,6 +140,18 @@ impl Board {
         state.totals.add(&snapshot, lives);
         state.last = Some(snapshot);
         state.progress = Instant::now();
+        state.pages.clear();
+    }
+
+    /// What guard has to say, and how it stands if a window has ended.
+    pub(super) fn guarded(&self, lines: &[Interference], standing: Option<Standing>) {
+        if lines.is_empty() && standing.is_none() {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(told) = &mut state.guard {
+            told.add(lines, standing);
+        }
         state.pages.clear();
     }
 
@@ -188,10 +212,16 @@ impl Board {
             // What fold makes can be written.
             Page::Snapshot => json::to_string(&**state.last.as_ref()?).ok()?.into(),
             Page::Findings => json::to_string(&state.last.as_ref()?.findings).ok()?.into(),
+            Page::Interference => state.guard.as_ref()?.page(),
         };
         let bytes: Bytes = text;
         state.pages.insert(page, (windows, bytes.clone()));
         Some(bytes)
+    }
+
+    /// Whether there is a guard.
+    pub(super) fn has_guard(&self) -> bool {
+        self.lock().guard.is_some()
     }
 
     /// Whether histograms are native where the format has such.
@@ -233,6 +263,7 @@ impl Board {
                 lost: push.lost,
                 failures: push.failures,
             }),
+            guard: state.guard.as_ref().map(Told::guarded),
             answers: answers
                 .iter()
                 .map(|(&(path, code), &count)| Answers { path, code, count })
@@ -290,6 +321,7 @@ impl Board {
             recording: state.recording.clone(),
             export: state.export.clone(),
             push: state.push.clone(),
+            guard: state.guard.as_ref().map(Told::status),
             http: HttpStatus {
                 connections: self.connections.load(Ordering::Relaxed),
                 refused: self.refused.load(Ordering::Relaxed),

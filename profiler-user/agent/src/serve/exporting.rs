@@ -169,6 +169,7 @@ mod tests {
             tls: None,
             recording: None,
             push: None,
+            guard: None,
             export: Some(Export {
                 keeper: Keeper::start(folder, Path::new("/")).unwrap(),
                 hours: Hours::open(folder, Some("web01".to_owned())).unwrap(),

@@ -21,7 +21,7 @@ use courtside_record::WriteError;
 use rustix::process::{Pid, test_kill_process};
 use tokio::sync::oneshot;
 
-use super::{Recording, board::Board, exporting::Exporting};
+use super::{Recording, board::Board, exporting::Exporting, guarding::Guards};
 use crate::measure::Measurement;
 
 /// How often the kernel's maps are read while a window lasts longer, so that they do not fill with what is gone.
@@ -34,6 +34,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub(super) struct Beside {
     pub(super) recording: Option<Recording>,
     pub(super) exporting: Option<Exporting>,
+    pub(super) guards: Option<Box<dyn Guards>>,
 }
 
 /// The thread.
@@ -124,7 +125,9 @@ impl Work {
         loop {
             let now = Instant::now();
             let wait = due.saturating_duration_since(now).min(DRAIN_EVERY);
-            match stopped.recv_timeout(wait) {
+            let waited = stopped.recv_timeout(wait);
+            self.keep();
+            match waited {
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= due => {
                     let frame = self.measurement.window()?;
                     self.window(frame);
@@ -151,9 +154,21 @@ impl Work {
         }
         self.record(&frame);
         let snapshot = Arc::new(fold(&mut self.state, &frame, &self.view));
+        if let Some(guards) = &mut self.beside.guards {
+            let lines = guards.window(&frame, &snapshot);
+            self.board.guarded(&lines, Some(guards.standing()));
+        }
         self.board.add(Arc::clone(&snapshot), &lives);
         if let Some(exporting) = &self.beside.exporting {
             exporting.window(snapshot);
+        }
+    }
+
+    /// Keeps the limits of guard.
+    fn keep(&mut self) {
+        if let Some(guards) = &mut self.beside.guards {
+            let lines = guards.keep();
+            self.board.guarded(&lines, None);
         }
     }
 
@@ -180,6 +195,10 @@ impl Work {
     }
 
     fn end(&mut self) {
+        if let Some(mut guards) = self.beside.guards.take() {
+            let lines = guards.end();
+            self.board.guarded(&lines, None);
+        }
         if let Some(recording) = self.beside.recording.take()
             && let Err(error) = recording.recorder.finish()
         {

@@ -1,13 +1,14 @@
 //! An agent without a screen: measures on and on, and answers over HTTP.
 //!
-//! In: a measurement, a listening socket, what to keep. Out: `/metrics`, `/snapshot`, `/findings`, `/status`, `/healthz`, until a
-//! signal ends it. Must not know: the command line, how the kernel is measured.
+//! In: a measurement, a listening socket, what to keep. Out: `/metrics`, `/snapshot`, `/findings`, `/interference`, `/status`,
+//! `/healthz`, until a signal ends it. Must not know: the command line, how the kernel is measured.
 //!
 //! The measurement has a thread of its own; nobody who asks can hold it up for longer than it takes to write one text.
 
 mod board;
 mod connection;
 mod exporting;
+mod guarding;
 mod measuring;
 mod negotiate;
 mod pages;
@@ -35,7 +36,9 @@ use tokio::{
 };
 
 pub use connection::{MOST_CONNECTIONS, tls};
+pub use courtside_export::prometheus::Slow;
 pub use exporting::Export;
+pub use guarding::{Begun, Guards, Standing};
 pub use pushing::{Collector, Push};
 pub use token::Token;
 
@@ -71,6 +74,16 @@ pub struct Options {
     pub export: Option<Export>,
     /// Where the totals are pushed to.
     pub push: Option<Push>,
+    /// Who judges what is measured.
+    pub guard: Option<Guarding>,
+}
+
+/// A guard beside.
+pub struct Guarding {
+    /// What judges and acts.
+    pub guards: Box<dyn Guards>,
+    /// How it was begun, to be told.
+    pub begun: Begun,
 }
 
 /// A recording that is made beside.
@@ -117,6 +130,7 @@ async fn serve(
         Beside {
             recording: options.recording,
             exporting: export,
+            guards: options.guard.map(|guard| guard.guards),
         },
         Arc::clone(&board),
     )?;

@@ -23,11 +23,14 @@ use super::{
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
+const JSON_LINES: &str = "application/jsonl; charset=utf-8";
 const CONTENTS: &str = "\
 courtside serve
 /metrics   counters since this agent began, for Prometheus
 /snapshot  the last window as JSON (courtside schema snapshot)
 /findings  what is wrong in the last window, as JSON (courtside schema findings)
+/interference
+           who slows whom, as lines of JSON, the newest last (courtside schema interference; with --guard)
 /status    how the agent is, as JSON (courtside schema status)
 /healthz   200 while windows come in time, else 503 and why
 ";
@@ -115,6 +118,11 @@ impl Site {
             }
             "/snapshot" => page(Page::Snapshot, JSON),
             "/findings" => page(Page::Findings, JSON),
+            "/interference" if !self.board.has_guard() => {
+                let why = "there is no guard here: begin the agent with --guard\n";
+                Answer::new(StatusCode::NOT_FOUND, PLAIN, why)
+            }
+            "/interference" => page(Page::Interference, JSON_LINES),
             "/status" => match json::to_string(&self.board.status()) {
                 Ok(text) => Answer::new(StatusCode::OK, JSON, text),
                 Err(error) => Answer::new(
@@ -136,11 +144,12 @@ impl Site {
 
 /// The path, if there is such a page: whoever asks does not choose what is a label.
 fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 6] = [
+    const PATHS: [&str; 7] = [
         "/",
         "/metrics",
         "/snapshot",
         "/findings",
+        "/interference",
         "/status",
         "/healthz",
     ];

@@ -20,6 +20,8 @@ use tokio::sync::watch;
 
 use super::*;
 
+mod guarded;
+
 /// The same window again and again, each when it is let.
 struct MadeUp {
     windows: Receiver<Frame>,
@@ -81,6 +83,7 @@ fn options() -> Options {
         recording: None,
         export: None,
         push: None,
+        guard: None,
     }
 }
 
@@ -98,7 +101,10 @@ fn start(options: Options) -> Served {
             measurement,
             options.view,
             options.interval,
-            Beside::default(),
+            Beside {
+                guards: options.guard.map(|guard| guard.guards),
+                ..Beside::default()
+            },
             Arc::clone(&shared),
         );
         let site = Arc::new(pages::Site {

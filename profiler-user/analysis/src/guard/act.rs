@@ -179,6 +179,12 @@ impl Controller {
         !self.held.is_empty()
     }
 
+    /// How many are held back.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Does what a window asks for.
     pub fn step(&mut self, guard: &Guard, actuator: &mut dyn Actuator) -> Vec<Interference> {
         let mut lines = self.note_lost(guard, actuator);

@@ -34,14 +34,10 @@ impl Default for Beside {
 impl Judges for Beside {
     fn window(&mut self, all: &Snapshot) -> Arc<Judgement> {
         let window = inputs(all);
-        let has_value = |used| {
-            let mut signals = Signal::ALL.iter();
-            signals.any(|signal| window.value(used, *signal).is_some())
-        };
         let components: Vec<(String, bool)> = window
             .components
             .iter()
-            .map(|(id, used)| (id.clone(), has_value(used)))
+            .map(|(id, used)| (id.clone(), window.has_value(used)))
             .collect();
         for line in self.guard.window(window, &|_| true) {
             let last_word = matches!(line.event, EventKind::Anomaly | EventKind::Cleared);
@@ -56,13 +52,10 @@ impl Judges for Beside {
             line.event == EventKind::Anomaly || now.saturating_sub(line.windows) < OVER_FOR
         });
         let standing = components.into_iter().map(|(id, has_value)| {
-            let how = if !has_value {
-                Standing::TooLittle
-            } else if self.guard.knows(&id) {
-                Standing::Judged
+            let how = if has_value {
+                self.guard.standing(&id)
             } else {
-                let learner = self.guard.learners.get(&id);
-                Standing::Learning(learner.map_or(0, |(_, learner)| learner.windows()))
+                Standing::TooLittle
             };
             (id, how)
         });

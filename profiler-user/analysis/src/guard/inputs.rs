@@ -123,6 +123,13 @@ fn platform(snapshot: &Snapshot) -> String {
 }
 
 impl Inputs {
+    /// Whether any number of a service is known in this window.
+    #[must_use]
+    pub fn has_value(&self, used: &Used) -> bool {
+        let mut signals = Signal::ALL.into_iter();
+        signals.any(|signal| self.value(used, signal).is_some())
+    }
+
     /// When it ended.
     #[must_use]
     pub fn end_unix_ns(&self) -> u64 {

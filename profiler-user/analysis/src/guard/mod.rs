@@ -11,6 +11,7 @@ mod detect;
 mod excuse;
 mod inputs;
 mod learn;
+mod learned;
 mod over;
 mod past;
 mod ranking;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use courtside_core::{
     model::{
         interference::{EventKind, Expected, INTERFERENCE_SCHEMA, Interference, Signal, Suspect},
+        judgement::Standing,
         spec::{JobSpec, Moments, Spec},
     },
     units::{duration, percent},
@@ -45,6 +47,7 @@ pub use watch::Anomaly;
 use blame::Blame;
 use detect::RECENT;
 use excuse::{Case, excuse};
+use learned::Learned;
 use past::{Past, Use};
 use suspects::{Named, Question, suspects};
 use watch::{Change, GONE_AFTER, Sample, Watch};
@@ -79,6 +82,7 @@ pub struct Guard {
     /// Length of the windows that it was learned from; none where that is not known or not one.
     given_interval_ns: Option<u64>,
     specs: BTreeMap<(String, Signal), JobSpec>,
+    learned: Learned,
     /// Each with the last window that it took.
     learners: BTreeMap<String, (u64, Learner)>,
     watches: BTreeMap<(String, Signal), Watch>,
@@ -108,6 +112,7 @@ impl Guard {
             given_interval_ns: given_interval_ns.filter(|ns| *ns > 0),
             given,
             specs: BTreeMap::new(),
+            learned: Learned::new(MAX_VICTIMS),
             learners: BTreeMap::new(),
             watches: BTreeMap::new(),
             minutes: Minutes::default(),
@@ -236,6 +241,9 @@ impl Guard {
                 lines.extend(self.learn(id, window));
                 continue;
             }
+            if window.has_value(used) {
+                self.learned.see(id, self.windows);
+            }
             for signal in Signal::ALL {
                 lines.extend(self.judge(id, signal, window, used));
             }
@@ -252,6 +260,16 @@ impl Guard {
         for (id, _) in serving.filter(|(_, used)| used.requests >= MIN_REQUESTS) {
             self.serving.insert(id.clone(), now);
         }
+    }
+
+    /// How far a service can be judged that had enough requests in the last window.
+    #[must_use]
+    pub fn standing(&self, job: &str) -> Standing {
+        if self.knows(job) {
+            return Standing::Judged;
+        }
+        let learner = self.learners.get(job);
+        Standing::Learning(learner.map_or(0, |(_, learner)| learner.windows()))
     }
 
     fn knows(&self, job: &str) -> bool {
@@ -307,6 +325,11 @@ impl Guard {
             line
         });
         let lines = lines.collect();
+        if !spec.specs.is_empty()
+            && let Some(oldest) = self.learned.add(id, self.windows)
+        {
+            self.specs.retain(|(job, _), _| *job != oldest);
+        }
         self.adopt(spec, None);
         lines
     }

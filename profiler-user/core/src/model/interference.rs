@@ -66,6 +66,17 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Learned,
+        Self::Anomaly,
+        Self::Cleared,
+        Self::Capped,
+        Self::Released,
+        Self::Refused,
+        Self::Judged,
+    ];
+
     /// Its name, as in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {

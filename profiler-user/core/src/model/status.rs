@@ -53,6 +53,9 @@ pub struct Status {
     /// The push to a collector; null if none is made.
     #[serde(default)]
     pub push: Option<PushStatus>,
+    /// The guard beside; null if there is none.
+    #[serde(default)]
+    pub guard: Option<GuardStatus>,
     /// Whoever asks.
     pub http: HttpStatus,
 }
@@ -111,6 +114,31 @@ pub struct PushStatus {
     pub failures: u64,
     /// What was wrong with the last try; null if it was taken.
     pub failed: Option<String>,
+}
+
+/// A guard that judges what is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GuardStatus {
+    /// What is done about a neighbour that slows a service: `off`, `dry_run` or `cap`.
+    pub act: String,
+    /// File of what is usual; null if it is learned.
+    pub spec: Option<String>,
+    /// Windows judged; samples in mode paper.
+    pub windows: u64,
+    /// Services of the last window that are judged by what is usual for them.
+    pub judged: u64,
+    /// Services of the last window of which it is still learned what is usual.
+    pub learning: u64,
+    /// Numbers of services that are too high now, and a neighbour may have made that.
+    pub interference: u64,
+    /// Numbers of services that are too high now by themselves, their load or the hypervisor.
+    pub excused: u64,
+    /// Neighbours that are held back.
+    pub limits: u64,
+    /// Lines told since the agent began.
+    pub lines: u64,
+    /// Of them: those that `/interference` still has, the newest.
+    pub kept_lines: u64,
 }
 
 /// Whoever asks.

@@ -4,12 +4,12 @@
 
 use courtside_core::model::fields::{Field, Fields};
 use courtside_core::model::snapshot::{
-    Component, Connects, Counters, Disk, Dist, Edge, ProgramCost, Recipient, Requests, Turnaround,
-    Waits,
+    Component, Connects, Counters, Disk, Dist, Edge, Polls, ProgramCost, Recipient, Requests,
+    Turnaround, Waits,
 };
 use courtside_core::parts::Part;
 
-use super::whole;
+use super::{guarded, whole};
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,6 +247,30 @@ pub(super) const COMPONENTS: Group<Component> = Group {
         sleep!(|w| w.socket_ns, "message"),
         sleep!(rest_of_sleep, "other"),
         counter(
+            "courtside_empty_receives",
+            Number,
+            Of(Polls::FIELDS, "empty_receives"),
+            |c| c.polls.as_ref().map(|polls| polls.empty_receives),
+        ),
+        counter(
+            "courtside_zero_timeout_polls",
+            Number,
+            Of(Polls::FIELDS, "zero_timeout_polls"),
+            |c| c.polls.as_ref()?.zero_timeout_polls,
+        ),
+        counter(
+            "courtside_yields",
+            Number,
+            Of(Polls::FIELDS, "yields"),
+            |c| c.polls.as_ref()?.yields,
+        ),
+        counter(
+            "courtside_spin_seconds",
+            Ns,
+            Of(Polls::FIELDS, "spin_ns"),
+            |c| c.polls.as_ref().map(|polls| polls.spin_ns),
+        ),
+        counter(
             "courtside_context_switches",
             Number,
             SWITCHES,
@@ -479,7 +503,7 @@ pub fn families() -> Vec<FamilyDoc> {
     add(&mut all, &TURNAROUNDS, &["component", "to"]);
     add(&mut all, &EDGES, &["from", "to", "transport", "port"]);
     add(&mut all, &PROGRAMS, &["program"]);
-    for &(family, labels) in whole::WHOLE {
+    for &(family, labels) in whole::WHOLE.iter().chain(&guarded::ALL) {
         all.push(doc(family, labels.to_vec()));
     }
     all

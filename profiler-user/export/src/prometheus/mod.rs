@@ -12,6 +12,7 @@ mod blamed;
 mod boards;
 mod family;
 mod group;
+mod guarded;
 pub mod otlp;
 pub mod protobuf;
 mod shown;
@@ -22,6 +23,7 @@ mod whole;
 mod write;
 
 pub use family::{FamilyDoc, Kind, families, markdown};
+pub use guarded::{Guarded, Slow};
 pub use totals::{Series, Totals};
 pub use whole::{Agent, Answers, Exporter, Pusher, Recorder};
 pub use write::Form;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use courtside_core::fixture::snapshots::{lossy, normal, unknown_pmu};
 use courtside_core::frame::Process;
-use courtside_core::model::Snapshot;
+use courtside_core::model::{
+    Snapshot,
+    interference::{EventKind, Signal},
+};
 
 use super::*;
 
@@ -12,6 +15,35 @@ mod limits;
 mod messages;
 
 const LINGER_NS: u64 = 60_000_000_000;
+
+/// Of three numbers that are too high one has a suspect, one has none, and one service made its own.
+fn guarded() -> Guarded {
+    let slow = |victim: &str, signal, excused, by: Option<&str>| Slow {
+        victim: victim.to_owned(),
+        signal,
+        excused,
+        by: by.map(str::to_owned),
+    };
+    Guarded {
+        judged: 2,
+        learning: 1,
+        slow: vec![
+            slow(
+                "program:app",
+                Signal::RunQueuePerRequest,
+                false,
+                Some("program:load"),
+            ),
+            slow("program:app", Signal::Service, false, None),
+            slow("program:web", Signal::OnCpuPerRequest, true, None),
+        ],
+        limits: 1,
+        told: EventKind::ALL
+            .into_iter()
+            .zip([3, 3, 0, 1, 0, 0, 0])
+            .collect(),
+    }
+}
 
 fn agent() -> Agent {
     Agent {
@@ -35,6 +67,7 @@ fn agent() -> Agent {
             lost: 1,
             failures: 2,
         }),
+        guard: Some(guarded()),
         answers: vec![Answers {
             path: "/metrics",
             code: 200,

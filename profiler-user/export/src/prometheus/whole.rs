@@ -10,6 +10,7 @@ use courtside_core::model::snapshot::{ComponentKind, Cost, Host, Pmu, Quality, S
 
 use super::{
     family::{Family, Kind, Unit, Words, family},
+    guarded::{self, Guarded},
     shown::Id,
     write::{Number, Writer, label},
 };
@@ -36,6 +37,12 @@ const CPUS: Family = family(
     Gauge,
     Plain,
     Of(Host::FIELDS, "cpus"),
+);
+const STEAL: Family = family(
+    "courtside_steal_seconds",
+    Counter,
+    Ns,
+    Of(Host::FIELDS, "steal_ns"),
 );
 const WINDOWS: Family = family("courtside_windows", Counter, Plain, Are("windows measured"));
 const MEASURED: Family = family(
@@ -224,11 +231,12 @@ const MOST_OPEN: Family = family(
 pub(super) const COMPONENT_INFO: &[(Family, &[&str])] =
     &[(COMPONENT, &["component", "name", "kind"])];
 
-/// All others, in the order in which they are written, with their labels.
+/// All others but those of a guard, in the order in which they are written, with their labels.
 pub(super) const WHOLE: &[(Family, &[&str])] = &[
     (BUILD, &["version"]),
     (HOST, &["hostname", "kernel", "arch"]),
     (CPUS, &[]),
+    (STEAL, &[]),
     (WINDOWS, &[]),
     (MEASURED, &[]),
     (WINDOW, &[]),
@@ -323,6 +331,8 @@ pub struct Agent {
     pub exporter: Option<Exporter>,
     /// Its pushes, if it makes any.
     pub pusher: Option<Pusher>,
+    /// Its guard, if it has one.
+    pub guard: Option<Guarded>,
     /// What it answered.
     pub answers: Vec<Answers>,
     /// Open connections.
@@ -339,6 +349,8 @@ pub(super) struct Whole {
     pub(super) lost: BTreeMap<String, u64>,
     pub(super) lower_bound_windows: u64,
     folded_remotes: u64,
+    /// Of the windows in which it is known; none if it is in none.
+    steal_ns: Option<u64>,
 }
 
 impl Whole {
@@ -355,6 +367,9 @@ impl Whole {
         self.lower_bound_windows = self
             .lower_bound_windows
             .saturating_add(quality.lower_bound.into());
+        if let Some(ns) = snapshot.host.steal_ns {
+            self.steal_ns = Some(self.steal_ns.unwrap_or(0).saturating_add(ns));
+        }
         self.folded_remotes = self.folded_remotes.saturating_add(quality.folded_remotes);
     }
 
@@ -380,6 +395,9 @@ impl Whole {
             to.one(&HOST, host, Number::Count(1));
             to.one(&CPUS, vec![], Number::Count(last.host.cpus.into()));
         }
+        if let Some(ns) = self.steal_ns {
+            to.one(&STEAL, vec![], Number::Ns(ns));
+        }
         to.one(&WINDOWS, vec![], Number::Count(self.windows));
         to.one(&MEASURED, vec![], Number::Ns(self.measured_ns));
         if let Some(last) = last {
@@ -403,6 +421,9 @@ impl Whole {
             window(to, last, name);
         }
         of_agent(to, agent);
+        if let Some(guard) = &agent.guard {
+            guarded::write(to, guard, name);
+        }
     }
 }
 

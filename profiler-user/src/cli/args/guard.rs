@@ -77,38 +77,21 @@ pub struct GuardArgs {
     /// What else there is to do.
     #[command(subcommand)]
     pub command: Option<GuardCommand>,
-    /// How to judge.
+    /// How to judge, and what to do.
     #[command(flatten)]
-    pub judge: JudgeArgs,
+    pub watch: WatchArgs,
     /// Length of a window, at least 10ms
     #[arg(short, long, value_name = "TIME", value_parser = measured, default_value = "1s", help_heading = "Measuring")]
     pub interval: Duration,
     /// End after this time [default: with Ctrl-C]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
-    /// What to do about a neighbour that slows a service
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "off",
-        help_heading = "Acting"
-    )]
-    pub act: ActArg,
-    /// Components that may be held back, by name or id; * stands for any text
-    #[arg(long, value_name = "GLOB", help_heading = "Acting")]
-    pub allow: Vec<String>,
-    /// CPUs that a neighbour is left, for five minutes at a time, or feedback: as much as leaves the service within one standard deviation; where there are weights (control groups of version 2), at first all that nobody beside it wants
-    #[arg(long, value_name = "CPUS|feedback", value_parser = cap, default_value = "feedback", help_heading = "Acting")]
-    pub cap: Cap,
     /// Which services to watch; everybody else stays a suspect.
     #[command(flatten)]
     pub select: SelectArgs,
     /// How to measure.
     #[command(flatten)]
     pub measure: MeasureArgs,
-    /// Where the lock and the journal are.
-    #[command(flatten)]
-    pub state: StateArgs,
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -147,6 +130,49 @@ pub struct JudgeArgs {
     /// Do not judge by what was learned from fewer windows
     #[arg(long, value_name = "N", default_value_t = MIN_SAMPLES)]
     pub min_samples: u64,
+}
+
+/// How to judge, and what to do about it; of `guard`, and of `serve --guard`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// How to judge.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// What to do about a neighbour that slows a service
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "off",
+        help_heading = "Acting"
+    )]
+    pub act: ActArg,
+    /// Components that may be held back, by name or id; * stands for any text
+    #[arg(long, value_name = "GLOB", help_heading = "Acting")]
+    pub allow: Vec<String>,
+    /// CPUs that a neighbour is left, for five minutes at a time, or feedback: as much as leaves the service within one standard deviation; where there are weights (control groups of version 2), at first all that nobody beside it wants
+    #[arg(long, value_name = "CPUS|feedback", value_parser = cap, default_value = "feedback", help_heading = "Acting")]
+    pub cap: Cap,
+    /// Where the lock and the journal are.
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+impl WatchArgs {
+    /// The first option that asks for something else than what is usual, if any does.
+    #[must_use]
+    pub fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            (self.judge.spec.is_some(), "--spec"),
+            (self.judge.mode != ModeArg::Courtside, "--mode"),
+            (self.judge.min_samples != MIN_SAMPLES, "--min-samples"),
+            (self.act != ActArg::Off, "--act"),
+            (!self.allow.is_empty(), "--allow"),
+            (self.cap != Cap::Feedback, "--cap"),
+            (self.state.state.is_some(), "--state"),
+        ];
+        let mut given = given.into_iter().filter(|(is_given, _)| *is_given);
+        given.next().map(|(_, option)| option)
+    }
 }
 
 /// Where the lock and the journal are.
@@ -313,6 +339,18 @@ pub enum ActArg {
     Cap,
 }
 
+impl ActArg {
+    /// Its name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::DryRun => "dry_run",
+            Self::Cap => "cap",
+        }
+    }
+}
+
 impl From<ActArg> for Act {
     fn from(act: ActArg) -> Self {
         match act {
@@ -359,11 +397,19 @@ mod tests {
     #[test]
     fn nothing_is_done_unless_it_is_asked_for() {
         let args = guard("courtside guard");
-        assert_eq!((args.act, args.cap), (ActArg::Off, Cap::Feedback));
-        assert_eq!(args.judge.mode, ModeArg::Courtside);
+        assert_eq!(
+            (args.watch.act, args.watch.cap),
+            (ActArg::Off, Cap::Feedback)
+        );
+        assert_eq!(args.watch.judge.mode, ModeArg::Courtside);
+        assert_eq!(args.watch.first_given(), None);
         let args = guard("courtside guard --act cap --cap 0.1 --allow a* --allow b -n redis");
-        assert_eq!((args.act, args.cap), (ActArg::Cap, Cap::Cpus(0.1)));
-        assert_eq!(args.allow, ["a*", "b"]);
+        assert_eq!(
+            (args.watch.act, args.watch.cap),
+            (ActArg::Cap, Cap::Cpus(0.1))
+        );
+        assert_eq!(args.watch.allow, ["a*", "b"]);
+        assert_eq!(args.watch.first_given(), Some("--act"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 
-use super::{MeasureArgs, SelectArgs, exports::host, measured, recordings::size, time};
+use super::{MeasureArgs, SelectArgs, WatchArgs, exports::host, measured, recordings::size, time};
 use crate::record::Bounds;
 
 pub(in crate::cli) const SERVE_EXAMPLES: &str = "\
@@ -26,6 +26,8 @@ Examples:
                                                    and each finished hour as Parquet, for questions over many hosts
   sudo courtside serve --otlp http://127.0.0.1:4318
                                                    and the same numbers to an OpenTelemetry collector
+  sudo courtside serve --guard --spec usual.json --act dry-run --allow 'batch*'
+                                                   and who slows whom, and what could be done about it
   sudo courtside serve --config /etc/courtside/courtside.toml
                                                    with options from a file
   curl -s http://127.0.0.1:9464/findings           what is wrong now
@@ -33,6 +35,7 @@ Examples:
   /metrics   counters since the agent began: Prometheus' text format, or OpenMetrics by Accept
   /snapshot  the last window, as stat --json prints it
   /findings  what is wrong in it
+  /interference  who slows whom, as guard prints it (with --guard)
   /status    how the agent is: windows, losses, probes, series, recording
   /healthz   200 while windows come in time, else 503; it asks for no token
 
@@ -118,7 +121,13 @@ pub struct ServeArgs {
     /// Send the token in this file to the collector (Authorization: Bearer TOKEN)
     #[arg(long, value_name = "FILE", requires = "otlp", help_heading = "Pushing")]
     pub otlp_token_file: Option<PathBuf>,
-    /// Which components are told of; a recording has all of them.
+    /// Judge each window, too: who slows a service (courtside guard); told at /interference and in the metrics
+    #[arg(long, help_heading = "Judging")]
+    pub guard: bool,
+    /// How to judge, and what to do.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+    /// Which components are told of; a recording has all of them, and to guard everybody stays a suspect.
     #[command(flatten)]
     pub select: SelectArgs,
     /// How to measure.
@@ -181,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn it_judges_only_if_it_is_asked_to() {
+        assert!(!serve("courtside serve").unwrap().guard);
+        let args = serve("courtside serve --guard --spec x.json --act dry-run --allow a*").unwrap();
+        assert!(args.guard);
+        assert_eq!(args.watch.allow, ["a*"]);
+    }
+
+    #[test]
     fn a_recording_is_bounded() {
         let args = serve("courtside serve --record /x --retain 2h --size-limit 2GB").unwrap();
         let bounds = args.bounds();
@@ -204,6 +221,7 @@ mod tests {
             "courtside serve --otlp-ca x",
             "courtside serve --export x --host a/b",
             "courtside serve --export x --host ..",
+            "courtside serve --guard --cap 0",
             "courtside serve something",
         ] {
             assert_eq!(serve(line).unwrap_err().exit_code(), 2, "{line}");

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::interference::{Action, EventKind, INTERFERENCE_SCHEMA, Interference},
     sys::{
-        journal::{JOURNAL, Journal, Restored},
+        journal::{JOURNAL, Restored},
         limit::group_at,
         unit::unit_of,
     },
@@ -149,12 +149,17 @@ pub(super) fn run(args: &HoldArgs, root: &Path) -> anyhow::Result<u8> {
     }
 }
 
-/// What an earlier guard left behind, taken back, if nobody else is at it.
-pub(super) fn left_behind(folder: &Path) -> anyhow::Result<Vec<Restored>> {
+/// What an earlier guard left behind, taken back, if nobody else is at it. A helper whose guard has just ended is waited for, as
+/// the next helper would; whoever calls has the lock.
+pub(super) fn left_behind(folder: &Path, _lock: &state::Lock) -> anyhow::Result<Vec<Restored>> {
+    take_back(folder, work::WAIT_FOR_OTHER)
+}
+
+fn take_back(folder: &Path, patience: Duration) -> anyhow::Result<Vec<Restored>> {
     if !folder.join(JOURNAL).exists() {
         return Ok(Vec::new());
     }
-    let mut journal = Journal::open(folder)?;
+    let mut journal = work::journal(folder, patience)?;
     Ok(journal.restore())
 }
 
@@ -166,7 +171,11 @@ pub(super) fn words(restored: &Restored) -> String {
 pub(super) fn restore(args: &RestoreArgs, root: &Path) -> anyhow::Result<u8> {
     let folder = state::folder(&args.state, root)?;
     let mut printer = printer(&args.output)?;
-    let restored = left_behind(&folder)?;
+    let restored = match state::lock(&folder) {
+        Ok(lock) => left_behind(&folder, &lock)?,
+        // A guard is at work: its helper does not end for our sake.
+        Err(_) => take_back(&folder, Duration::ZERO)?,
+    };
     if restored.is_empty() {
         // Words that nobody reads are no reason to stop.
         let _ = writeln!(

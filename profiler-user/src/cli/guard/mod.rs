@@ -8,8 +8,11 @@ mod learn;
 mod limits;
 mod live;
 mod replay;
-mod state;
+pub(super) mod state;
 mod victims;
+mod watching;
+
+pub(super) use watching::Watching;
 
 use std::{fs::File, io::Read, path::Path};
 

@@ -5,6 +5,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{DirBuilder, File, OpenOptions},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -21,16 +22,13 @@ const LOCK: &str = "guard.lock";
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// The folder, made if it is not there.
-pub(super) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
+pub(in crate::cli) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
     let folder = match &args.state {
         Some(folder) => folder.clone(),
         None if rustix::process::geteuid().is_root() => root.join("run").join(FOLDER),
-        None => {
-            let runtime = env::var_os("XDG_RUNTIME_DIR").context(
-                "there is no XDG_RUNTIME_DIR for the lock and the journal; name a folder with: --state FOLDER",
-            )?;
-            PathBuf::from(runtime).join(FOLDER)
-        }
+        None => of_user(env::var_os("RUNTIME_DIRECTORY"), env::var_os("XDG_RUNTIME_DIR")).context(
+            "there is no XDG_RUNTIME_DIR for the lock and the journal; name a folder with: --state FOLDER",
+        )?,
     };
     if !folder.is_dir() {
         DirBuilder::new()
@@ -56,14 +54,20 @@ pub(super) fn folder(args: &StateArgs, root: &Path) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// That of others than root: what systemd has made for a service, or below what a login has.
+fn of_user(service: Option<OsString>, login: Option<OsString>) -> Option<PathBuf> {
+    let service = service.map(PathBuf::from);
+    service.or_else(|| Some(PathBuf::from(login?).join(FOLDER)))
+}
+
 /// The lock; held as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(in crate::cli) struct Lock {
     _file: File,
 }
 
 /// Takes the lock.
-pub(super) fn lock(folder: &Path) -> anyhow::Result<Lock> {
+pub(in crate::cli) fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let path = folder.join(LOCK);
     let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).context("cannot open the lock")?;
     let file = OpenOptions::new()
@@ -105,6 +109,19 @@ mod tests {
         assert!(said.contains("guard.lock"), "{said}");
         drop(first);
         lock(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn others_than_root_have_the_folder_of_their_service_or_of_their_login() {
+        let of = |service: Option<&str>, login: Option<&str>| {
+            of_user(service.map(OsString::from), login.map(OsString::from))
+        };
+        let service = Some("/run/courtside-agent");
+        assert_eq!(of(service, None), service.map(PathBuf::from));
+        assert_eq!(of(service, Some("/run/user/7")), service.map(PathBuf::from));
+        let below = Some(PathBuf::from("/run/user/7/courtside"));
+        assert_eq!(of(None, Some("/run/user/7")), below);
+        assert_eq!(of(None, None), None);
     }
 
     #[test]

@@ -68,3 +68,30 @@ fn what_was_not_recorded_is_not_zero_and_what_is_its_own_blames_nobody() {
     assert_eq!(worst[0].component, "program:hog", "{worst:#?}");
     assert_eq!(worst[0].waited_ns, None);
 }
+
+/// Services come and go under new names for as long as a guard watches.
+#[test]
+fn what_was_learned_of_those_that_are_gone_makes_room_for_others() {
+    let mut world = World::new(21);
+    let mut guard = Guard::new(GuardOptions::default(), None);
+    let mut pass = |guard: &mut Guard, names: std::ops::Range<usize>| {
+        for _ in 0..LEARN_WINDOWS {
+            let mut window = world.window();
+            let victim = window.components["program:victim"].clone();
+            let all = names.clone().map(|n| (format!("pod:{n}"), victim.clone()));
+            window.components.extend(all);
+            guard.window(window, &|id| id.starts_with("pod:"));
+        }
+    };
+    let jobs = |guard: &Guard| {
+        let jobs = guard.specs.keys().map(|(job, _)| job.clone());
+        jobs.collect::<std::collections::BTreeSet<String>>()
+    };
+    pass(&mut guard, 0..MAX_VICTIMS);
+    assert_eq!(jobs(&guard).len(), MAX_VICTIMS);
+    pass(&mut guard, MAX_VICTIMS..MAX_VICTIMS + 20);
+    let now = jobs(&guard);
+    assert_eq!(now.len(), MAX_VICTIMS);
+    let new = (MAX_VICTIMS..MAX_VICTIMS + 20).map(|n| format!("pod:{n}"));
+    assert!(new.into_iter().all(|pod| now.contains(&pod)));
+}
