@@ -41,6 +41,15 @@ const SHELLS: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// Folders of dashboards and rules.
+const DASHBOARDS: [&str; 5] = [
+    "dashboards",
+    "dashboards/grafana",
+    "dashboards/grafana-native",
+    "dashboards/prometheus",
+    "dashboards/prometheus-native",
+];
+
 /// Units for systemd.
 pub const UNITS: [&str; 2] = ["courtside.service", "courtside-recorder.service"];
 
@@ -92,12 +101,14 @@ pub fn all(arch: Arch, program: &Path, here: &Path, scratch: &Path) -> Result<Ve
             Some(format!("usr/share/man/man1/{name}")),
         );
     }
-    for (dashboard, name) in listed(&root.join("dashboards"))? {
-        add(
-            dashboard,
-            format!("dashboards/{name}"),
-            Some(format!("usr/share/courtside/dashboards/{name}")),
-        );
+    for folder in DASHBOARDS {
+        for (dashboard, name) in listed(&root.join(folder))? {
+            add(
+                dashboard,
+                format!("{folder}/{name}"),
+                Some(format!("usr/share/courtside/{folder}/{name}")),
+            );
+        }
     }
     for name in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
         add(

@@ -8,6 +8,7 @@
     reason = "the files that are made are compared with those in the workspace"
 )]
 
+mod native;
 mod pages;
 mod rules;
 
@@ -57,24 +58,62 @@ struct Page {
 }
 
 const HEIGHT: u32 = 8;
+/// For which kind of histograms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Histograms {
+    Classic,
+    Native,
+}
+
+impl Histograms {
+    /// What is added to names of folders and dashboards.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Classic => "",
+            Self::Native => "-native",
+        }
+    }
+
+    /// Words, written for classic ones.
+    fn say(self, words: &str) -> String {
+        match self {
+            Self::Classic => words.to_owned(),
+            Self::Native => words.replace("a factor of two apart", "9 % apart"),
+        }
+    }
+
+    /// An expression, written for classic ones.
+    fn ask(self, expression: &str) -> String {
+        match self {
+            Self::Classic => expression.to_owned(),
+            Self::Native => native::native(expression),
+        }
+    }
+}
+
 const SOURCE: &str = "${datasource}";
 
 impl Page {
-    fn json(&self) -> Value {
+    fn json(&self, of: Histograms) -> Value {
+        let tag = format!("courtside{}", of.ending());
+        let title = match of {
+            Histograms::Classic => format!("Courtside / {}", self.title),
+            Histograms::Native => format!("Courtside / {} (native histograms)", self.title),
+        };
         let (mut x, mut y) = (0, 0);
         let mut panels = Vec::new();
         for (number, panel) in (1..).zip(self.panels) {
             if x + panel.width > 24 {
                 (x, y) = (0, y + HEIGHT);
             }
-            panels.push(panel.json(number, x, y));
+            panels.push(panel.json(number, x, y, of));
             x += panel.width;
         }
         json!({
-            "uid": format!("courtside-{}", self.name),
-            "title": format!("Courtside / {}", self.title),
+            "uid": format!("{tag}-{}", self.name),
+            "title": title,
             "description": self.says,
-            "tags": ["courtside"],
+            "tags": [tag],
             "schemaVersion": 39,
             "version": 1,
             "editable": true,
@@ -85,7 +124,7 @@ impl Page {
             "annotations": {"list": []},
             "links": [{
                 "asDropdown": true, "icon": "external link", "includeVars": true, "keepTime": true,
-                "tags": ["courtside"], "targetBlank": false, "title": "Courtside", "tooltip": "", "type": "dashboards", "url": "",
+                "tags": [tag], "targetBlank": false, "title": "Courtside", "tooltip": "", "type": "dashboards", "url": "",
             }],
             "templating": {"list": variables()},
             "panels": panels,
@@ -94,7 +133,7 @@ impl Page {
 }
 
 impl Panel {
-    fn json(&self, number: u32, x: u32, y: u32) -> Value {
+    fn json(&self, number: u32, x: u32, y: u32, of: Histograms) -> Value {
         let kind = match self.look {
             Look::Lines | Look::Stacked => "timeseries",
             Look::Number => "stat",
@@ -107,7 +146,7 @@ impl Panel {
                 json!({
                     "refId": letter.to_string(),
                     "datasource": {"type": "prometheus", "uid": SOURCE},
-                    "expr": expression,
+                    "expr": of.ask(expression),
                     "legendFormat": legend,
                     "instant": is_now,
                     "range": !is_now,
@@ -119,7 +158,7 @@ impl Panel {
             "id": number,
             "type": kind,
             "title": self.title,
-            "description": self.says,
+            "description": of.say(self.says),
             "datasource": {"type": "prometheus", "uid": SOURCE},
             "gridPos": {"h": HEIGHT, "w": self.width, "x": x, "y": y},
             "targets": targets,
@@ -182,15 +221,18 @@ fn variables() -> Value {
 
 /// The files, by their names below dashboards/.
 fn files() -> Vec<(String, String)> {
-    let mut files: Vec<(String, String)> = pages::ALL
-        .iter()
-        .map(|page| {
-            let text = serde_json::to_string_pretty(&page.json()).unwrap();
-            (format!("grafana/{}.json", page.name), text + "\n")
-        })
-        .collect();
-    files.push(("prometheus/recording.yml".to_owned(), rules::recording()));
-    files.push(("prometheus/alerts.yml".to_owned(), rules::alerts()));
+    let mut files = Vec::new();
+    for of in [Histograms::Classic, Histograms::Native] {
+        let ending = of.ending();
+        for page in pages::ALL {
+            let text = serde_json::to_string_pretty(&page.json(of)).unwrap();
+            let name = format!("grafana{ending}/{}.json", page.name);
+            files.push((name, text + "\n"));
+        }
+        let rules = format!("prometheus{ending}");
+        files.push((format!("{rules}/recording.yml"), rules::recording(of)));
+        files.push((format!("{rules}/alerts.yml"), rules::alerts(of)));
+    }
     files
 }
 
@@ -206,6 +248,7 @@ fn the_dashboards_are_as_they_are_made() {
     for (name, made) in files() {
         let path = folder.join(name);
         if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, made).unwrap();
             continue;
         }
@@ -238,6 +281,11 @@ fn every_expression_names_metrics_that_there_are() {
         for name in names(&expression) {
             assert!(there.contains(name), "{name} in {expression}");
             asked += 1;
+        }
+        let native = native::native(&expression);
+        let words = ["_bucket", "_seconds_sum", "_seconds_count", "(le,", ", le)"];
+        for name in words {
+            assert!(!native.contains(name), "{name} in {native}");
         }
     }
     assert!(asked > 60, "{asked}");

@@ -110,7 +110,7 @@ const TURNAROUND_PARTS: Panel = panel(
     "s",
     Stacked,
     12,
-    "Time with the ball in a second, and what it was made of: on-CPU is the code, run queue is too few free CPUs, block I/O the disk, sleep waits after the message was read, queued the message was not read yet.",
+    "Time with the ball in a second, and what it was made of: on-CPU is the code, run queue is too few free CPUs, block I/O the disk, sleep waits after the message was read, queued the message was not read yet, throttled its own CPU quota.",
     &[(
         by!("part", c!("courtside_turnaround_seconds_total")),
         "{{part}}",
@@ -137,6 +137,7 @@ pub(super) const ALL: &[Page] = &[
     TURNAROUND,
     host::CPU,
     host::DISK,
+    host::NEIGHBOURS,
     host::FINDINGS,
     host::AGENT,
 ];
@@ -443,6 +444,21 @@ const TURNAROUND: Page = Page {
                 mean!(
                     "component",
                     c!("courtside_turnaround_seconds_total", "part=\"run_queue\""),
+                    c!("courtside_turnaround_seconds_total")
+                ),
+                "{{component}}",
+            )],
+        ),
+        panel(
+            "Share that its own quota held back",
+            "percentunit",
+            Lines,
+            12,
+            "Nobody else is to blame for it: a higher quota, or fewer threads at a time.",
+            &[(
+                mean!(
+                    "component",
+                    c!("courtside_turnaround_seconds_total", "part=\"throttled\""),
                     c!("courtside_turnaround_seconds_total")
                 ),
                 "{{component}}",

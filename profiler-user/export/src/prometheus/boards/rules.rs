@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use super::Histograms;
+
 /// What is computed again and again.
 const RECORDED: [(&str, &str); 7] = [
     (
@@ -46,7 +48,7 @@ struct Alert {
     says: &'static str,
 }
 
-const ALERTS: [Alert; 10] = [
+const ALERTS: [Alert; 16] = [
     Alert {
         name: "CourtsideAgentDown",
         expression: "up{job=\"courtside\"} == 0",
@@ -111,6 +113,48 @@ const ALERTS: [Alert; 10] = [
         says: "{{ $labels.component }} waits for a CPU for more than half of its turnaround.",
     },
     Alert {
+        name: "CourtsideHeldBackByQuota",
+        expression: "sum by (instance, component) (rate(courtside_turnaround_seconds_total{part=\"throttled\"}[5m])) / (sum by (instance, component) (rate(courtside_turnaround_seconds_total[5m])) > 0) > 0.25 and sum by (instance, component) (rate(courtside_turnarounds_total[5m])) > 1",
+        lasting: "10m",
+        severity: "warning",
+        says: "Its own CPU quota holds {{ $labels.component }} back for more than a quarter of its turnaround.",
+    },
+    Alert {
+        name: "CourtsideCpuTakenByHypervisor",
+        expression: "rate(courtside_steal_seconds_total[5m]) / on (instance) courtside_host_cpus > 0.1",
+        lasting: "10m",
+        severity: "warning",
+        says: "The hypervisor gives more than a tenth of the CPUs of {{ $labels.instance }} to other machines.",
+    },
+    Alert {
+        name: "CourtsideInterference",
+        expression: "sum by (instance, component, by) (max_over_time(courtside_interference[3m])) > 0",
+        lasting: "5m",
+        severity: "warning",
+        says: "{{ $labels.component }} on {{ $labels.instance }} is slower than usual; the first suspect is {{ $labels.by }}.",
+    },
+    Alert {
+        name: "CourtsideNeighbourHeldBack",
+        expression: "courtside_guard_limits > 0",
+        lasting: "0m",
+        severity: "info",
+        says: "Guard holds back {{ $value }} neighbours on {{ $labels.instance }}.",
+    },
+    Alert {
+        name: "CourtsideExportLost",
+        expression: "increase(courtside_export_lost_windows_total[10m]) > 0",
+        lasting: "0m",
+        severity: "warning",
+        says: "{{ $value }} windows of {{ $labels.instance }} are in no exported file.",
+    },
+    Alert {
+        name: "CourtsidePushLost",
+        expression: "increase(courtside_otlp_lost_total[10m]) > 0",
+        lasting: "0m",
+        severity: "warning",
+        says: "{{ $labels.instance }} gave up {{ $value }} pushes to its collector in ten minutes.",
+    },
+    Alert {
         name: "CourtsideConnectsFail",
         expression: "sum by (instance, from, to) (rate(courtside_connects_total{result=\"failed\"}[5m])) > 0.1",
         lasting: "5m",
@@ -121,20 +165,20 @@ const ALERTS: [Alert; 10] = [
 
 const HEAD: &str = "# Made from code: UPDATE_DOCS=1 cargo test --lib the_dashboards\n";
 
-pub(super) fn recording() -> String {
+pub(super) fn recording(of: Histograms) -> String {
     let mut text = format!("{HEAD}groups:\n  - name: courtside-recording\n    rules:\n");
     for (name, expression) in RECORDED {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "      - record: {name}\n        expr: {}",
-            quoted(expression)
+            quoted(&of.ask(expression))
         );
     }
     text
 }
 
-pub(super) fn alerts() -> String {
+pub(super) fn alerts(of: Histograms) -> String {
     let mut text = format!("{HEAD}groups:\n  - name: courtside-alerts\n    rules:\n");
     for alert in &ALERTS {
         let anchor = alert.name.to_lowercase();
@@ -143,7 +187,7 @@ pub(super) fn alerts() -> String {
             "      - alert: {}\n        expr: {}\n        for: {}\n        labels:\n          severity: {}\n        annotations:\n          \
              summary: {}\n          runbook: {}\n",
             alert.name,
-            quoted(alert.expression),
+            quoted(&of.ask(alert.expression)),
             alert.lasting,
             alert.severity,
             quoted(alert.says),

@@ -75,6 +75,42 @@ pub(super) const CPU: Page = Page {
             &[(by!("for", c!("courtside_sleep_seconds_total")), "{{for}}")],
         ),
         panel(
+            "Looking for messages in vain",
+            "short",
+            Lines,
+            12,
+            "Threads on a CPU that wait by asking again and again, on average: at least so many. With --polls also how often they poll without waiting, and yield.",
+            &[
+                (
+                    by!("component", c!("courtside_spin_seconds_total")),
+                    "spins {{component}}",
+                ),
+                (
+                    by!("component", c!("courtside_empty_receives_total")),
+                    "empty receives/s {{component}}",
+                ),
+                (
+                    by!("component", c!("courtside_zero_timeout_polls_total")),
+                    "polls/s {{component}}",
+                ),
+                (
+                    by!("component", c!("courtside_yields_total")),
+                    "yields/s {{component}}",
+                ),
+            ],
+        ),
+        panel(
+            "Taken by the hypervisor",
+            "percentunit",
+            Lines,
+            12,
+            "Share of the host's CPUs that went to other machines while something here was ready to run. Empty where the hypervisor has never told of any.",
+            &[(
+                "rate(courtside_steal_seconds_total{instance=~\"$instance\"}[$__rate_interval]) / on (instance) courtside_host_cpus{instance=~\"$instance\"}",
+                "{{instance}}",
+            )],
+        ),
+        panel(
             "Share of the host's CPUs in use",
             "percentunit",
             Lines,
@@ -181,6 +217,91 @@ pub(super) const DISK: Page = Page {
                     c!("courtside_cpu_seconds_total", "state=\"block_io\"")
                 ),
                 "{{component}}",
+            )],
+        ),
+    ],
+};
+
+pub(super) const NEIGHBOURS: Page = Page {
+    name: "neighbours",
+    title: "Neighbours",
+    says: "Who slows whom, as the guard of the agent sees it (courtside serve --guard).",
+    panels: &[
+        panel(
+            "Too high now, because of a neighbour",
+            "short",
+            Table,
+            24,
+            "Numbers of a service that are further above its usual than they ever are by chance, and who is suspected first. /interference has the evidence.",
+            &[(
+                "courtside_interference{instance=~\"$instance\",component=~\"$component\"}",
+                "",
+            )],
+        ),
+        panel(
+            "Slowed by others",
+            "short",
+            Stacked,
+            12,
+            "Numbers of services that are too high, by the first suspect.",
+            &[(
+                "sum by (component,by) (courtside_interference{instance=~\"$instance\",component=~\"$component\"})",
+                "{{component}} ← {{by}}",
+            )],
+        ),
+        panel(
+            "Too high by itself",
+            "short",
+            Stacked,
+            12,
+            "Numbers of services that are too high by their own doing, their load or the hypervisor.",
+            &[(
+                "sum by (component,signal) (courtside_interference_excused{instance=~\"$instance\",component=~\"$component\"})",
+                "{{component}} {{signal}}",
+            )],
+        ),
+        panel(
+            "Because of whom they wait for a CPU",
+            "short",
+            Stacked,
+            12,
+            "Threads that were runnable without a CPU, on average, by whom the CPU was given to meanwhile.",
+            &[(
+                by!("component,by", c!("courtside_run_queue_by_seconds_total")),
+                "{{component}} ← {{by}}",
+            )],
+        ),
+        panel(
+            "Services that are judged",
+            "short",
+            Stacked,
+            12,
+            "Of the last window. Of those that are being learned nothing is told yet.",
+            &[(
+                "sum by (standing) (courtside_guard_services{instance=~\"$instance\"})",
+                "{{standing}}",
+            )],
+        ),
+        panel(
+            "What guard told",
+            "cps",
+            Lines,
+            12,
+            "Lines a second, by event.",
+            &[(
+                "sum by (event) (rate(courtside_interference_events_total{instance=~\"$instance\"}[$__rate_interval]))",
+                "{{event}}",
+            )],
+        ),
+        panel(
+            "Held back now",
+            "short",
+            Lines,
+            12,
+            "Neighbours that have a limit of CPU time by guard (--act cap).",
+            &[(
+                "courtside_guard_limits{instance=~\"$instance\"}",
+                "{{instance}}",
             )],
         ),
     ],
