@@ -491,8 +491,8 @@ impl Buffer {
             Cells::Flag(cells) => put::<BoolType>(writer, cells, defined, repeated),
             Cells::Text(cells, _) => put::<ByteArrayType>(writer, cells, defined, repeated),
         }?;
-        self.defined.iter_mut().for_each(Vec::clear);
-        self.repeated.iter_mut().for_each(Vec::clear);
+        self.defined.iter_mut().for_each(|of| *of = Vec::new());
+        self.repeated.iter_mut().for_each(|of| *of = Vec::new());
         Ok(())
     }
 }
@@ -505,6 +505,42 @@ fn put<T: DataType>(
 ) -> Result<(), ParquetError> {
     let typed = writer.typed::<T>();
     typed.write_batch(cells, defined, repeated)?;
-    cells.clear();
+    // Its room, too: each table would keep as much as it ever had, and all of them together are what is bounded.
+    *cells = Vec::new();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use courtside_core::fixture::snapshots::normal;
+
+    use super::*;
+
+    /// Cells for which there is room.
+    fn room(file: &File) -> usize {
+        let of = |buffer: &Buffer| match &buffer.cells {
+            Cells::Whole(cells) => cells.capacity(),
+            Cells::Real(cells) => cells.capacity(),
+            Cells::Flag(cells) => cells.capacity(),
+            Cells::Text(cells, _) => cells.capacity(),
+        };
+        file.columns.buffers.iter().map(of).sum()
+    }
+
+    #[test]
+    fn what_is_written_leaves_no_room_behind() {
+        const MOST: usize = 5000;
+        let mut tables = Parquet::within(MOST).unwrap();
+        let mut pieces = 0;
+        for window in 0..200 {
+            pieces += tables.add(window, &normal(window)).unwrap().len();
+            let held: usize = tables.files.iter().map(File::cells).sum();
+            let room: usize = tables.files.iter().map(room).sum();
+            assert!(held <= MOST, "{held}");
+            // A vector doubles, and begins with room for a few.
+            assert!(room <= 2 * MOST + 8 * 400, "{room}");
+        }
+        assert!(pieces > 10, "{pieces}");
+        assert!(tables.chunks() >= pieces);
+    }
 }

@@ -19,6 +19,7 @@ use std::{
 use anyhow::Context as _;
 use courtside_core::model::Snapshot;
 use courtside_export::parquet::Parquet;
+use courtside_kernel::sys::usage::give_memory_back;
 
 use folder::{Claimed, Folder};
 
@@ -234,6 +235,7 @@ impl Hour {
     }
 
     fn add(&mut self, pieces: Vec<courtside_export::Piece>) -> anyhow::Result<()> {
+        let is_much = !pieces.is_empty();
         for piece in pieces {
             let table = piece.file.trim_end_matches(".parquet").to_owned();
             let part = match self.parts.entry(table) {
@@ -246,6 +248,10 @@ impl Hour {
             let written = part.file.write_all(&piece.bytes);
             written
                 .with_context(|| format!("cannot write to {}", self.folder.shown(&part.name)))?;
+        }
+        if is_much {
+            // The cells that were held lie between others that are.
+            give_memory_back();
         }
         Ok(())
     }
