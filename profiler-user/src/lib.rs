@@ -9,7 +9,7 @@ pub use courtside_agent as agent;
 pub use courtside_analysis as analysis;
 #[cfg(test)]
 pub use courtside_core::fixture;
-pub use courtside_core::{event, frame, model, parts, pass, units};
+pub use courtside_core::{event, frame, model, parts, pass, stream, units};
 pub use courtside_export as export;
 pub use courtside_kernel::{collect, probe, sys};
 pub use courtside_record as record;

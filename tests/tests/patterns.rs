@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use courtside_tests::harness::{Host, courtside, finish, list, number, schema, workload};
+use courtside_tests::harness::{
+    Host, Running, courtside, eventually, finish, list, number, schema, workload,
+};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// Bytes of a message.
@@ -38,6 +41,24 @@ fn pairs(value: &Value, name: &str) -> BTreeSet<Pair> {
         .collect()
 }
 
+/// An answer that is as its schema says, of which nothing was lost.
+fn sound(found: &Value) {
+    jsonschema::validate(&schema("inference").unwrap(), found).unwrap();
+    let lost = &found["source"]["lost"];
+    assert_eq!(lost["events"], Value::Null, "{lost}");
+}
+
+/// Iterations by turn of each process.
+fn turns(found: &Value) -> Vec<u64> {
+    list(found, "processes")
+        .map(|process| {
+            process["iterations"]["by_turn"]["count"]
+                .as_u64()
+                .unwrap_or(0)
+        })
+        .collect()
+}
+
 impl Run {
     fn of(host: &Host, arguments: &[&str]) -> Self {
         let file = host.dir().join("events.rec");
@@ -58,13 +79,34 @@ impl Run {
             .arg(&file)
             .args(["-F", "json", "-n", &format!("{name}-[0-9]*")]);
         let found: Value = serde_json::from_str(&written(infer)).unwrap();
-        jsonschema::validate(&schema("inference").unwrap(), &found).unwrap();
-        let lost = &found["source"]["lost"];
-        assert_eq!(lost["events"], Value::Null, "{lost}");
-        Self {
-            said: serde_json::from_str(said.lines().last().unwrap()).unwrap(),
-            found,
-        }
+        let said = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        sound(&found);
+        Self { said, found }
+    }
+
+    /// The same without a recording, and what was told while it ran.
+    fn live(host: &Host, arguments: &[&str]) -> (Self, Vec<Value>) {
+        let file = host.dir().join("live.json");
+        let name = format!("p{}", host.tag());
+        let mut infer = Command::new(courtside().unwrap());
+        infer
+            .args(["infer", "--live", "--json", "-i", "100ms", "-o"])
+            .arg(&file)
+            .args(["-n", &format!("{name}-[0-9]*"), "--"])
+            .arg(workload().unwrap())
+            .args(["patterns", "--name", &name])
+            .args(["--message", &MESSAGE.to_string()])
+            .args(arguments);
+        let said = written(infer);
+        let mut told: Vec<Value> = std::fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        told.iter().for_each(sound);
+        let found = told.pop().unwrap();
+        let said = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        (Self { said, found }, told)
     }
 
     /// Messages and bytes from rank to rank: one message for each edge and iteration, and of two that talk, the higher one has
@@ -283,4 +325,79 @@ fn ranks_that_poll_get_no_prediction_and_the_reason() {
             assert!(says.contains("without going to sleep"), "{says}");
         }
     }
+}
+
+/// What is told in the end is what is told of a recording; what is told before is never more.
+#[test]
+fn while_it_runs_a_ring_is_told_again_and_again_and_in_the_end_all_of_it() {
+    let host = Host::take().unwrap();
+    let line = "--shape ring --ranks 4 --iterations 600 --compute 1ms";
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let (run, before) = Run::live(&host, &arguments);
+    run.holds("ring", &[]);
+    assert_eq!(run.found["source"]["live"], true);
+    assert!(before.len() > 1, "{}", before.len());
+    let ends: Vec<u64> = before
+        .iter()
+        .chain([&run.found])
+        .map(|found| number(found, "source/application_ns").unwrap())
+        .collect();
+    assert!(ends.is_sorted(), "{ends:?}");
+    for found in &before {
+        for (turns, all) in turns(found).iter().zip(turns(&run.found)) {
+            assert!(*turns <= all, "{turns} of {all}");
+        }
+    }
+    // The one before the last knows the shape already.
+    assert_eq!(before.last().unwrap()["topology"]["shape"], "ring");
+}
+
+/// The ranks go on when it is ended: an answer of what was seen until then, and nothing is an error.
+#[test]
+fn ended_early_it_answers_of_what_it_has_seen() {
+    let host = Host::take().unwrap();
+    let name = format!("p{}", host.tag());
+    let mut ranks = Command::new(workload().unwrap());
+    ranks
+        .args([
+            "patterns", "--name", &name, "--shape", "ring", "--ranks", "4",
+        ])
+        .args(["--iterations", "30000", "--compute", "1ms"]);
+    let mut infer = Command::new(courtside().unwrap());
+    infer
+        .args(["infer", "--live", "--json", "-i", "100ms", "-d", "600s"])
+        .args(["-n", &format!("{name}-[0-9]*")]);
+    let mut infer = Running::start(&mut infer).unwrap();
+    let mut ranks = Running::start(&mut ranks).unwrap();
+    let mut told: Vec<Value> = Vec::new();
+    eventually("iterations of all ranks", || {
+        let found: Value = serde_json::from_str(&infer.line().unwrap()).unwrap();
+        sound(&found);
+        told.push(found);
+        let turns = told.last().map(turns).unwrap_or_default();
+        turns.len() == 4 && turns.iter().all(|turns| *turns > 20)
+    })
+    .unwrap();
+    infer.signal(Signal::INT).unwrap();
+    loop {
+        let line = infer.line().unwrap();
+        if line.is_empty() {
+            break;
+        }
+        told.push(serde_json::from_str(&line).unwrap());
+    }
+    assert!(infer.wait().unwrap().success());
+    assert!(ranks.runs().unwrap());
+    let last = told.last().unwrap();
+    for process in list(last, "processes") {
+        let rank = i32::try_from(number(process, "tgid").unwrap()).unwrap();
+        kill_process(Pid::from_raw(rank).unwrap(), Signal::KILL).unwrap();
+    }
+    ranks.wait().unwrap();
+    sound(last);
+    assert_eq!(last["topology"]["shape"], "ring");
+    assert_eq!(last["topology"]["match"], 1.0);
+    let (turns, before): (Vec<u64>, Vec<u64>) = (turns(last), turns(&told[told.len() - 2]));
+    assert!(turns.iter().zip(&before).all(|(now, before)| now >= before));
+    list(last, "processes").for_each(adds_up);
 }

@@ -9,5 +9,6 @@ pub mod judging;
 pub mod keeper;
 pub mod live;
 pub mod measure;
+pub mod queue;
 pub mod recorder;
 pub mod serve;

@@ -10,4 +10,5 @@ pub mod frame;
 pub mod model;
 pub mod parts;
 pub mod pass;
+pub mod stream;
 pub mod units;

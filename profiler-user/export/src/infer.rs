@@ -3,6 +3,8 @@
 //! In: an [`Inference`], a [`Compared`], a [`Calibration`]. Out: text for a terminal or a file. Must not know: how anything
 //! is told.
 
+mod brief;
+
 use courtside_core::{
     model::{
         finding::Severity,
@@ -11,6 +13,8 @@ use courtside_core::{
     },
     units::{UNKNOWN, bytes_f64, count, duration, duration_f64, percent, rate, ratio},
 };
+
+pub use brief::{brief, not_yet};
 
 use super::Style;
 use super::text::{
@@ -146,20 +150,8 @@ fn row(process: &Process, length_ns: u64) -> Vec<Line> {
     let iterations = &process.iterations;
     let time = &process.time;
     let number = |value: Option<u64>| plain(value.map_or_else(|| UNKNOWN.to_owned(), count));
-    let wait = |wait: &courtside_core::model::inference::ReceiveWait| {
-        wait.not_sent_ns
-            .saturating_add(wait.in_flight_ns)
-            .saturating_add(wait.transfer_ns)
-    };
-    let waits: u64 = time
-        .receive_wait
-        .iter()
-        .map(wait)
-        .fold(0, u64::saturating_add);
-    let most = time.receive_wait.iter().max_by_key(|one| wait(one));
-    let most = most
-        .filter(|one| wait(one) > 0)
-        .map_or_else(String::new, |one| name(&one.from));
+    let (waits, most) = time.waits();
+    let most = most.map_or_else(String::new, name);
     let busy = |ns: u64| {
         let long = length_ns > 0 && ns as f64 >= 0.5 * length_ns as f64;
         Line::new(if long { WARN } else { PLAIN }, duration(ns))

@@ -3,16 +3,17 @@
 //! In: recordings, or how to measure. Out: tables or JSON, and the command's exit status. Must not know: how anything is
 //! told, how that is shown.
 
-use std::{path::Path, time::Duration};
+mod live;
+
+use std::path::Path;
 
 use courtside_agent::measure::Kernel;
 
 use super::{
     args::{CalibrateArgs, Format, InferArgs, InferCommand, InferCompareArgs, SelectArgs},
-    now::{NOW, Wanted, measure},
     output::Output,
     place::Inputs,
-    recorded, target,
+    recorded,
     unused::Unused,
 };
 use crate::{
@@ -23,17 +24,12 @@ use crate::{
     record::{Recorded, Recording},
 };
 
-/// So long is measured, if nothing else was asked for.
-const USUAL: Duration = Duration::from_secs(30);
-/// Length of a window of what is measured.
-const WINDOW: Duration = Duration::from_secs(1);
-
 pub(super) fn run(args: &InferArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
     match (&args.command, &args.file) {
         (Some(InferCommand::Compare(args)), _) => compare(args),
         (Some(InferCommand::Calibrate(args)), _) => calibrate(args),
         (None, Some(file)) => of_recording(args, file),
-        (None, None) => of_now(args, kernel, root),
+        (None, None) => live::run(args, kernel, root),
     }
 }
 
@@ -66,9 +62,6 @@ fn inferred(
         return Err(CannotTell::NoEvents { file: name }.into());
     }
     let mut inferring = Inferring::new(&name).of(&view.selection).what_if(wishes);
-    if file == Path::new(NOW) {
-        inferring = inferring.live();
-    }
     let mut unused = Unused::new(&view.entries);
     recorded.pass(&mut [&mut inferring, &mut unused])?;
     unused.report()?;
@@ -82,42 +75,6 @@ fn tell(args: &InferArgs, found: &Inference, output: &mut Output) -> anyhow::Res
     };
     output.write(text)?;
     output.place()
-}
-
-fn of_now(args: &InferArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::Result<u8> {
-    let view = args.select.view();
-    target::check(root, &view)?;
-    let to = &args.output;
-    let mut output = Output::open_for_later(&to.output, to.color, &Inputs::default(), root)?;
-    let limit = match args.duration {
-        None if args.measured.is_empty() => Some(USUAL),
-        given => given,
-    };
-    let wanted = Wanted {
-        select: &args.select,
-        measure: &args.measure,
-        interval: WINDOW,
-        limit,
-        command: &args.measured,
-        aside: to.format() != Format::Table && output.is_stdout(),
-        events: true,
-    };
-    let mut measured = measure(&wanted, kernel, root)?;
-    let told = match measured.recording.take() {
-        None => Err(CannotTell::NoEvents {
-            file: NOW.to_owned(),
-        }
-        .into()),
-        Some(now) => {
-            let now = recorded::seen(Path::new(NOW), now, None, view.clone(), None);
-            now.and_then(|now| inferred(Path::new(NOW), &now, &view, &args.what_if))
-                .and_then(|found| tell(args, &found, &mut output))
-        }
-    };
-    // The command may go on for longer than is measured.
-    let status = measured.status()?;
-    told?;
-    Ok(status)
 }
 
 fn compare(args: &InferCompareArgs) -> anyhow::Result<u8> {

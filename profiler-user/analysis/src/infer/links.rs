@@ -115,7 +115,7 @@ impl Key {
 }
 
 /// All connections.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Links {
     ends: HashMap<u64, End>,
     by_key: HashMap<Key, u64>,

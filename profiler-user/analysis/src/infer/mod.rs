@@ -102,8 +102,8 @@ impl fmt::Display for CannotTell {
 
 impl std::error::Error for CannotTell {}
 
-/// Infers what an application does.
-#[derive(Debug, Default)]
+/// Infers what an application does. A copy can be ended while the other one goes on.
+#[derive(Clone, Debug, Default)]
 pub struct Inferring {
     watch: Watch,
     source: InferenceSource,

@@ -81,7 +81,7 @@ pub(super) struct Sums {
 }
 
 /// One thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Thread {
     pub(super) process: u32,
     pub(super) born_ns: u64,
@@ -160,7 +160,7 @@ impl Thread {
 }
 
 /// All threads and CPUs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Threads {
     threads: HashMap<u32, Thread>,
     cpus: Cpus,

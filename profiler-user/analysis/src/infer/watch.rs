@@ -37,7 +37,7 @@ const AT_ONCE_NS: u64 = 50_000;
 const MOST_ANNOUNCED: usize = 1 << 16;
 
 /// A process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Process {
     pub(super) tgid: u32,
     pub(super) name: Option<Rc<str>>,
@@ -76,7 +76,7 @@ impl Process {
 }
 
 /// Everything that is known so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     pub(super) processes: Vec<Process>,
     by_tgid: HashMap<u32, u32>,

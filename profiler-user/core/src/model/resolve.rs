@@ -110,6 +110,11 @@ impl Resolver {
         }
     }
 
+    /// An image or a remote end that has come since, and which component it belongs to.
+    pub fn name(&mut self, number: u32, component: Rc<ComponentName>) {
+        self.who.insert(number, component);
+    }
+
     fn named(&self, image: u32) -> Option<Rc<ComponentName>> {
         self.who.get(&image).cloned()
     }

@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::{MeasureArgs, OutputArgs, SelectArgs, time};
+use super::{MeasureArgs, OutputArgs, SelectArgs, measured, time};
 use crate::analysis::infer::Wish;
 
 pub(in crate::cli) const INFER_EXAMPLES: &str = "\
@@ -14,6 +14,9 @@ Examples:
   sudo courtside infer -- mpirun --mca btl tcp,self -n 4 ./jacobi
                                             run a parallel program, and say what it does
   sudo courtside infer -d 30s -n 'rank*'    look at one that runs
+  sudo courtside infer --live -n 'rank*'    and say it each second while it runs; Ctrl-C ends it
+  sudo courtside infer --live -i 5s -d 1m --json | jq -c '[.source.application_ns, .topology.shape]'
+                                            a line of JSON for each five seconds, and one at the end
   sudo courtside record --events -o x.rec -- ./launch-ranks
   courtside infer x.rec                     the same from a recording with single events
   courtside infer x.rec --what-if 'without: stress*' --what-if 'rank3: run_queue=0'
@@ -35,6 +38,11 @@ What if: the segments between sends and receives are run once more with somethin
                                    waits for a CPU stay as they were, but for what is changed
 NAME is the name, the id or the number of a process; rankN is the N-th where none is called so; a
 glob names several. The self-check is the same with nothing changed: trust nothing finer than it.
+
+Without a FILE it is measured now, for -d or until COMMAND ends; Ctrl-C ends it early, and what was seen
+is told. Events are looked at as they come: memory has a limit, and what found no room is counted (lost).
+With --live it answers while it runs, always from the start: JSON is one document at the end, or with
+-i one on a line each time, the last of them for all. What cannot be told yet is said on stderr.
 
 Processes that poll instead of going to sleep get no prediction: recordings do not hold what tells
 their waiting from work.
@@ -69,7 +77,7 @@ pub struct InferArgs {
     #[arg(
         value_name = "FILE",
         help_heading = "Arguments",
-        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration", "measured"]
+        conflicts_with_all = ["rtt_floor", "no_pmu", "pmu_turnaround", "program_cost", "polls", "verbose", "duration", "measured", "live", "interval"]
     )]
     pub file: Option<PathBuf>,
     /// Simulate this as well: 'NAME: run_queue=0', 'NAME: cpu=0.5', 'A->B: latency=+1ms', 'without: GLOB'
@@ -87,6 +95,12 @@ pub struct InferArgs {
     /// Measure for this time [default: 30s, or until COMMAND ends]
     #[arg(short, long, value_name = "TIME", value_parser = time, help_heading = "Measuring")]
     pub duration: Option<Duration>,
+    /// Answer while it is measured, too: on a terminal a short answer each second, in place of the one before
+    #[arg(long, help_heading = "Measuring")]
+    pub live: bool,
+    /// Answer each time this has passed, at least 10ms, from the start up to then: as JSON a whole answer on a line, else a short one
+    #[arg(short, long, value_name = "TIME", value_parser = measured, requires = "live", help_heading = "Measuring")]
+    pub interval: Option<Duration>,
     /// Run this command when everything is attached, and measure until it ends
     #[arg(last = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub measured: Vec<OsString>,
@@ -182,6 +196,9 @@ mod tests {
         for line in [
             &["x.rec", "-d", "5s"][..],
             &["x.rec", "--", "true"],
+            &["x.rec", "--live"],
+            &["-i", "1s"],
+            &["--live", "-i", "1ms"],
             &["x.rec", "--what-if", "rank3"],
             &["x.rec", "--what-if", "a->b: cpu=1"],
             &["compare", "a"],

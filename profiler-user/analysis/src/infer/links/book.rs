@@ -27,7 +27,7 @@ pub(in super::super) struct Pair {
 }
 
 /// What all links add up to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in super::super) struct Books {
     /// By sender and receiver.
     pub(in super::super) pairs: HashMap<(u32, u32), Pair>,

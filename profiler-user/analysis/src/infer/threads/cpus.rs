@@ -26,7 +26,7 @@ struct Run {
     booked_from_ns: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Cpu {
     since_ns: u64,
     /// The thread that has it, and its process as far as it is known.
@@ -84,7 +84,7 @@ pub(super) struct Held {
 }
 
 /// All CPUs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cpus {
     cpus: HashMap<u16, Cpu>,
     stretches: Vec<Stretch>,

@@ -168,6 +168,27 @@ pub struct Time {
     pub receive_wait: Vec<ReceiveWait>,
 }
 
+impl Time {
+    /// Asleep until messages came, all together, and for whose most.
+    #[must_use]
+    pub fn waits(&self) -> (u64, Option<&str>) {
+        let all = self.receive_wait.iter().map(ReceiveWait::all_ns);
+        let most = self.receive_wait.iter().max_by_key(|wait| wait.all_ns());
+        let most = most.filter(|wait| wait.all_ns() > 0);
+        let all_ns = all.fold(0, u64::saturating_add);
+        (all_ns, most.map(|wait| wait.from.as_str()))
+    }
+}
+
+impl ReceiveWait {
+    /// All of it.
+    #[must_use]
+    pub fn all_ns(&self) -> u64 {
+        let ns = self.not_sent_ns.saturating_add(self.in_flight_ns);
+        ns.saturating_add(self.transfer_ns)
+    }
+}
+
 /// Waiting for a process's messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiveWait {
