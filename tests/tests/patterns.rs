@@ -352,7 +352,7 @@ fn while_it_runs_a_ring_is_told_again_and_again_and_in_the_end_all_of_it() {
     assert_eq!(before.last().unwrap()["topology"]["shape"], "ring");
 }
 
-/// The ranks go on when it is ended: an answer of what was seen until then, and nothing is an error.
+/// The ranks are there before it, and go on when it is ended: an answer of what was seen until then, and nothing is an error.
 #[test]
 fn ended_early_it_answers_of_what_it_has_seen() {
     let host = Host::take().unwrap();
@@ -367,8 +367,8 @@ fn ended_early_it_answers_of_what_it_has_seen() {
     infer
         .args(["infer", "--live", "--json", "-i", "100ms", "-d", "600s"])
         .args(["-n", &format!("{name}-[0-9]*")]);
-    let mut infer = Running::start(&mut infer).unwrap();
     let mut ranks = Running::start(&mut ranks).unwrap();
+    let mut infer = Running::start(&mut infer).unwrap();
     let mut told: Vec<Value> = Vec::new();
     eventually("iterations of all ranks", || {
         let found: Value = serde_json::from_str(&infer.line().unwrap()).unwrap();
@@ -400,4 +400,61 @@ fn ended_early_it_answers_of_what_it_has_seen() {
     let (turns, before): (Vec<u64>, Vec<u64>) = (turns(last), turns(&told[told.len() - 2]));
     assert!(turns.iter().zip(&before).all(|(now, before)| now >= before));
     list(last, "processes").for_each(adds_up);
+}
+
+/// Paraver's trace of real ranks, read by a reader that knows only the format: its states sum to the times that are told, and its
+/// messages are those of the application.
+#[test]
+fn paravers_trace_has_every_message_and_all_the_time() {
+    let host = Host::take().unwrap();
+    let line = "--shape ring --ranks 4 --cores 2 --load 1:100 --iterations 300 --compute 1ms";
+    let arguments: Vec<&str> = line.split(' ').collect();
+    let run = Run::of(&host, &arguments);
+    let base = host.dir().join("ranks");
+    let mut export = Command::new(courtside().unwrap());
+    export
+        .arg("export")
+        .arg(host.dir().join("events.rec"))
+        .args([
+            "-F",
+            "paraver",
+            "-n",
+            &format!("p{}-[0-9]*", host.tag()),
+            "-o",
+        ])
+        .arg(&base);
+    written(export);
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../profiler-user/tests/commands/read_paraver.py"
+    );
+    let mut read = Command::new("python3");
+    read.arg(script).arg(base);
+    let trace: Value = serde_json::from_str(&written(read)).unwrap();
+    let sent: BTreeMap<Pair, (u64, u64)> = list(&trace, "sent")
+        .map(|row| {
+            let [from, to, messages, bytes] =
+                [0, 1, 2, 3].map(|at: usize| row[at].as_u64().unwrap());
+            ((from, to), (messages, bytes))
+        })
+        .collect();
+    assert_eq!(sent, run.sent());
+    for (drawn, process) in list(&trace, "time").zip(list(&run.found, "processes")) {
+        let time = &process["time"];
+        let ns = |value: &Value| value.as_u64().unwrap_or(0);
+        assert_eq!(ns(&drawn["on a CPU"]), ns(&time["on_cpu_ns"]));
+        assert_eq!(
+            ns(&drawn["runnable without a CPU"]),
+            ns(&time["run_queue_ns"])
+        );
+        let waits = list(time, "receive_wait").map(|wait| ns(&wait["not_sent_ns"]));
+        let drawn_ns = ns(&drawn["waits for a message not sent yet"]);
+        assert_eq!(drawn_ns, waits.sum::<u64>());
+        let all_ns: u64 = drawn.as_object().unwrap().values().map(ns).sum();
+        let whole_ns = ns(&time["wall_ns"]) * ns(&process["threads"]);
+        assert!(
+            all_ns.abs_diff(whole_ns) <= whole_ns / 100,
+            "{all_ns} of {whole_ns}"
+        );
+    }
 }

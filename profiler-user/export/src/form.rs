@@ -2,6 +2,7 @@
 //!
 //! In: windows, single events. Out: pieces of files. Must not know: where they go.
 
+use courtside_core::model::inference::Timeline;
 use courtside_core::pass::{Analysis, Needs, PassWindow, Seen, Whole};
 
 use super::{Error, Piece, csv::Csv, json, parquet::Parquet, perfetto::Perfetto};
@@ -25,6 +26,14 @@ pub trait Form {
     /// It cannot be written in this form.
     fn event(&mut self, _seen: &Seen<'_>) -> Result<Option<Piece>, Error> {
         Ok(None)
+    }
+
+    /// What a parallel application adds, where the form shows one. All events have to be there before.
+    ///
+    /// # Errors
+    /// It cannot be written in this form.
+    fn application(&mut self, _timeline: &Timeline) -> Result<Vec<Piece>, Error> {
+        Ok(Vec::new())
     }
 
     /// What is left.
@@ -119,6 +128,10 @@ impl Form for Perfetto {
             self.turnaround(seen.resolved, turnaround);
         }
         Ok(piece)
+    }
+
+    fn application(&mut self, timeline: &Timeline) -> Result<Vec<Piece>, Error> {
+        Ok(Self::application(self, timeline))
     }
 
     fn finish(self: Box<Self>) -> Result<Vec<Piece>, Error> {

@@ -11,6 +11,7 @@ pub mod infer;
 pub mod json;
 mod map;
 pub mod model;
+pub mod paraver;
 pub mod parquet;
 pub mod perfetto;
 pub mod prometheus;

@@ -15,6 +15,7 @@ use courtside_core::model::words::Names;
 mod events;
 mod packets;
 pub mod proto;
+mod ranks;
 
 use events::Traced;
 use packets::Packets;

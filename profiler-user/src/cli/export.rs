@@ -15,6 +15,7 @@ use courtside_agent::hours::Hours;
 
 use super::{
     args::{Cli, ExportArgs, ExportFormat},
+    drawn,
     output::{Output, Reader},
     place::{Folder, Inputs, NewFile, Place, READABLE},
     recorded,
@@ -28,7 +29,8 @@ use crate::{
         parquet::Parquet,
         perfetto::Perfetto,
     },
-    pass::{Consumer, Needs, PassWindow, Seen},
+    model::inference::Timeline,
+    pass::{Analysis, Consumer, Needs, PassWindow, Seen},
     record::Recorded,
 };
 
@@ -60,6 +62,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
         ExportFormat::Csv => Box::new(Csv::new(recorded.has_events())?),
         ExportFormat::Parquet => Box::new(Parquet::new(recorded.has_events())?),
         ExportFormat::Perfetto => Box::new(Perfetto::default()),
+        ExportFormat::Paraver => return drawn::paraver(args, &recorded),
     };
     let to = match args.format {
         ExportFormat::Json | ExportFormat::Ndjson => {
@@ -69,12 +72,24 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<u8> {
         ExportFormat::Csv | ExportFormat::Parquet => {
             To::Files(Files::folder(&args.output, inputs)?)
         }
-        ExportFormat::Perfetto => To::Files(Files::single(&args.output, &inputs)?),
+        ExportFormat::Perfetto | ExportFormat::Paraver => {
+            To::Files(Files::single(&args.output, &inputs)?)
+        }
     };
     let mut unused = Unused::new(&args.select.entry);
     let mut written = Written { form, to };
-    recorded.pass(&mut [&mut unused, &mut written])?;
+    let draws = args.format == ExportFormat::Perfetto && recorded.has_events();
+    let mut finding = draws.then(|| drawn::inferring(&args.file, &recorded));
+    let mut consumers: Vec<&mut dyn Consumer> = vec![&mut unused, &mut written];
+    if let Some(finding) = &mut finding {
+        consumers.push(finding);
+    }
+    recorded.pass(&mut consumers)?;
     unused.report()?;
+    // Where there is no such application, there is none to be shown.
+    if let Some(Ok(found)) = finding.map(Analysis::finish) {
+        written.application(&drawn::timeline(&args.file, &recorded, &found)?)?;
+    }
     written.finish()?;
     Ok(0)
 }
@@ -122,6 +137,10 @@ impl Consumer for Written {
 }
 
 impl Written {
+    fn application(&mut self, timeline: &Timeline) -> anyhow::Result<()> {
+        self.to.add(self.form.application(timeline)?)
+    }
+
     fn finish(mut self) -> anyhow::Result<()> {
         self.to.add(self.form.finish()?)?;
         self.to.place()
@@ -251,7 +270,6 @@ mod tests {
     use super::super::args::Command;
     use super::*;
     use crate::model::{Snapshot, State, View, fold};
-    use crate::pass::Analysis as _;
     use crate::record::{Header, Writer};
 
     /// A recording of the chain in windows of this many requests, and what each window means.

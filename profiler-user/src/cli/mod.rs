@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod config;
 mod diff;
+mod drawn;
 mod export;
 mod guard;
 mod infer;

@@ -22,14 +22,14 @@ fn recorded_of(path: &str, ring: Ring, wanted: impl Fn(&Event) -> bool) {
     );
 }
 
-fn recorded(folder: &Folder, name: &str, ring: Ring) -> String {
+pub fn recorded(folder: &Folder, name: &str, ring: Ring) -> String {
     let path = folder.path(name);
     recorded_of(&path, ring, |_| true);
     path
 }
 
 /// Rank 1's CPU is a hog's for 3 ms in each iteration of 2 ms.
-fn hogged() -> Ring {
+pub fn hogged() -> Ring {
     Ring {
         hog: Some((1, 3_000_000)),
         ..Ring::default()

@@ -6,6 +6,7 @@
 
 mod cli;
 mod diff;
+mod drawn;
 mod guard;
 mod guard_faults;
 mod infer;

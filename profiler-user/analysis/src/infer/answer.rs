@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use courtside_core::model::{
     inference::{
         ByBlocking, ByGap, ByTurn, Court, CourtTo, INFERENCE_SCHEMA, Inference, Iterations, Link,
-        Process, ReceiveWait, Time,
+        Process, ReceiveWait, Time, Timeline,
     },
     snapshot::Dist,
 };
@@ -21,10 +21,12 @@ use super::{
     links::OUTSIDE,
     members::{Members, members},
     program::Program,
+    replay::hops,
     rounds::{GAP_FACTOR, cdf, per_second, stationary},
     says,
     scenarios::{Names, Simulated, simulate},
     spectrum,
+    timeline::timeline,
     topology::topology,
     watch::{self, Watch},
 };
@@ -67,7 +69,8 @@ impl Team<'_> {
     }
 }
 
-pub(super) fn answer(inferring: Inferring) -> Result<Inference, CannotTell> {
+/// With a timeline, if lanes were wanted.
+pub(super) fn answer(inferring: Inferring) -> Result<(Inference, Timeline), CannotTell> {
     let Inferring {
         watch,
         mut source,
@@ -151,6 +154,7 @@ pub(super) fn answer(inferring: Inferring) -> Result<Inference, CannotTell> {
         program: &program,
         simulated: &simulated,
     });
+    let (trusted, event_offset_ns) = (simulated.base.is_some(), offset_ns);
     let offset_ns = start_unix_ns.map_or(0, |start_ns| start_ns.wrapping_sub(offset_ns));
     let since_start = |ns: u64| ns.saturating_sub(offset_ns);
     let place = |number: u32| {
@@ -187,7 +191,17 @@ pub(super) fn answer(inferring: Inferring) -> Result<Inference, CannotTell> {
     inference.latency_tolerance = simulated.tolerance;
     inference.outsiders = simulated.outsiders;
     inference.findings = says::findings(&inference);
-    Ok(inference)
+    let lanes = &books.lanes;
+    if !lanes.wanted() {
+        return Ok((inference, Timeline::default()));
+    }
+    // Where the simulation comes out wrong there is no path.
+    let hops = match trusted {
+        true => hops(&program).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let timeline = timeline(&team, lanes, &program, &hops, event_offset_ns);
+    Ok((inference, timeline))
 }
 
 fn team<'a>(

@@ -3,7 +3,10 @@
 //! In: pieces since the last send or receive, and the one that ends them. Out: sums of the thread, sleeps on links, segments. Must
 //! not know: events, processes.
 
+use courtside_core::model::inference::Doing;
+
 use super::{
+    lanes::{Stretch, Who},
     links::{Links, Slept},
     segments::{Op, Segments},
     threads::{Cause, Kind, Piece, Thread},
@@ -168,6 +171,17 @@ impl<'a> Booking<'a> {
             kind,
         } = piece;
         let ns = to_ns - from_ns;
+        let doing = match kind {
+            Kind::Run(_) => Some(Doing::OnCpu),
+            Kind::Queue => Some(Doing::RunQueue),
+            Kind::Disk => Some(Doing::BlockIo),
+            Kind::Unknown => Some(Doing::Other),
+            Kind::Sleep(_) if self.sent => Some(Doing::SendWait),
+            Kind::Sleep(_) | Kind::Outside { .. } => None,
+        };
+        if let Some(doing) = doing {
+            self.draw(piece, doing);
+        }
         match kind {
             Kind::Run(cpu) => {
                 self.thread.sums.on_cpu_ns += ns;
@@ -210,6 +224,30 @@ impl<'a> Booking<'a> {
         false
     }
 
+    /// What the thread did is shown, if that is wanted.
+    fn draw(&mut self, piece: Piece, doing: Doing) {
+        let Piece {
+            from_ns,
+            to_ns,
+            kind,
+        } = piece;
+        let cpu = match kind {
+            Kind::Run(cpu) => Some(cpu),
+            _ => None,
+        };
+        self.links.books.lanes.add(Stretch {
+            who: Who {
+                process: self.thread.process,
+                tid: self.thread.tid,
+            },
+            from_ns,
+            to_ns,
+            doing,
+            cpu,
+            whose: None,
+        });
+    }
+
     /// On a CPU in this time: looking for a message, as far as it looked already and none had come.
     fn look(&mut self, from_ns: u64, to_ns: u64) {
         let Some(first_ns) = self.thread.looks_ns else {
@@ -230,6 +268,7 @@ impl<'a> Booking<'a> {
         let this = self.is_for_this(&piece);
         let slept = |rest| Slept {
             process: self.thread.process,
+            tid: self.thread.tid,
             from_ns,
             to_ns,
             rest,
@@ -279,8 +318,10 @@ impl<'a> Booking<'a> {
         }
         if cause == Cause::Own {
             self.thread.sums.lock_ns += ns;
+            self.draw(piece, Doing::Lock);
         } else {
             self.thread.sums.other_ns += ns;
+            self.draw(piece, Doing::Other);
         }
         self.push(to_ns, Op::Wait { ns, disk: false });
         false
@@ -313,7 +354,7 @@ mod tests {
         threads.wake(1, OTHER, 0, 300);
         let thread = threads.get(1).unwrap();
         thread.complete(400);
-        thread.track = segments.begin(OWN, 100);
+        thread.track = segments.begin(OWN, 1, 100);
         let pieces = std::mem::take(&mut thread.pieces);
         Booking::new(&mut links, &mut segments, thread, For::Nothing).all(&pieces);
         segments.tracks[0].ops.clone()

@@ -153,6 +153,7 @@ mod tests {
         for (process, threads) in processes.iter().enumerate() {
             parts.extend(threads.iter().map(|ns| Part {
                 process,
+                tid: 0,
                 start_ns: 0,
                 ops: vec![Op::Run {
                     cpu: 0,

@@ -73,6 +73,7 @@ enum ReadWhat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slept {
     pub(super) process: u32,
+    pub(super) tid: u32,
     pub(super) from_ns: u64,
     pub(super) to_ns: u64,
     /// Of this message a part had come before.
@@ -149,6 +150,13 @@ impl Links {
             }
         }
         self.ends.insert(told.number, end);
+    }
+
+    /// A connection as earlier events told it, if it has not been seen yet.
+    pub(super) fn known(&mut self, told: &Connection) {
+        if !self.ends.contains_key(&told.number) {
+            self.told(told);
+        }
     }
 
     /// Data of a Unix socket or a datagram went from one connection to the other.
@@ -406,6 +414,7 @@ mod tests {
     fn slept(from_ns: u64, to_ns: u64) -> Slept {
         Slept {
             process: B,
+            tid: 7,
             from_ns,
             to_ns,
             rest: false,

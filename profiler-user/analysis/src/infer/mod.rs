@@ -12,6 +12,7 @@ mod court;
 mod imbalance;
 #[cfg(test)]
 mod known;
+mod lanes;
 mod links;
 mod matrix;
 mod members;
@@ -27,6 +28,7 @@ mod spectrum;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod timeline;
 mod topology;
 mod watch;
 mod wishes;
@@ -37,14 +39,14 @@ use courtside_core::{
     event::What,
     model::{
         Selection,
-        inference::{Inference, InferenceSource},
+        inference::{Inference, InferenceSource, Timeline},
         visible::visible,
     },
     pass::{Analysis, Consumer, Needs, PassWindow, Seen},
 };
 use foldhash::HashMap;
 
-use self::watch::Watch;
+use self::{lanes::Lanes, watch::Watch};
 
 pub use calibrate::{CannotCalibrate, calibrate};
 pub use compare::compare;
@@ -146,6 +148,23 @@ impl Inferring {
         self
     }
 
+    /// With a timeline of these thread groups, from the first event on.
+    #[must_use]
+    pub fn drawing(mut self, tgids: BTreeSet<u32>) -> Self {
+        self.watch.links.books.lanes = Lanes::of(tgids);
+        self
+    }
+
+    /// The answer, and the timeline of those that it was wanted of.
+    ///
+    /// # Errors
+    /// Nothing can be told.
+    pub fn drawn(mut self) -> Result<(Inference, Timeline), CannotTell> {
+        self.watch.finish();
+        self.source.events = self.watch.events;
+        answer::answer(self)
+    }
+
     /// With these scenarios besides.
     #[must_use]
     pub fn what_if(mut self, wishes: &[Wish]) -> Self {
@@ -225,9 +244,7 @@ impl Consumer for Inferring {
 impl Analysis for Inferring {
     type Output = Result<Inference, CannotTell>;
 
-    fn finish(mut self) -> Self::Output {
-        self.watch.finish();
-        self.source.events = self.watch.events;
-        answer::answer(self)
+    fn finish(self) -> Self::Output {
+        self.drawn().map(|(inference, _)| inference)
     }
 }

@@ -14,6 +14,8 @@ pub(super) const OWN: u32 = u32::MAX - 1;
 pub(super) struct Part {
     /// Place of its process among the members.
     pub(super) process: usize,
+    /// Its number.
+    pub(super) tid: u32,
     /// When it begins, from the begin of all.
     pub(super) start_ns: u64,
     /// What it does. Links are places in [`Program::links`]; what comes from outside is a plain wait.
@@ -43,6 +45,8 @@ pub(super) struct Program {
     pub(super) processes: usize,
     pub(super) parts: Vec<Part>,
     pub(super) links: Vec<Wire>,
+    /// When the first part begins.
+    pub(super) begin_ns: u64,
     /// From the first message to the last.
     pub(super) measured_ns: u64,
     pub(super) segments: u64,
@@ -65,6 +69,7 @@ impl Program {
         let begin_ns = begin_ns.unwrap_or(0);
         let mut program = Self {
             processes,
+            begin_ns,
             measured_ns: end_ns.unwrap_or(0).saturating_sub(begin_ns),
             ..Self::default()
         };
@@ -94,6 +99,7 @@ impl Program {
             program.segments += ops.len() as u64;
             program.parts.push(Part {
                 process,
+                tid: track.tid,
                 start_ns: track.start_ns.saturating_sub(begin_ns),
                 ops,
             });

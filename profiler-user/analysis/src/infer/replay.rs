@@ -8,7 +8,7 @@ mod wires;
 
 use super::{program::Program, segments::Op};
 
-pub(super) use path::{Joins, Path};
+pub(super) use path::{Hop, Joins, Path};
 pub(super) use wires::{Done, There, Wires};
 
 /// What is changed.
@@ -91,6 +91,25 @@ pub(super) struct Stuck;
 
 /// Runs the program once more.
 pub(super) fn replay(program: &Program, changed: &Changed) -> Result<Run, Stuck> {
+    let (replay, ends) = ran(program, changed)?;
+    Ok(Run {
+        length_ns: ends.iter().copied().max().unwrap_or(0),
+        path: replay.joins.path(program, &ends),
+        slack_ns: replay.wires.slack(program),
+    })
+}
+
+/// The critical path of the run as it was, the last stretch first.
+pub(super) fn hops(program: &Program) -> Result<Vec<Hop>, Stuck> {
+    let unchanged = Changed::default();
+    let (replay, ends) = ran(program, &unchanged)?;
+    let mut hops = Vec::new();
+    replay.joins.walk(program, &ends, |hop| hops.push(hop));
+    Ok(hops)
+}
+
+/// Once more from begin to end, and when each part ends.
+fn ran<'a>(program: &'a Program, changed: &'a Changed) -> Result<(Replay<'a>, Vec<u64>), Stuck> {
     let mut replay = Replay {
         program,
         changed,
@@ -114,11 +133,7 @@ pub(super) fn replay(program: &Program, changed: &Changed) -> Result<Run, Stuck>
         return Err(Stuck);
     }
     let ends: Vec<u64> = replay.states.iter().map(|(_, at_ns)| *at_ns).collect();
-    Ok(Run {
-        length_ns: ends.iter().copied().max().unwrap_or(0),
-        path: replay.joins.path(program, &ends),
-        slack_ns: replay.wires.slack(program),
-    })
+    Ok((replay, ends))
 }
 
 /// What a part did in this segment.

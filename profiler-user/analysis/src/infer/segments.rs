@@ -37,6 +37,7 @@ pub(super) enum Op {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     pub(super) process: u32,
+    pub(super) tid: u32,
     /// Its first segment began.
     pub(super) start_ns: u64,
     /// Its last message ended.
@@ -61,13 +62,14 @@ pub(super) struct Segments {
 
 impl Segments {
     /// A thread of this process talks for the first time.
-    pub(super) fn begin(&mut self, process: u32, at_ns: u64) -> Option<usize> {
+    pub(super) fn begin(&mut self, process: u32, tid: u32, at_ns: u64) -> Option<usize> {
         if self.tracks.len() >= MOST_TRACKS || self.cut_ns.is_some() {
             self.cut_ns.get_or_insert(at_ns);
             return None;
         }
         self.tracks.push(Track {
             process,
+            tid,
             start_ns: at_ns,
             end_ns: at_ns,
             ops: Vec::new(),
@@ -133,7 +135,7 @@ mod tests {
     fn runs_on_one_cpu_are_one_and_there_is_an_end_to_what_is_kept() {
         assert!(size_of::<Op>() <= 24);
         let mut segments = Segments::default();
-        let track = segments.begin(3, 10);
+        let track = segments.begin(3, 30, 10);
         let run = |cpu, ns| Op::Run {
             cpu,
             ns,
@@ -165,6 +167,6 @@ mod tests {
         }
         assert_eq!(segments.count, MOST);
         assert!(segments.cut_ns.is_some());
-        assert_eq!(segments.begin(4, 50), None);
+        assert_eq!(segments.begin(4, 40, 50), None);
     }
 }

@@ -38,7 +38,18 @@ fn pass(inferring: &mut Inferring, ring: Ring, events: &[Event]) {
     pass_in(inferring, ring, events, frame);
 }
 
-fn pass_in(inferring: &mut Inferring, ring: Ring, events: &[Event], mut frame: Frame) {
+fn pass_in(inferring: &mut Inferring, ring: Ring, events: &[Event], frame: Frame) {
+    pass_since(inferring, ring, events, frame, 0);
+}
+
+/// Only events from this one on are handed on: the others were before the first window.
+fn pass_since(
+    inferring: &mut Inferring,
+    ring: Ring,
+    events: &[Event],
+    mut frame: Frame,
+    first: usize,
+) {
     frame.lost.insert("events".to_owned(), 0);
     let snapshot = fold(&mut State::default(), &frame, &View::default());
     inferring
@@ -49,8 +60,11 @@ fn pass_in(inferring: &mut Inferring, ring: Ring, events: &[Event], mut frame: F
         })
         .unwrap();
     let mut resolver = Resolver::new(component_names(ring));
-    for event in events {
+    for (number, event) in events.iter().enumerate() {
         let resolved = resolver.resolve(event, OFFSET_NS);
+        if number < first {
+            continue;
+        }
         inferring
             .event(&Seen {
                 window: 0,
@@ -263,6 +277,26 @@ fn wishes_are_answered_or_the_reason_is_given() {
         let none = of(name);
         assert_eq!(none.predicted_ns, None);
         assert!(none.says.contains(words), "{}", none.says);
+    }
+}
+
+/// Who is older than the first window is told before it, in the time that attaching takes.
+#[test]
+fn connections_that_were_told_before_the_first_window_are_put_together() {
+    let ring = Ring::default();
+    let events = ring.events(START_NS);
+    let told = |event: &Event| matches!(event.what, What::Connection(_) | What::Task(_));
+    let first = events.iter().rposition(told).unwrap() + 1;
+    let frame = ring.window(0, 10_000_000_000);
+    let mut inferring = Inferring::new("x.rec");
+    pass_since(&mut inferring, ring, &events, frame, first);
+    let found = inferring.finish().unwrap();
+    assert_eq!(found.topology.shape, "ring");
+    assert_eq!(found.topology.match_score, 1.0);
+    assert_eq!(found.processes.len(), 4);
+    for process in &found.processes {
+        let turns = process.iterations.by_turn.as_ref().unwrap().count;
+        assert!((199..=200).contains(&turns), "{turns}");
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) struct Sums {
 /// One thread.
 #[derive(Clone, Debug)]
 pub(super) struct Thread {
+    pub(super) tid: u32,
     pub(super) process: u32,
     pub(super) born_ns: u64,
     since_ns: u64,
@@ -110,8 +111,9 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    fn new(process: u32, at_ns: u64) -> Self {
+    fn new(tid: u32, process: u32, at_ns: u64) -> Self {
         Self {
+            tid,
             process,
             born_ns: at_ns,
             since_ns: at_ns,
@@ -186,7 +188,7 @@ impl Threads {
             self.unknown = self.unknown.saturating_add(1);
             return None;
         }
-        let new = || Thread::new(NOBODY, at_ns);
+        let new = || Thread::new(tid, NOBODY, at_ns);
         Some(self.threads.entry(tid).or_insert_with(new))
     }
 
@@ -361,8 +363,9 @@ impl Threads {
     /// A thread took the number of its leader.
     pub(super) fn exec(&mut self, old: u32, new: u32) {
         if old != new
-            && let Some(thread) = self.threads.remove(&old)
+            && let Some(mut thread) = self.threads.remove(&old)
         {
+            thread.tid = new;
             self.threads.insert(new, thread);
         }
     }

@@ -14,6 +14,7 @@ use foldhash::HashMap;
 use super::{
     booking::{Booking, For},
     court::{Epochs, Packets, Queued},
+    lanes::Who,
     links::Links,
     matrix::Pair,
     rounds::{Bins, Gaps},
@@ -132,6 +133,7 @@ impl Watch {
                 flow,
                 ..
             } => {
+                self.knows(resolved);
                 let process = self.acts(tid, cpu, now_ns, resolved);
                 let announced = self.announced.remove(&tid);
                 if let Some(to) = announced.filter(|_| flow.transport != TCP) {
@@ -152,6 +154,7 @@ impl Watch {
                 flow,
                 ..
             } => {
+                self.knows(resolved);
                 let process = self.acts(tid, cpu, now_ns, resolved);
                 if process != NOBODY {
                     let arrived = ((*arrived_ns).min(now_ns), *known);
@@ -196,6 +199,13 @@ impl Watch {
         }
     }
 
+    /// What is older than the first window was told before it: whose connection it is, earlier events have said.
+    fn knows(&mut self, resolved: &ResolvedEvent) {
+        if let Some(connection) = &resolved.connection {
+            self.links.known(connection);
+        }
+    }
+
     /// A thread looks for messages again and again since then, or not any more.
     fn looks(&mut self, tid: u32, since_ns: Option<u64>) {
         if let Some(thread) = self.threads.get(tid) {
@@ -216,6 +226,7 @@ impl Watch {
                 ..Process::default()
             });
             self.by_tgid.insert(tgid, number);
+            self.links.books.lanes.process(tgid, number);
             number
         });
         if let Some(process) = self.processes.get_mut(number as usize) {
@@ -281,6 +292,12 @@ impl Watch {
         let Some((link_number, end)) = self.links.sent(connection, number, began_ns, bytes) else {
             return;
         };
+        let who = Who {
+            process: number,
+            tid,
+        };
+        let lanes = &mut self.links.books.lanes;
+        lanes.sent(link_number, end, who, began_ns, bytes.into());
         self.settle(
             tid,
             now_ns,
@@ -336,6 +353,12 @@ impl Watch {
         let Some((link_number, first, end)) = read else {
             return;
         };
+        let who = Who {
+            process: number,
+            tid,
+        };
+        let lanes = &mut self.links.books.lanes;
+        lanes.read(link_number, end, who, arrived.0, now_ns);
         let (slept, called_ns) = self.settle(
             tid,
             now_ns,
@@ -405,7 +428,7 @@ impl Watch {
         if first {
             // What it did before it talked for the first time is no segment.
             thread.queue_ns = 0;
-            thread.track = self.segments.begin(process, now_ns);
+            thread.track = self.segments.begin(process, tid, now_ns);
             let op = match what {
                 For::Nothing => return (slept, called_ns),
                 For::Send { link, end, .. } => Op::Send { link, end },

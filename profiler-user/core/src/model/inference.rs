@@ -5,6 +5,7 @@
 
 mod network;
 mod processes;
+mod timeline;
 mod what_if;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use processes::{
     ByBlocking, ByGap, ByTurn, Court, CourtTo, Iterations, Period, Process, ReceiveWait, Series,
     Time,
 };
+pub use timeline::{Doing, Lane, Message, Place, Span, Step, Timeline};
 pub use what_if::{
     Calibration, CalibrationPoint, GlobalImbalance, Imbalance, Outsider, ProcessRange, Scenario,
     SelfCheck, Slowdown, Tolerance,

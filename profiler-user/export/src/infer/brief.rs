@@ -34,7 +34,9 @@ pub fn brief(inference: &Inference, style: Style) -> String {
     lines.extend(flow(vec![shape, fits], "   ", style.width));
     let width = style.width.unwrap_or(WIDE);
     if let Some(worst) = inference.findings.first() {
-        lines.push(Line::new(WARN, clip(&worst.says, width)));
+        // The rest is for the whole answer.
+        let first = worst.says.split(';').next().unwrap_or_default();
+        lines.push(Line::new(WARN, clip(first, width)));
     }
     if lost {
         let said = "events were lost: counts are too low, and times may be wrong";

@@ -46,7 +46,7 @@ pub(super) struct Traced {
     /// By their last use: no event says that a way is not used any more.
     silent: Idle<Way>,
     silent_ends: Idle<u64>,
-    flows: u64,
+    pub flows: u64,
     /// Room for what a turnaround and a receive say, used again and again.
     annotations: Annotations,
     landed: Vec<u64>,

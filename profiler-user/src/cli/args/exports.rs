@@ -17,9 +17,14 @@ Examples:
   courtside export shop.rec -F parquet -o shop --window 30..90
   courtside export shop.rec -F parquet -o hosts --by-hour  hosts/host=NAME/hour=20261130T06/TABLE-FIRST-LAST.parquet
   courtside export shop.rec -F perfetto -o shop.perfetto-trace    for ui.perfetto.dev
+  courtside export ranks.rec -F paraver -o ranks           ranks.prv, ranks.pcf and ranks.row, of a parallel application
 
 With --by-hour windows are in the folder of the hour (UTC) in which they began, as courtside serve --export writes
 them, and are numbered within it; single events are left out.
+
+Of a recording with single events, perfetto has a group of tracks for the parallel application that courtside infer finds in it: what each
+thread did, whom it waited for, and the critical path. paraver has the same: states, a record for each message that was read, events that
+say whose message is waited for and what is on the critical path. All states of a process add up to the times that infer tells.
 
 docs/models.md says what each column of the tables means.";
 
@@ -60,7 +65,7 @@ pub struct ExportArgs {
     /// Output format
     #[arg(short = 'F', long, value_name = "FORM", help_heading = "Output")]
     pub format: ExportFormat,
-    /// Write to this file, or for csv and parquet into this folder; - is stdout. Symbolic links are not followed, and the recording that is read is never replaced
+    /// Write to this file, for csv and parquet into this folder, for paraver to files of this name; - is stdout. Symbolic links are not followed, and the recording that is read is never replaced
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     pub output: PathBuf,
     /// Only this window, or the windows from N to M; they are numbered from 0
@@ -104,6 +109,8 @@ pub enum ExportFormat {
     Parquet,
     /// A trace for ui.perfetto.dev
     Perfetto,
+    /// Three files for the tools of Paraver: what the processes of a parallel application did
+    Paraver,
 }
 
 impl ExportFormat {
@@ -122,6 +129,7 @@ impl ExportFormat {
             Self::Csv => "csv",
             Self::Parquet => "parquet",
             Self::Perfetto => "perfetto",
+            Self::Paraver => "paraver",
         }
     }
 
@@ -130,6 +138,7 @@ impl ExportFormat {
     pub fn example(self) -> &'static str {
         match self {
             Self::Perfetto => "FILE.perfetto-trace",
+            Self::Paraver => "NAME",
             Self::Csv | Self::Parquet => "FOLDER",
             Self::Json | Self::Ndjson => "FILE.json",
         }

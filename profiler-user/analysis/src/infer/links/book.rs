@@ -3,10 +3,13 @@
 //! In: links with their sends and reads. Out: latencies, transfer times, and waits by who caused them. Must not know: which
 //! connection is whose.
 
-use courtside_core::model::dist::DistBuilder;
+use courtside_core::model::{dist::DistBuilder, inference::Doing};
 use foldhash::HashMap;
 
-use super::{Link, Read, ReadWhat, Slept};
+use super::{
+    super::lanes::{Lanes, Stretch, Who},
+    Link, Read, ReadWhat, Slept,
+};
 
 /// Whoever is not on this host, or not known.
 pub(in super::super) const OUTSIDE: u32 = u32::MAX;
@@ -37,6 +40,8 @@ pub(in super::super) struct Books {
     pub(in super::super) outside_court: HashMap<u32, [u64; 2]>,
     /// Sleeps of a process until a message came of which no send is known.
     pub(in super::super) untold_ns: HashMap<u32, u64>,
+    /// What was done when, of the processes that this is wanted of.
+    pub(in super::super) lanes: Lanes,
 }
 
 impl Books {
@@ -91,6 +96,14 @@ impl Books {
                 let Slept { from_ns, to_ns, .. } = slept;
                 let began_ns = sent.began_ns.clamp(from_ns, to_ns);
                 let place = if rest { 2 } else { 1 };
+                let whose = (from != OUTSIDE).then_some(from);
+                let way = if rest {
+                    Doing::Transfer
+                } else {
+                    Doing::InFlight
+                };
+                self.draw(slept, (from_ns, began_ns), Doing::NotSent, whose);
+                self.draw(slept, (began_ns, to_ns), way, whose);
                 let sums = self.waits.entry((slept.process, from)).or_default();
                 for (place, ns) in [(0, began_ns - from_ns), (place, to_ns - began_ns)] {
                     if let Some(sum) = sums.get_mut(place) {
@@ -112,6 +125,26 @@ impl Books {
     pub(super) fn lost(&mut self, slept: Slept) {
         let sum = self.untold_ns.entry(slept.process).or_default();
         *sum = sum.saturating_add(slept.to_ns - slept.from_ns);
+        self.draw(slept, (slept.from_ns, slept.to_ns), Doing::Other, None);
+    }
+
+    /// A sleep, or a part of one, is shown, if that is wanted.
+    fn draw(
+        &mut self,
+        slept: Slept,
+        (from_ns, to_ns): (u64, u64),
+        doing: Doing,
+        whose: Option<u32>,
+    ) {
+        let Slept { process, tid, .. } = slept;
+        self.lanes.add(Stretch {
+            who: Who { process, tid },
+            from_ns,
+            to_ns,
+            doing,
+            cpu: None,
+            whose,
+        });
     }
 
     /// A sleep on this link whose send will not be looked for any more.
@@ -122,6 +155,7 @@ impl Books {
         let sums = self.waits.entry((slept.process, OUTSIDE)).or_default();
         let [not_sent_ns, ..] = sums;
         *not_sent_ns = not_sent_ns.saturating_add(slept.to_ns - slept.from_ns);
+        self.draw(slept, (slept.from_ns, slept.to_ns), Doing::NotSent, None);
     }
 
     /// A link that will not be used any more.

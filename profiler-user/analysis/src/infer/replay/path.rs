@@ -44,6 +44,20 @@ struct Join {
     from: Done,
 }
 
+/// A stretch of the path, on one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Hop {
+    pub(in super::super) part: usize,
+    /// It begins after this segment, which had to wait; with the first one where there is none.
+    pub(in super::super) after: Option<usize>,
+    /// It ends where this segment begins, or with the last one.
+    pub(in super::super) before: usize,
+    /// By the simulation.
+    ns: u64,
+    /// How long the message took that it waited for.
+    way_ns: u64,
+}
+
 /// When each part had to wait for another one.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Joins(Vec<Vec<Join>>);
@@ -66,9 +80,26 @@ impl Joins {
             by_process: vec![0; program.processes],
             messages_ns: 0,
         };
+        self.walk(program, ends, |hop| {
+            let process = program.parts.get(hop.part).map(|part| part.process);
+            if let Some(sum) = process.and_then(|process| path.by_process.get_mut(process)) {
+                *sum = sum.saturating_add(hop.ns);
+            }
+            path.messages_ns = path.messages_ns.saturating_add(hop.way_ns);
+        });
+        path
+    }
+
+    /// Tells the stretches of the path, the last one first.
+    pub(in super::super) fn walk(
+        &self,
+        program: &Program,
+        ends: &[u64],
+        mut told: impl FnMut(Hop),
+    ) {
         let last = ends.iter().enumerate().max_by_key(|(_, end_ns)| **end_ns);
         let Some((mut part, end_ns)) = last else {
-            return path;
+            return;
         };
         let mut at_ns = *end_ns;
         let mut op = usize::MAX;
@@ -78,17 +109,18 @@ impl Joins {
             let join = before.checked_sub(1).and_then(|place| joins.get(place));
             let start_ns = program.parts.get(part).map_or(0, |part| part.start_ns);
             let begin_ns = join.map_or(start_ns, |join| join.to_ns);
-            let process = program.parts.get(part).map(|part| part.process);
-            if let Some(sum) = process.and_then(|process| path.by_process.get_mut(process)) {
-                *sum = sum.saturating_add(at_ns.saturating_sub(begin_ns));
-            }
+            let way_ns = join.map_or(0, |join| join.to_ns.saturating_sub(join.from.at_ns));
+            told(Hop {
+                part,
+                after: join.map(|join| join.op),
+                before: op,
+                ns: at_ns.saturating_sub(begin_ns),
+                way_ns,
+            });
             let Some(join) = join else {
                 break;
             };
-            let way_ns = join.to_ns.saturating_sub(join.from.at_ns);
-            path.messages_ns = path.messages_ns.saturating_add(way_ns);
             Done { part, op, at_ns } = join.from;
         }
-        path
     }
 }

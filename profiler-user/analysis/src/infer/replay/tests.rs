@@ -105,6 +105,7 @@ impl Steps {
             }
             Part {
                 process: rank,
+                tid: 0,
                 start_ns: 0,
                 ops,
             }
@@ -262,6 +263,7 @@ fn a_sender_waits_for_room() {
     }
     let part = |process, ops| Part {
         process,
+        tid: 0,
         start_ns: 0,
         ops,
     };
