@@ -8,9 +8,9 @@ use courtside_core::model::{
 };
 
 use super::{
-    Perfetto,
+    NO_PROCESS, Perfetto,
     packets::Slice,
-    proto::{EventType, Track},
+    proto::{EventType, Process, Track},
 };
 use crate::{Piece, text::clip};
 
@@ -32,9 +32,9 @@ impl Perfetto {
             .iter()
             .map(|process| clip(&visible(&process.id), NAME_WIDTH))
             .collect();
-        let root = self.lane(&[], None, ROOT);
+        let root = self.group();
         let path = (!timeline.path.is_empty())
-            .then(|| self.lane(&["critical path"], Some(root), "critical path"));
+            .then(|| self.lane(&["critical path"], root, "critical path"));
         let mut tracks: Vec<Vec<u64>> = Vec::new();
         for (process, name) in timeline.processes.iter().zip(&names) {
             let many = process.tids.len() > 1;
@@ -43,7 +43,7 @@ impl Perfetto {
                     true => format!("{name} thread {tid}"),
                     false => name.clone(),
                 };
-                self.lane(&[&process.id, &tid.to_string()], Some(root), &own)
+                self.lane(&[&process.id, &tid.to_string()], root, &own)
             });
             tracks.push(threads.collect());
         }
@@ -71,7 +71,9 @@ impl Perfetto {
         let mut landed = None;
         let mut steps = timeline.path.iter().peekable();
         while let Some(step) = steps.next() {
-            let flow = steps.peek().is_some().then(|| {
+            // One that takes no time would lead nowhere.
+            let forward = steps.peek().is_some_and(|next| next.from_ns > step.from_ns);
+            let flow = forward.then(|| {
                 self.traced.flows += 1;
                 self.traced.flows
             });
@@ -90,17 +92,33 @@ impl Perfetto {
         pieces
     }
 
-    fn lane(&mut self, path: &[&str], parent_uuid: Option<u64>, name: &str) -> u64 {
-        // No component has such an id.
-        let own = ["", ROOT].into_iter().chain(path.iter().copied());
-        let own: Vec<String> = own.map(str::to_owned).collect();
-        self.track(own, |uuid| Track {
+    /// The application as a process of its own.
+    fn group(&mut self) -> u64 {
+        let number = i32::try_from(self.tracks.len()).unwrap_or(0);
+        self.track(path_of(&[]), |uuid| Track {
             uuid,
-            parent_uuid,
+            process: Some(Process {
+                pid: Some(NO_PROCESS.saturating_add(number)),
+                process_name: Some(ROOT.to_owned()),
+            }),
+            ..Track::default()
+        })
+    }
+
+    fn lane(&mut self, path: &[&str], parent: u64, name: &str) -> u64 {
+        self.track(path_of(path), |uuid| Track {
+            uuid,
+            parent_uuid: Some(parent),
             name: Some(name.to_owned()),
             ..Track::default()
         })
     }
+}
+
+/// No component has such an id.
+fn path_of(path: &[&str]) -> Vec<String> {
+    let own = ["", ROOT].into_iter().chain(path.iter().copied());
+    own.map(str::to_owned).collect()
 }
 
 fn called<'a>(span: &Span, names: &'a [String]) -> [&'a str; 4] {
@@ -170,8 +188,10 @@ mod tests {
         let (mut leaves, mut lands) = (Vec::new(), Vec::new());
         for packet in trace.packet {
             if let Some(track) = packet.track_descriptor {
-                names.insert(track.uuid, track.name.clone().unwrap());
-                parents.insert(track.name.unwrap(), track.parent_uuid);
+                let group = track.process.and_then(|process| process.process_name);
+                let name = track.name.or(group).unwrap();
+                names.insert(track.uuid, name.clone());
+                parents.insert(name, track.parent_uuid);
             }
             if let Some(event) = packet.track_event {
                 let name = event.name.unwrap_or_default();

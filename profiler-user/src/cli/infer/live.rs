@@ -166,7 +166,7 @@ impl Watching {
                 if answers.between && windows >= each {
                     windows = 0;
                     let found = self.seeing.inferring.clone().finish();
-                    if answers.between(found)? == Reader::Gone {
+                    if answers.between(&found)? == Reader::Gone {
                         return Ok(end);
                     }
                 }
@@ -245,19 +245,20 @@ impl<'a> Answers<'a> {
     }
 
     /// What can be told so far.
-    fn between(&mut self, found: Result<Inference, CannotTell>) -> anyhow::Result<Reader> {
+    fn between(&mut self, found: &Result<Inference, CannotTell>) -> anyhow::Result<Reader> {
         let style = self.output.style();
-        let text = match (&found, self.args.output.format()) {
+        let text = match (found, self.args.output.format()) {
             (Ok(found), Format::Json) => json::line_of(found)?,
             (Ok(found), Format::Table) => tables::brief(found, style),
-            (Err(why), Format::Table) if self.on_screen => tables::not_yet(&why.to_string(), style),
+            (Err(why), Format::Table) if self.on_screen => tables::not_yet(&so_far(why), style),
             (Err(why), _) => {
                 if !std::mem::replace(&mut self.said, true) {
                     let after = self.begun.elapsed().as_secs();
                     // Remarks that nobody can read are no reason to stop.
                     let _ = writeln!(
                         io::stderr(),
-                        "courtside: cannot tell after {after} s: {why}"
+                        "courtside: cannot tell after {after} s: {}",
+                        so_far(why)
                     );
                 }
                 return Ok(Reader::There);
@@ -288,6 +289,14 @@ impl<'a> Answers<'a> {
             return self.output.place();
         }
         tell(self.args, &found, &mut self.output)
+    }
+}
+
+/// Why nothing can be told yet.
+fn so_far(why: &CannotTell) -> String {
+    match why {
+        CannotTell::NoEvents { .. } => "no single event has come yet".to_owned(),
+        CannotTell::NoMessages { .. } => why.to_string(),
     }
 }
 
