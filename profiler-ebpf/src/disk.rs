@@ -1,7 +1,7 @@
 //! Block I/O: size and latency of each request, charged to the task that started it.
 //!
-//! In: `block_io_start` (before 6.5: `block_rq_issue`), `block_rq_complete`. Out: `DISKS` by image. What the kernel
-//! writes back later on its own is charged to the kernel. Must not know: sockets.
+//! In: `block_io_start` (before 6.5: `block_rq_issue`), `block_rq_complete`. Out: `DISKS` by image, and behind whom they waited
+//! (`behind.rs`). What the kernel writes back later on its own is charged to the kernel. Must not know: sockets.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -15,7 +15,7 @@ use courtside_wire::{
 
 use crate::{
     atomic::add,
-    dist, field, image,
+    behind, dist, field, image,
     kernel::{current_task, now_ns, request_comes_second},
     loss::lost,
     maps::{NO_PREALLOC, OpenRequest, REQUESTS, settings},
@@ -119,11 +119,16 @@ fn completed(ctx: &BtfTracePointContext) -> i32 {
                 },
                 1,
             );
+            let now = now_ns();
             dist::record(
                 &raw mut (*stats).latency_ns,
-                now_ns().saturating_sub(open.start_ns),
+                now.saturating_sub(open.start_ns),
                 epoch,
             );
+            let behind_ns = behind::ended(request, &open, now);
+            if behind_ns != 0 {
+                add(&raw mut (*stats).behind_ns, behind_ns);
+            }
         }
     }
     if ring::wanted() {

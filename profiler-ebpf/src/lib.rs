@@ -60,7 +60,7 @@ pub const IMAGE_FORKED: u32 = 0x4000_0000;
 /// Numbers that forked processes may have at a time.
 pub const FORKED_MAX: u32 = 1024;
 
-/// Who waited for a CPU, and who was on it meanwhile. Key of the map `BLAMED`.
+/// Who waited for a CPU, and who was on it meanwhile. Key of the map `BLAMED`; of the map `BEHIND` the same of requests to disks.
 #[repr(C)]
 #[derive(
     Clone,
@@ -375,6 +375,9 @@ pub struct DiskStats {
     pub read_bytes: u64,
     /// Bytes written.
     pub write_bytes: u64,
+    /// Of the time below: behind requests of others, which had been started before on the same device, at most. By image in the
+    /// map `BEHIND`, as far as that is known.
+    pub behind_ns: u64,
     /// Time from the request's start in the block layer to its completion.
     pub latency_ns: Dist,
 }
@@ -563,7 +566,7 @@ const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
 const _: () = assert!(size_of::<FlowStats>() == 30 * 8 + 5 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 176);
-const _: () = assert!(size_of::<DiskStats>() == 32 + size_of::<Dist>());
+const _: () = assert!(size_of::<DiskStats>() == 40 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);
 const _: () = assert!(size_of::<RemoteKey>() == 20);
 const _: () = assert!(size_of::<BlameKey>() == 8);

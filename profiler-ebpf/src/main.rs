@@ -11,6 +11,7 @@
 mod address;
 mod arrival;
 mod atomic;
+mod behind;
 mod clock;
 mod disk;
 mod dist;

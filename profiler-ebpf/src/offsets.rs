@@ -165,6 +165,8 @@ offsets! {
     upid_nr = "upid.nr", 4;
     /// Operation and flags of a block request.
     request_cmd_flags = "request.cmd_flags", 4;
+    /// The queue of a block request: one of a device.
+    request_queue = "request.q", 8;
     /// Bytes of a block request.
     request_data_len = "request.__data_len", 4;
     /// Number of the system call that runs.

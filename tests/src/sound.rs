@@ -30,6 +30,7 @@ pub fn check(snapshot: &Snapshot, schema: &Value) -> anyhow::Result<()> {
         let who = || format!("component {}", component["name"]);
         turnaround(component).with_context(who)?;
         waits_for_cpus(component).with_context(who)?;
+        waits_for_disks(component).with_context(who)?;
     }
     for edge in list(&snapshot.0, "edges") {
         let ends = || format!("edge {} → {}", edge["from"], edge["to"]);
@@ -70,6 +71,21 @@ fn waits_for_cpus(component: &Value) -> anyhow::Result<()> {
         sum += number(by, "ns")?;
     }
     ensure!(sum == number(cpu, "run_queue_ns")?, "{sum}: {cpu}");
+    Ok(())
+}
+
+/// Nobody waits behind others for longer than for its disk requests, or behind itself.
+fn waits_for_disks(component: &Value) -> anyhow::Result<()> {
+    let disk = &component["disk"];
+    if disk["queued_behind"].is_null() {
+        return Ok(());
+    }
+    let mut sum = 0;
+    for by in list(disk, "queued_behind") {
+        sum += number(by, "ns")?;
+        ensure!(by["component"] != component["id"], "{disk}");
+    }
+    ensure!(sum <= number(disk, "latency_ns/sum_ns")?, "{sum}: {disk}");
     Ok(())
 }
 

@@ -546,4 +546,9 @@ pub struct Disk {
     pub write_bytes: u64,
     /// Start to completion.
     pub latency: DistRaw,
+    /// Of `latency`: image whose requests had been started before on the same device, and how long these waited behind them, at
+    /// most; 0 if whose those were could not be told. Ascending. `None` where that is not measured, in older recordings, and in
+    /// windows that were made of single events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_behind: Option<Vec<(u32, u64)>>,
 }

@@ -90,7 +90,7 @@ impl Hog {
     }
 }
 
-/// Reads and writes blocks past the page cache.
+/// Reads and writes blocks past the page cache, or writes them through it and waits until they are on the disk.
 #[derive(Clone, Debug, Args)]
 pub struct DiskIo {
     /// Blocks to read.
@@ -108,6 +108,12 @@ pub struct DiskIo {
     /// Wait this long after every block.
     #[arg(long)]
     pause: Option<Span>,
+    /// Threads, each with a file of its own and with all these blocks.
+    #[arg(long, default_value_t = 1)]
+    threads: u64,
+    /// Through the page cache, with an fsync after every block that is written.
+    #[arg(long)]
+    fsync: bool,
 }
 
 impl DiskIo {
@@ -116,16 +122,40 @@ impl DiskIo {
     /// # Errors
     /// When the disk fails.
     pub fn run(self) -> anyhow::Result<()> {
-        let dir = match self.dir {
+        let dir = match self.dir.clone() {
             Some(dir) => dir,
             None => env::current_exe()?
                 .parent()
                 .context("program without a directory")?
                 .to_owned(),
         };
-        let mut disk = Disk::new(&dir, self.block)?;
-        let clocks = Clocks::of_this_thread()?;
+        let disks = (0..self.threads).map(|_| Disk::new(&dir, self.block));
+        let disks = disks.collect::<anyhow::Result<Vec<_>>>()?;
         let before = charged()?;
+        let mut elapsed = Elapsed::default();
+        thread::scope(|scope| {
+            let spawn = |disk| scope.spawn(|| self.blocks(disk));
+            let threads: Vec<_> = disks.into_iter().map(spawn).collect();
+            for thread in threads {
+                elapsed += joined(thread.join())?;
+            }
+            anyhow::Ok(())
+        })?;
+        let after = charged()?;
+        let (reads, writes) = (self.reads * self.threads, self.writes * self.threads);
+        say(&serde_json::json!({
+            "workload": "disk-io", "tgid": std::process::id(), "reads": reads, "writes": writes,
+            "elapsed": elapsed, "read_bytes": after.0 - before.0, "write_bytes": after.1 - before.1,
+            "read_bytes_from_start": after.0, "write_bytes_from_start": after.1,
+        }))
+    }
+
+    /// The blocks of one thread.
+    fn blocks(&self, mut disk: Disk) -> anyhow::Result<Elapsed> {
+        if self.fsync {
+            disk.through_the_cache()?;
+        }
+        let clocks = Clocks::of_this_thread()?;
         let start = clocks.read()?;
         for number in 0..self.reads.max(self.writes) {
             if number < self.reads {
@@ -133,16 +163,13 @@ impl DiskIo {
             }
             if number < self.writes {
                 disk.write()?;
+                if self.fsync {
+                    disk.sync()?;
+                }
             }
             thread::sleep(self.pause.map(Duration::from).unwrap_or_default());
         }
-        let elapsed = clocks.read()? - start;
-        let after = charged()?;
-        say(&serde_json::json!({
-            "workload": "disk-io", "tgid": std::process::id(), "reads": self.reads, "writes": self.writes,
-            "elapsed": elapsed, "read_bytes": after.0 - before.0, "write_bytes": after.1 - before.1,
-            "read_bytes_from_start": after.0, "write_bytes_from_start": after.1,
-        }))
+        Ok(clocks.read()? - start)
     }
 }
 

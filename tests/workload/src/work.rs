@@ -314,6 +314,24 @@ impl Disk {
         Ok(())
     }
 
+    /// From here on reads and writes go through the page cache.
+    ///
+    /// # Errors
+    /// When the file system does not let them.
+    pub fn through_the_cache(&self) -> anyhow::Result<()> {
+        rustix::fs::fcntl_setfl(&self.file, OFlags::empty())?;
+        Ok(())
+    }
+
+    /// Waits until what was written is on the disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> anyhow::Result<()> {
+        self.file.sync_all()?;
+        Ok(())
+    }
+
     /// An aligned place in the buffer, and the offset of a block far from the last one.
     fn next(&mut self) -> (std::ops::Range<usize>, u64) {
         let start = self.buffer.as_ptr().align_offset(ALIGNMENT);

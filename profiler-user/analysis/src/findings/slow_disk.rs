@@ -1,9 +1,10 @@
 //! `slow_disk`: a request waits for the disk.
 //!
 //! In: the parts of a component's court, and its disk requests. Out: how much of a request that is, and whether the disk is
-//! slow or asked often. Must not know: what else uses the disk.
+//! slow, asked often, or busy with the requests of somebody else. Must not know: how that was seen.
 
 use courtside_core::{
+    model::{blame::UNKNOWN, snapshot::Disk},
     parts::Part,
     units::{duration, duration_f64, percent, rate},
 };
@@ -25,7 +26,18 @@ const SLOW_NS: u64 = 10_000_000;
 /// Fewer disk requests say nothing about the disk.
 const MIN_DISK_REQUESTS: u64 = 30;
 
+/// Who holds up half of what its disk requests take is worth a name.
+const MIN_BEHIND: f64 = 0.5;
+
 pub(super) struct SlowDisk;
+
+/// Who held up its disk requests most, and at most for which share of their time, if that is much.
+fn held_up_by(disk: &Disk) -> Option<(&str, f64)> {
+    let mut by = disk.queued_behind.iter().flatten();
+    let most = by.find(|blame| blame.component != UNKNOWN)?;
+    let part = most.ns as f64 / disk.latency_ns.sum_ns.max(1) as f64;
+    (part >= MIN_BEHIND).then_some((&most.component, part))
+}
 
 impl Rule for SlowDisk {
     fn name(&self) -> &'static str {
@@ -39,6 +51,7 @@ impl Rule for SlowDisk {
             let severity = graded(stake.share, WARN, BAD)?;
             let name = facts.name(&component.id);
             let latency = &component.disk.latency_ns;
+            let behind = held_up_by(&component.disk).filter(|_| latency.count >= MIN_DISK_REQUESTS);
             let each = latency.count as f64 / way.entry.requests.max(1) as f64;
             let mut evidence = vec![
                 ns("block_io_per_request", way.court.parts[Part::BlockIo]),
@@ -54,7 +67,13 @@ impl Rule for SlowDisk {
                 evidence.push(ns("disk_p50", latency.p50_ns as f64));
                 evidence.push(ns("disk_p99", latency.p99_ns as f64));
                 evidence.push(per_request("disk_requests_per_request", each));
-                if latency.p50_ns >= SLOW_NS {
+                if let Some((who, part)) = behind {
+                    evidence.push(share("behind_others_at_most", part));
+                    format!(
+                        "Keep {} away from this disk while requests are served, or limit what it may read and write there (io.max of its control group)",
+                        facts.name(who)
+                    )
+                } else if latency.p50_ns >= SLOW_NS {
                     format!(
                         "The disk itself is slow (half of its requests take over {}): see who else uses it, or use a faster one",
                         duration(latency.p50_ns)
@@ -72,10 +91,15 @@ impl Rule for SlowDisk {
                 component: component.id.clone(),
                 edge: None,
                 says: format!(
-                    "{name} waits for the disk: {} of a request's {} ({})",
+                    "{name} waits for the disk: {} of a request's {} ({}){}",
                     duration_f64(stake.ns),
                     duration_f64(way.mean_ns),
-                    percent(stake.share)
+                    percent(stake.share),
+                    behind.map_or_else(String::new, |(who, part)| format!(
+                        ", where its disk requests lie behind those of {} for up to {} of their time",
+                        facts.name(who),
+                        percent(part)
+                    ))
                 ),
                 evidence,
                 remedy,
@@ -92,7 +116,7 @@ impl Rule for SlowDisk {
 pub(super) mod tests {
     use super::super::tests::{calm, component, court, dist, said};
     use super::*;
-    use courtside_core::model::{Snapshot, finding::Severity};
+    use courtside_core::model::{Blame, Snapshot, finding::Severity};
 
     fn reading(ns: f64) -> Snapshot {
         let mut snapshot = calm();
@@ -133,6 +157,38 @@ pub(super) mod tests {
         assert!(remedy(&snapshot).starts_with("The disk itself is slow"));
         component(&mut snapshot, "program:app").disk.latency_ns = dist(0, 0);
         assert!(remedy(&snapshot).contains("those of others"));
+    }
+
+    #[test]
+    fn who_holds_up_the_disk_is_named() {
+        let mut snapshot = loud();
+        let behind = |snapshot: &mut Snapshot, who: &str, ns: u64| {
+            component(snapshot, "program:app").disk.queued_behind = Some(vec![Blame {
+                component: who.to_owned(),
+                ns,
+            }]);
+            said("slow_disk", snapshot)[0].clone()
+        };
+        // 2000 requests of 150 us each.
+        let found = behind(&mut snapshot, "program:store", 200_000_000);
+        assert!(
+            found
+                .says
+                .ends_with("lie behind those of store for up to 67% of their time"),
+            "{}",
+            found.says
+        );
+        assert!(found.remedy.starts_with("Keep store away from this disk"));
+        assert!(
+            found
+                .evidence
+                .iter()
+                .any(|it| it.name == "behind_others_at_most")
+        );
+        let found = behind(&mut snapshot, "program:store", 20_000_000);
+        assert!(found.says.ends_with("(60%)"), "{}", found.says);
+        let found = behind(&mut snapshot, UNKNOWN, 200_000_000);
+        assert!(found.says.ends_with("(60%)"), "{}", found.says);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use courtside_core::model::interference::Signal;
 
 use super::inputs::{Used, share};
 
-/// Names that the blame may hold besides components: nobody had the CPU, or it could not be told who.
-const IDLE: &str = "idle";
+/// Names that the blame may hold besides components: nobody had the CPU, or the disk was busy with nobody else's requests; or it
+/// could not be told who.
+pub(super) const IDLE: &str = "idle";
 const UNKNOWN: &str = "unknown";
 
 /// Who waited for whom, as a fact.
@@ -23,19 +24,22 @@ impl Blame {
     /// What the signal's waits were for; none where that was not recorded, or the signal is no wait. Of a service time it is
     /// what is known of its waits: at least those for a CPU.
     pub(super) fn of(signal: Signal, used: &Used) -> Option<Self> {
-        let lists: Vec<&Vec<(String, u64)>> = match signal {
-            Signal::RunQueuePerRequest => vec![used.run_queue_by.as_ref()?],
-            Signal::BlockIoPerRequest => vec![used.queued_behind.as_ref()?],
+        let waits: Vec<&(String, u64)> = match signal {
+            Signal::RunQueuePerRequest => used.run_queue_by.as_ref()?.iter().collect(),
+            Signal::BlockIoPerRequest => used.queued_behind.as_ref()?.iter().collect(),
             Signal::Service => {
-                let for_cpu = used.run_queue_by.as_ref()?;
-                let for_disk = used.queued_behind.as_ref();
-                std::iter::once(for_cpu).chain(for_disk).collect()
+                let for_cpu = used.run_queue_by.as_ref()?.iter();
+                // What the disk did for the service itself is no wait for anybody.
+                let for_disk = used.queued_behind.iter().flatten();
+                for_cpu
+                    .chain(for_disk.filter(|(id, _)| id != IDLE))
+                    .collect()
             }
             Signal::Cpi | Signal::LlcMissesPerInstruction | Signal::OnCpuPerRequest => return None,
         };
         let mut by: BTreeMap<String, u64> = BTreeMap::new();
         let mut total_ns = 0u64;
-        for (component, ns) in lists.into_iter().flatten() {
+        for (component, ns) in waits {
             let sum = by.entry(component.clone()).or_default();
             *sum = sum.saturating_add(*ns);
             total_ns = total_ns.saturating_add(*ns);

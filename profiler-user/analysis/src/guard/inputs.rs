@@ -10,6 +10,8 @@ use courtside_core::model::{
     snapshot::{Component, ComponentKind},
 };
 
+use super::blame::IDLE;
+
 /// Fewer requests in a window say nothing about a request.
 pub const MIN_REQUESTS: u64 = 10;
 /// Counters that counted for less than this share of the time say nothing about the rest.
@@ -88,8 +90,7 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
                 .map(|blame| (blame.component.clone(), blame.ns))
                 .collect()
         }),
-        // No snapshot tells it.
-        queued_behind: None,
+        queued_behind: behind(component),
     };
     let here = snapshot.components.iter();
     let here = here.filter(|component| component.kind != ComponentKind::Remote);
@@ -103,6 +104,20 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
             .map(|component| (component.id.clone(), used(component)))
             .collect(),
     }
+}
+
+/// Whose requests its own waited behind, and as nobody's what they took besides. None where that is not told, and where it waits
+/// for other requests than its own as well: those of whoever reads ahead for it, or writes back.
+fn behind(component: &Component) -> Option<Vec<(String, u64)>> {
+    let disk_ns = component.disk.latency_ns.sum_ns;
+    let by = component.disk.queued_behind.as_ref()?;
+    if disk_ns < component.cpu.block_io_ns / 2 {
+        return None;
+    }
+    let others_ns = by.iter().fold(0, |sum, blame| plus(sum, blame.ns));
+    let rest = (IDLE.to_owned(), disk_ns.saturating_sub(others_ns));
+    let others = by.iter().map(|blame| (blame.component.clone(), blame.ns));
+    Some(others.chain([rest]).collect())
 }
 
 fn plus(a: u64, b: u64) -> u64 {

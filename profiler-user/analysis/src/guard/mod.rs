@@ -587,7 +587,7 @@ fn why(mode: Mode, signal: Signal, found: &[Suspect], blame: Option<&Blame>) -> 
             first.component
         ),
         DecidedBy::Exposure => format!(
-            "{} of the time of others' disk requests meanwhile was that of {}; that is no proof: whose were served first was not recorded",
+            "{} of the time of others' disk requests meanwhile was that of {}; that is no proof: it was not seen that those were served first",
             percent(first.score),
             first.component
         ),

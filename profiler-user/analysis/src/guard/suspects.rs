@@ -107,8 +107,9 @@ pub(super) fn suspects(question: &Question<'_>, past: &Past, named: &Named) -> V
     let decided = match (&blame, question.mode) {
         (_, Mode::Paper) => by_correlation(question, &mut all, past, named),
         (Some(blame), _) if is_told(question, blame) => by_blame(question, &mut all, blame),
-        (Some(_), _) if question.signal != Signal::Service => Vec::new(),
+        // Requests of others may hold up its own without having been started before: the blame does not acquit them.
         _ if question.signal == Signal::BlockIoPerRequest => by_disk(question, &mut all, past),
+        (Some(_), _) if question.signal != Signal::Service => Vec::new(),
         _ => by_use(question, &mut all, past, named),
     };
     let mut found = decided;

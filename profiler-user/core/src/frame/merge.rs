@@ -358,6 +358,22 @@ pub fn add_cpu(sum: &mut Cpu, more: &Cpu) {
 pub fn add_disk(sum: &mut Disk, more: &Disk) {
     add!(sum, more, reads, writes, read_bytes, write_bytes);
     merge_dist(&mut sum.latency, &more.latency);
+    if let Some(more) = &more.queued_behind {
+        add_by_image(sum.queued_behind.get_or_insert_default(), more);
+    }
+}
+
+impl Disk {
+    /// Gives images other numbers: its own, and those of whom it waited for.
+    pub fn renumber(&mut self, of: impl Fn(u32) -> u32) {
+        self.image = of(self.image);
+        if let Some(behind) = &mut self.queued_behind {
+            for (by, _) in behind.iter_mut() {
+                *by = of(*by);
+            }
+            add_by_image(behind, &[]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,16 @@ pub(super) fn by_component(whole_ns: u64, by: &[(u32, u64)], names: &Directory) 
     blame
 }
 
+/// Time behind others by image as time by component, most first: the component's own requests are no others.
+pub(super) fn behind(by: &[(u32, u64)], names: &Directory, own: &str) -> Vec<Blame> {
+    let whole_ns = by
+        .iter()
+        .fold(0, |sum: u64, (_, ns)| sum.saturating_add(*ns));
+    let mut blame = by_component(whole_ns, by, names);
+    blame.retain(|one| one.component != own);
+    blame
+}
+
 /// What a component waited for a CPU, told apart by whom for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waited<'a> {
@@ -133,6 +143,22 @@ mod tests {
         assert_eq!(told, expected.map(|(who, ns)| (who.to_owned(), ns)));
         assert!(blame(0, &[]).is_empty());
         assert_eq!(blame(9, &[]), [("unknown".to_owned(), 9)]);
+    }
+
+    #[test]
+    fn nobody_waits_behind_itself() {
+        let frame = chain(1);
+        let names = Directory::new(&frame, GroupBy::Auto, |_| false);
+        let by = [(0, 7), (APP, 60), (STORE, 50), (7777, 3)];
+        let told = behind(&by, &names, "program:store");
+        let told: Vec<(&str, u64)> = told
+            .iter()
+            .map(|one| (one.component.as_str(), one.ns))
+            .collect();
+        assert_eq!(told, [("program:app", 60), ("unknown", 10)]);
+        assert!(behind(&[], &names, "program:store").is_empty());
+        let too_much = [(APP, u64::MAX), (0, u64::MAX)];
+        assert_eq!(behind(&too_much, &names, "").len(), 1);
     }
 
     #[test]

@@ -62,6 +62,9 @@ macro_rules! texts {
             for blame in component.cpu.run_queue_by.$iter().flatten() {
                 take(texts!(@field $as_ref blame.component));
             }
+            for blame in component.disk.queued_behind.$iter().flatten() {
+                take(texts!(@field $as_ref blame.component));
+            }
             for recipient in component.turnaround.by_recipient.$iter() {
                 take(texts!(@field $as_ref recipient.to));
             }

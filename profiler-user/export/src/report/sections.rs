@@ -15,7 +15,7 @@ use super::widgets::{bar, legend, mean, meanings, picture, quantile};
 use super::{Group, MAX_ENTRIES, MAX_NODES, ReportView, waterfall};
 use crate::table::counted;
 use courtside_core::frame::{PmuState, ProbeState};
-use courtside_core::model::snapshot::{Component, Cpu, Dist};
+use courtside_core::model::snapshot::{Component, Cpu, Disk, Dist};
 use courtside_core::model::words::{LOSSES, mostly_untimed, request_notes, request_sum};
 use courtside_core::units::{
     UNKNOWN, bytes, count, duration, duration_f64, per_second, percent, rate, ratio,
@@ -420,11 +420,31 @@ pub(super) fn machine(view: &ReportView<'_>) -> Markup {
                     }
                 }
             }
+            @for (component, says) in view.components.iter().filter_map(|it| Some((it, behind(view, &it.disk)?))).take(MOST_BEHIND) {
+                p { b { (view.name(&component.id)) } ": " (says) "." }
+            }
             (narrow("forced switches, cache misses, bytes read and written, p99 of the disk", "waiting for disk, reads, writes, disk"))
             (rest(view.components.len(), view.whole.components.len(), "components", "those with traffic or load on this host",
                 "courtside export -F csv has them all"))
         },
     )
+}
+
+/// From this share of their time on it is worth a sentence behind whose requests some lay, and how many sentences there are.
+const MIN_BEHIND: f64 = 0.1;
+const MOST_BEHIND: usize = 8;
+
+/// Behind whose disk requests those of a component lay, if that is a good part of their time.
+fn behind(view: &ReportView<'_>, disk: &Disk) -> Option<String> {
+    let most = disk.queued_behind.as_ref()?.first()?;
+    let share = most.ns as f64 / disk.latency_ns.sum_ns.max(1) as f64;
+    let who = view.name(&most.component);
+    (share >= MIN_BEHIND).then(|| {
+        format!(
+            "disk requests lay behind those of {who} for up to {} of their time",
+            percent(share)
+        )
+    })
 }
 
 /// Who had the CPU for most of the time in which a component waited for it.

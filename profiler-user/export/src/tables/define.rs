@@ -28,6 +28,7 @@ pub fn tables() -> Vec<Table> {
         components::turnarounds(),
         components::run_queue_by(),
         components::locks(),
+        components::queued_behind(),
         traffic::edges(),
         traffic::entries(),
         traffic::courts(),

@@ -32,6 +32,7 @@ pub(super) enum Item<'a> {
     Turnaround(&'a Component, &'a Recipient),
     Blame(&'a Component, &'a Blame),
     Lock(&'a Component, &'a Lock),
+    Behind(&'a Component, &'a Blame),
     Edge(&'a Edge),
     Protocol(&'a str, u64),
     Entry(usize, &'a Entry),

@@ -35,7 +35,7 @@ def pick(value, names):
 
 def expected(number, snapshot):
     """Every table's rows of one window, from the JSON."""
-    tables = {name: [] for name in "windows components processes turnarounds run_queue_by locks edges entries courts findings evidence probes programs".split()}
+    tables = {name: [] for name in "windows components processes turnarounds run_queue_by locks queued_behind edges entries courts findings evidence probes programs".split()}
 
     def add(table, **cells):
         tables[table].append({"window": number} | cells)
@@ -94,6 +94,8 @@ def expected(number, snapshot):
         )
         for by in c["cpu"]["run_queue_by"] or []:
             add("run_queue_by", component=c["id"], by=by["component"], ns=by["ns"])
+        for by in c["disk"]["queued_behind"] or []:
+            add("queued_behind", component=c["id"], by=by["component"], ns=by["ns"])
         for lock in c["locks"] or []:
             holder = lock["holder"] or {}
             add(

@@ -135,6 +135,14 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
             }
             rows => rows,
         };
+        let behind = of("queued_behind", &own).into_iter();
+        let behind =
+            behind.map(|row| json!({ "component": cell(&row, "by"), "ns": cell(&row, "ns") }));
+        let requests = [cell(&row, "disk_reads"), cell(&row, "disk_writes")];
+        let behind: Json = match behind.collect() {
+            Json::Array(rows) if rows.is_empty() && requests != [json!(0), json!(0)] => Json::Null,
+            rows => rows,
+        };
         let mut waits = object::<Waits>(&row, "waits_");
         if waits["lock_ns"].is_null() {
             waits = Json::Null;
@@ -189,7 +197,10 @@ fn snapshot(tables: &BTreeMap<&str, Rows>, window: &Row) -> Snapshot {
                     with(object::<Cpu>(&row, ""), &[("run_queue_by", blame)]),
                 ),
                 ("counters", counters),
-                ("disk", object::<Disk>(&row, "disk_")),
+                (
+                    "disk",
+                    with(object::<Disk>(&row, "disk_"), &[("queued_behind", behind)]),
+                ),
                 (
                     "requests",
                     with(object::<Requests>(&row, "requests_"), &requests),

@@ -31,9 +31,14 @@ pub(super) fn gained(now: &HashMap<BlameKey, u64>, before: &HashMap<BlameKey, u6
 pub(super) fn book(cpu: &mut Cpu, idle_ns: u64, by: Vec<(u32, u64)>) {
     let mut all = by;
     all.push((IMAGE_IDLE, idle_ns));
+    cpu.run_queue_by = divided(cpu.run_queue_ns, all);
+}
+
+/// Time by image that adds up to the whole: what is missing is of 0, and what is too much is left out of all alike.
+pub(super) fn divided(whole: u64, by: Vec<(u32, u64)>) -> Vec<(u32, u64)> {
+    let mut all = by;
     all.retain(|(_, ns)| *ns > 0);
     all.sort_unstable();
-    let whole = cpu.run_queue_ns;
     let told: u128 = all.iter().map(|(_, ns)| u128::from(*ns)).sum();
     if told > u128::from(whole) {
         for (_, ns) in &mut all {
@@ -46,7 +51,7 @@ pub(super) fn book(cpu: &mut Cpu, idle_ns: u64, by: Vec<(u32, u64)>) {
     if whole > told {
         all.insert(0, (0, whole - told));
     }
-    cpu.run_queue_by = all;
+    all
 }
 
 #[cfg(test)]

@@ -270,6 +270,11 @@ pub(super) fn blamed(ebpf: &Ebpf, each: impl FnMut(BlameKey, u64)) -> Result<(),
     entries::<_, _, { size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", each)
 }
 
+/// Time that disk requests of some waited behind those of others.
+pub(super) fn behind(ebpf: &Ebpf, each: impl FnMut(BlameKey, u64)) -> Result<(), DecodeError> {
+    entries::<_, _, { size_of::<BlameKey>() }, 8>(ebpf, "BEHIND", each)
+}
+
 /// Sleeps by every futex.
 pub(super) fn locks(ebpf: &Ebpf, each: impl FnMut(LockKey, LockStats)) -> Result<(), DecodeError> {
     entries::<_, _, { size_of::<LockKey>() }, { size_of::<LockStats>() }>(ebpf, "LOCKS", each)
@@ -395,6 +400,11 @@ pub(super) fn forget_remotes(
 /// Removes what some waited while others ran.
 pub(super) fn forget_blamed(ebpf: &mut Ebpf, keys: &[BlameKey]) -> Result<(), DecodeError> {
     remove::<{ size_of::<BlameKey>() }, 8>(ebpf, "BLAMED", keys)
+}
+
+/// Removes how long disk requests of some waited behind those of others.
+pub(super) fn forget_behind(ebpf: &mut Ebpf, keys: &[BlameKey]) -> Result<(), DecodeError> {
+    remove::<{ size_of::<BlameKey>() }, 8>(ebpf, "BEHIND", keys)
 }
 
 /// Removes futexes, and threads that had some.

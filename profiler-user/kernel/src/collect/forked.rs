@@ -118,7 +118,7 @@ impl Forked {
             same
         });
         for disk in &mut frame.disk {
-            disk.image = of(disk.image);
+            disk.renumber(of);
         }
         frame.disk.sort_by_key(|disk| disk.image);
         frame.disk.dedup_by(|next, kept| {

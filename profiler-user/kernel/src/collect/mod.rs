@@ -65,6 +65,7 @@ struct Totals {
     cpu: HashMap<u32, CpuStats>,
     blamed: HashMap<BlameKey, u64>,
     locks: locks::Totals,
+    behind: HashMap<BlameKey, u64>,
     disks: HashMap<u32, Box<DiskStats>>,
     lost: [u64; LOST_CLASSES],
     protocols: HashMap<ProtocolKey, u64>,
@@ -128,6 +129,8 @@ pub struct Session {
     tells_polls: bool,
     /// Whether by which futexes they sleep is.
     tells_locks: bool,
+    /// Whether behind whom disk requests wait is.
+    tells_behind: bool,
     /// Whether what CPU quotas hold back is measured.
     tells_throttled: bool,
     /// What was held back of each image, and no window has told yet.
@@ -286,11 +289,18 @@ impl Session {
             }
             totals.cpu.insert(image, now);
         })?;
+        decode::behind(ebpf, |key, ns| {
+            totals.behind.insert(key, ns);
+        })?;
+        let mut behind = blame::gained(&totals.behind, &before.behind);
+        let tells_behind = self.tells_behind;
         decode::disks(ebpf, |image, now| {
+            let behind = tells_behind.then(|| behind.remove(&image).unwrap_or_default());
             if let Some(disk) = window::disk(
                 image,
                 &now,
                 before.disks.get(&image).map(Box::as_ref),
+                behind,
                 epoch,
             ) {
                 busy.insert(image);
@@ -371,7 +381,11 @@ impl Session {
             let by = cpu.run_queue_by.iter().map(|(image, _)| *image);
             wanted.extend(by.filter(|image| !matches!(*image, 0 | IMAGE_IDLE)));
         }
-        wanted.extend(frame.disk.iter().map(|disk| disk.image));
+        for disk in &frame.disk {
+            wanted.insert(disk.image);
+            let behind = disk.queued_behind.iter().flatten();
+            wanted.extend(behind.map(|(image, _)| *image).filter(|image| *image != 0));
+        }
         // Some are born after the images were read, and busy before the rest was.
         if wanted.iter().any(|id| !self.names.knows(*id)) {
             let mut info = HashMap::new();

@@ -82,6 +82,12 @@ impl Session {
             for key in &blamed {
                 self.before.blamed.remove(key);
             }
+            let behind: Vec<BlameKey> =
+                self.before.behind.keys().filter(is_done).copied().collect();
+            decode::forget_behind(&mut self.loaded.ebpf, &behind)?;
+            for key in &behind {
+                self.before.behind.remove(key);
+            }
             let locks = self.before.locks.of(&done);
             self.prune_locks(&locks)?;
             for (slot, key) in decode::forget_flows(&mut self.loaded.ebpf, &flows)? {

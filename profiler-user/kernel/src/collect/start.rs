@@ -141,6 +141,7 @@ impl Session {
             tells_receives: RECEIVES.iter().any(|program| loaded.works(program)),
             tells_polls: loaded.works("poll_enter") && loaded.works("poll_exit"),
             tells_locks: tells_sleep && facts.offsets.regs_first != ABSENT,
+            tells_behind: facts.offsets.request_queue != ABSENT,
             throttled_left_ns: HashMap::new(),
             loaded,
             settings,

@@ -236,11 +236,12 @@ pub(super) fn cpu(
     (ran != 0).then_some(cpu)
 }
 
-/// What an image's block I/O gained; `None` if nothing.
+/// What an image's block I/O gained, `behind` whom its requests waited among it; `None` if nothing.
 pub(super) fn disk(
     image: u32,
     now: &DiskStats,
     before: Option<&DiskStats>,
+    behind: Option<Vec<(u32, u64)>>,
     epoch: u32,
 ) -> Option<Disk> {
     macro_rules! gained {
@@ -254,6 +255,11 @@ pub(super) fn disk(
         writes: gained!(writes),
         read_bytes: gained!(read_bytes),
         write_bytes: gained!(write_bytes),
+        queued_behind: behind.map(|by| {
+            let took_ns = now.latency_ns.sum_ns;
+            let took_ns = took_ns.saturating_sub(before.map_or(0, |b| b.latency_ns.sum_ns));
+            blame::divided(gained!(behind_ns).min(took_ns), by)
+        }),
         latency: dist(&now.latency_ns, before.map(|b| &b.latency_ns), epoch),
     };
     (disk.reads + disk.writes + disk.read_bytes + disk.write_bytes != 0).then_some(disk)

@@ -1,4 +1,4 @@
-//! Disk: who reads and writes through the block layer, how much, how fast.
+//! Disk: who reads and writes through the block layer, how much, how fast, and behind whom.
 //!
 //! In: the snapshot's components. Out: a table. Must not know: keys, other views.
 
@@ -35,7 +35,7 @@ pub(crate) static SPEC: Spec = Spec {
     busy: component_busy,
 };
 
-static COLUMNS: [ColumnSpec; 11] = [
+static COLUMNS: [ColumnSpec; 12] = [
     ColumnSpec {
         heading: Heading {
             title: "COMPONENT",
@@ -131,6 +131,27 @@ static COLUMNS: [ColumnSpec; 11] = [
             |cx, row| quantile(&disk(cx, row).latency_ns, |dist| dist.max_ns),
             show_duration,
         ),
+    },
+    ColumnSpec {
+        heading: Heading {
+            title: "BEHIND",
+            help: "whose requests, started before, its own waited behind most, and for how much of their time at most",
+        },
+        min: 10,
+        max: 24,
+        rank: 4,
+        content: Content::Text(|cx, row| {
+            let disk = disk(cx, row);
+            let most = disk.queued_behind.as_ref().and_then(|by| by.first());
+            most.map_or_else(
+                || units::UNKNOWN.to_owned(),
+                |most| {
+                    let share = most.ns as f64 / disk.latency_ns.sum_ns.max(1) as f64;
+                    let name = cx.shown.name(&most.component);
+                    format!("{} {name}", units::percent(share))
+                },
+            )
+        }),
     },
     ColumnSpec {
         heading: Cpu::BLOCK_IO,

@@ -249,7 +249,7 @@ static COLUMNS: [ColumnSpec; 12] = [
     ColumnSpec {
         heading: Heading {
             title: "DISK/s",
-            help: "its threads waited for the block layer; behind whose requests is not recorded",
+            help: "its threads waited for the block layer; Enter tells behind whose requests its own lay",
         },
         min: 7,
         max: 7,

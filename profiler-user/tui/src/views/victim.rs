@@ -31,6 +31,8 @@ use courtside_core::{
 
 /// Rows of neighbours, at most: the rest is one row.
 const MAX_NEIGHBOURS: usize = 12;
+/// Of those whose disk requests lay before, so many are named.
+const MAX_BEHIND: usize = 3;
 /// Columns of a name.
 const NAME: usize = 26;
 /// Columns of a bar, at most.
@@ -118,8 +120,9 @@ fn waits(
     said += &match cpu.block_io_ns {
         0 => " It did not wait for the disk.".to_owned(),
         ns => format!(
-            " It waited for the disk for {}; behind whose requests is not recorded.",
-            second(cx, ns)
+            " It waited for the disk for {}; {}.",
+            second(cx, ns),
+            behind(cx, component)
         ),
     };
     lines.extend(sentence(said, PLAIN, width));
@@ -129,6 +132,28 @@ fn waits(
         lines.extend(bars(cx, &waited, width, room));
     }
     lines
+}
+
+/// Behind whose disk requests its own lay.
+fn behind(cx: &Context, component: &Component) -> String {
+    let Some(by) = &component.disk.queued_behind else {
+        return "behind whose requests is not recorded".to_owned();
+    };
+    let each = by.iter().take(MAX_BEHIND).map(|blame| {
+        let name = text::clip(cx.shown.name(&blame.component), NAME);
+        format!("{name} (at most {})", second(cx, blame.ns))
+    });
+    let each: Vec<String> = each.collect();
+    if each.is_empty() {
+        return "no requests of others lay before its own".to_owned();
+    }
+    let more = by.len() - each.len();
+    let more = if more > 0 {
+        format!(" and {} more", count(more as u64))
+    } else {
+        String::new()
+    };
+    format!("its requests lay behind those of {}{more}", each.join(", "))
 }
 
 /// Each with its time and its share.

@@ -149,7 +149,7 @@ impl Renumbered {
             self.cpu(cpu);
         }
         for disk in &mut frame.disk {
-            disk.image = self.of(disk.image);
+            disk.renumber(|image| self.of(image));
         }
     }
 }
@@ -219,7 +219,7 @@ impl Merge {
         cpu.into_values().for_each(|cpu| self.cpu(cpu));
         let mut disk = std::mem::take(&mut self.disk);
         for disk in disk.values_mut() {
-            disk.image = gone.of(disk.image);
+            disk.renumber(|image| gone.of(image));
         }
         disk.into_values().for_each(|disk| self.disk(disk));
         let ports = self.ports_gone();

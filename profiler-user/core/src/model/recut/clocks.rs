@@ -216,6 +216,7 @@ impl Clocks {
             read_bytes: sums.read_bytes,
             write_bytes: sums.write_bytes,
             latency: sums.latency.finish(),
+            queued_behind: None,
         };
         let disk = std::mem::take(&mut self.disk);
         disk.into_iter().map(finish).collect()

@@ -59,7 +59,7 @@ fields! {
         /// Hardware counters; null where they do not count.
         counters: Option<Counters> [OBJECT, BELOW; prefix ""] = sum.cpu.counters.as_ref().map(Counters::of);
         /// Block I/O.
-        disk: Disk [OBJECT, BELOW; prefix "disk_"] = Disk::of(&sum.disk);
+        disk: Disk [OBJECT, BELOW; prefix "disk_"] = Disk::of(&sum.disk, names, &who.id);
         /// Requests it served as acceptor.
         requests: Requests [OBJECT, BELOW; prefix "requests_"] = Requests::of(sum);
         /// How long it kept the ball.
@@ -175,7 +175,7 @@ fields! {
 fields! {
     /// Block I/O.
     #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-    pub struct Disk from (sum: &frame::Disk) {
+    pub struct Disk from (sum: &frame::Disk, names: &Directory, own: &str) {
         /// Read requests completed.
         reads: u64 [NUMBER, EXACT; note "Charged to the task that started them"]
         => { READS "READS/s" "read requests per second at the block layer" }
@@ -200,6 +200,12 @@ fields! {
             MAX "MAX" "the slowest request of the window",
         }
         = (&sum.latency).into();
+        /// Behind whose requests its own waited, at most: those had been started before on the same device, and were not complete.
+        /// A part of `latency_ns`. Null where that is not measured.
+        #[serde(default)]
+        queued_behind: Option<Vec<Blame>> [OBJECT, BELOW; note "At most: a device may work on several requests at once. Of a request that was started before and is told as complete later nothing is in it. `unknown`: it lay further back than the last 32 requests of the device, a task without a name had started them, or there was no room in the map of pairs. Null in older recordings and in windows that are made of single events"]
+        = (sum.reads == 0 && sum.writes == 0 || sum.queued_behind.is_some())
+            .then(|| blame::behind(sum.queued_behind.as_deref().unwrap_or_default(), names, own));
     }
 }
 

@@ -1,11 +1,14 @@
 //! Tables of components: what they used, served and kept.
 //!
-//! In: nothing. Out: the tables components, processes, turnarounds, run_queue_by and locks. Must not know: formats.
+//! In: nothing. Out: the tables components, processes, turnarounds, run_queue_by, locks and queued_behind. Must not know: formats.
 
 use super::super::{Getter, Item, Kind, Table, Value};
 use super::table;
 use Value::{Count, Null, Text};
 use courtside_core::model::fields::{EXACT, NAME, NS, NUMBER, TO_SCHEDSTAT};
+
+/// How far time behind others can be trusted.
+const AT_MOST: &str = "at most: the device may have worked on several requests at once";
 
 pub(super) fn components() -> Table {
     let mut t = table("components", "one component in one window", |s| {
@@ -104,11 +107,37 @@ pub(super) fn locks() -> Table {
     t
 }
 
+pub(super) fn queued_behind() -> Table {
+    let row_is = "time in one window that disk requests of one component waited behind those of another one, at most";
+    let mut t = table("queued_behind", row_is, |s| {
+        let of = |c| move |b| Item::Behind(c, b);
+        s.components
+            .iter()
+            .flat_map(|c| c.disk.queued_behind.iter().flatten().map(of(c)))
+            .collect()
+    });
+    component_key(&mut t);
+    let by: Getter = Box::new(|row| match row.item {
+        Item::Behind(_, blame) => Text(&blame.component),
+        _ => Null,
+    });
+    let meaning = "id of the component whose requests had been started before, or `unknown`";
+    t.add("by", Kind::Text, NAME, meaning, EXACT, by);
+    let ns: Getter = Box::new(|row| match row.item {
+        Item::Behind(_, blame) => Count(blame.ns),
+        _ => Null,
+    });
+    t.add("ns", Kind::Count, NS, "how long", AT_MOST, ns);
+    t
+}
+
 fn component_key(t: &mut Table) {
     let id: Getter = Box::new(|row| match row.item {
-        Item::Process(it, _) | Item::Turnaround(it, _) | Item::Blame(it, _) | Item::Lock(it, _) => {
-            Text(&it.id)
-        }
+        Item::Process(it, _)
+        | Item::Turnaround(it, _)
+        | Item::Blame(it, _)
+        | Item::Behind(it, _)
+        | Item::Lock(it, _) => Text(&it.id),
         _ => Null,
     });
     let meaning = "id of the component";
