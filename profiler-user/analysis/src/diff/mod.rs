@@ -19,9 +19,10 @@ use courtside_core::{
     units::percent,
 };
 
-use rank::{Pair, chances, median, ratio};
+use rank::median;
 use series::{Field, Key};
 
+pub use rank::{Pair, Ratio, chances, ratio};
 pub use series::Side;
 
 /// With fewer windows not even a change that is greater than all scatter can be told from chance, among hundreds of numbers.

@@ -13,12 +13,14 @@
 //! Pope, 1954); that is added, and half its standard error, 1 / (2 √n), for what chance hides.
 
 /// The values of one number in the windows of each recording.
-pub(super) type Pair = (Vec<f64>, Vec<f64>);
+pub type Pair = (Vec<f64>, Vec<f64>);
 
 /// By how much one number changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Ratio {
+pub struct Ratio {
+    /// The second over the first.
     pub ratio: f64,
+    /// Where it lies, 95 times in 100.
     pub interval95: [f64; 2],
 }
 
@@ -32,7 +34,8 @@ const RARE: f64 = 0.01;
 const MOST_COUNTED: f64 = 400.0;
 
 /// How likely chance alone makes each of these differences, or a greater one, in any of the numbers (Holm).
-pub(super) fn chances(pairs: &[Pair]) -> Vec<f64> {
+#[must_use]
+pub fn chances(pairs: &[Pair]) -> Vec<f64> {
     let mut chances: Vec<f64> = pairs.iter().map(|(a, b)| chance(a, b)).collect();
     let mut order: Vec<usize> = (0..chances.len()).collect();
     order.sort_by(|&x, &y| chances[x].total_cmp(&chances[y]));
@@ -97,7 +100,8 @@ fn counted(n: usize, m: usize, most: usize) -> f64 {
 }
 
 /// The median of b / a over all pairs of windows, and where it lies; none where it is not a number.
-pub(super) fn ratio(a: &[f64], b: &[f64]) -> Option<Ratio> {
+#[must_use]
+pub fn ratio(a: &[f64], b: &[f64]) -> Option<Ratio> {
     let of = |a: f64, b: f64| if a == b { 1.0 } else { b / a };
     let pairs = a.iter().flat_map(|&a| b.iter().map(move |&b| of(a, b)));
     let mut ratios: Vec<f64> = pairs.collect();

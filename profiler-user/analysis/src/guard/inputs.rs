@@ -98,7 +98,7 @@ pub fn inputs(snapshot: &Snapshot) -> Inputs {
         start_unix_ns: snapshot.window.start_unix_ns,
         duration_ns: snapshot.window.duration_ns,
         lost: snapshot.quality.lost_in_all(),
-        platform: platform(snapshot),
+        platform: platform(&snapshot.host.arch, snapshot.host.cpus.into()),
         steal_ns: snapshot.host.steal_ns,
         components: here
             .map(|component| (component.id.clone(), used(component)))
@@ -127,14 +127,25 @@ fn plus(a: u64, b: u64) -> u64 {
 /// Counters that counted nearly all the time.
 fn sound(component: &Component) -> Option<courtside_core::model::snapshot::Counters> {
     let counters = component.counters?;
-    let running = counters.running_ratio.unwrap_or(0.0) >= MIN_RUNNING;
-    (running && counters.cycles > 0 && counters.instructions > 0).then_some(counters)
+    is_sound(
+        counters.cycles,
+        counters.instructions,
+        counters.running_ratio,
+    )
+    .then_some(counters)
 }
 
-fn platform(snapshot: &Snapshot) -> String {
-    let host = &snapshot.host;
-    let s = if host.cpus == 1 { "" } else { "s" };
-    format!("{}, {} CPU{s}", host.arch, host.cpus)
+/// Whether counters counted nearly all the time, and anything at all.
+#[must_use]
+pub fn is_sound(cycles: u64, instructions: u64, running_ratio: Option<f64>) -> bool {
+    running_ratio.unwrap_or(0.0) >= MIN_RUNNING && cycles > 0 && instructions > 0
+}
+
+/// What kind of machine it is: what is usual on one is not on another.
+#[must_use]
+pub fn platform(arch: &str, cpus: u64) -> String {
+    let s = if cpus == 1 { "" } else { "s" };
+    format!("{arch}, {cpus} CPU{s}")
 }
 
 impl Inputs {

@@ -105,7 +105,10 @@ type Key = (String, String, Signal);
 /// What was seen of them.
 #[derive(Clone, Debug, Default)]
 struct Series {
+    /// Most of them at a time on the machine whose windows come now.
     tasks: u64,
+    /// The same of the machines before, added up.
+    tasks_elsewhere: u64,
     rate_high: Option<f64>,
     days: BTreeMap<u64, Day>,
 }
@@ -181,6 +184,15 @@ impl Learner {
             file: file.to_owned(),
             ..SpecSource::default()
         });
+    }
+
+    /// Says that the windows that follow are of another machine, and have the same jobs beside those of the machines before. All
+    /// windows of one machine come one after the other.
+    pub fn another_machine(&mut self) {
+        for series in self.series.values_mut() {
+            let here = std::mem::take(&mut series.tasks);
+            series.tasks_elsewhere = series.tasks_elsewhere.saturating_add(here);
+        }
     }
 
     /// Takes a window: of every component that `wanted` says yes to.
@@ -305,7 +317,7 @@ fn of_series((job, platform, signal): &Key, series: &Series) -> JobSpec {
         job: job.clone(),
         platform: platform.clone(),
         signal: *signal,
-        tasks: series.tasks,
+        tasks: series.tasks.saturating_add(series.tasks_elsewhere),
         windows: series.days.values().map(|day| day.seen).sum(),
         usable: false,
         eligible: false,
@@ -464,6 +476,19 @@ mod tests {
             .collect();
         found.sort_by(|a, b| a.0.cmp(b.0));
         assert_eq!(found, [("aarch64, 4 CPUs", 9.0), ("x86_64, 2 CPUs", 1.0)]);
+    }
+
+    #[test]
+    fn tasks_of_several_machines_are_beside_each_other() {
+        let mut learner = learned((0..300).map(|i| window(7, i, 100, 100)));
+        for _ in 0..2 {
+            learner.another_machine();
+            (0..200).for_each(|i| learner.add(&window(7, i, 100, 100), |_| true));
+        }
+        let spec = learner.finish(&[], LearnOptions::default()).unwrap();
+        let found = run_queue(&spec);
+        assert_eq!((found.tasks, found.windows), (6, 700));
+        assert!(found.eligible, "{found:?}");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use act::{Act, Actuator, Cap, Controller, Means, Order};
 pub use beside::Beside;
 pub use correlation::{CORRELATION_THRESHOLD, correlation, non_negative};
 pub use detect::{Mode, PAPER_MIN_USAGE, PaperDetector, expected, sigmas, usual};
-pub use inputs::{Inputs, MIN_REQUESTS, Minutes, Used, inputs};
+pub use inputs::{Inputs, MIN_REQUESTS, Minutes, Used, inputs, is_sound, platform};
 pub use learn::{CannotLearn, LearnOptions, Learner, MIN_SAMPLES};
 pub use over::{Over, Said};
 pub use ranking::Ranking;
