@@ -17,6 +17,9 @@ const FENCED: [&str; 6] = ["analysis", "core", "export", "kernel", "record", "tu
 /// Crates that must build without the kernel side.
 const PURE: [&str; 5] = ["analysis", "core", "export", "record", "tui"];
 const KERNEL_SIDE: [&str; 3] = ["aya", "tokio", "courtside-kernel"];
+/// The program on each host stays small: the engine of questions over many hosts is built with another one only.
+const AGENT: &str = "profiler-user";
+const ENGINE: [&str; 2] = ["datafusion", "courtside-fleet"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,8 +38,9 @@ struct Forbidden {
 /// Fail if a fence has a hole.
 pub fn check() -> Result<()> {
     for name in PURE {
-        trees(name)?;
+        trees(&format!("courtside-{name}"), &KERNEL_SIDE)?;
     }
+    trees(AGENT, &ENGINE)?;
     let scratch = tempfile::tempdir().context("no folder for a copy")?;
     copy(scratch.path())?;
     let mut wanted = BTreeSet::new();
@@ -61,13 +65,12 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// What a crate is built with must not be of the kernel side.
-fn trees(name: &str) -> Result<()> {
-    let package = format!("courtside-{name}");
+/// What a package is built with must be none of these.
+fn trees(package: &str, forbidden: &[&str]) -> Result<()> {
     let tree = sh::output(sh::cargo().args([
         "tree",
         "--package",
-        &package,
+        package,
         "--edges",
         "normal,build",
         "--prefix",
@@ -76,7 +79,7 @@ fn trees(name: &str) -> Result<()> {
     let within = tree
         .lines()
         .filter_map(|line| line.split_whitespace().next())
-        .find(|name| KERNEL_SIDE.contains(name));
+        .find(|name| forbidden.contains(name));
     ensure!(
         within.is_none(),
         "{package} is built with {}",

@@ -7,10 +7,11 @@ use anyhow::Result;
 
 use crate::{packages, sh};
 
-/// What the tests import: readers of Parquet, of Perfetto traces, of OpenMetrics and of OpenTelemetry's messages, and what drives
+/// What the tests import: readers of Parquet (one of them asks in SQL), of Perfetto traces, of OpenMetrics and of OpenTelemetry's messages, and what drives
 /// a browser.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "pyarrow==26.0.1",
+    "duckdb==2.0.1",
     "perfetto==0.59.1",
     "prometheus-client==0.26.0",
     "opentelemetry-proto==1.45.2",

@@ -43,7 +43,7 @@ const fn holds(_: ()) -> Option<String> {
     None
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "packages",
         root: true,
@@ -83,6 +83,11 @@ const STEPS: [Step; 12] = [
         name: "documentation",
         root: false,
         run: || documentation().map(holds),
+    },
+    Step {
+        name: "fleet",
+        root: false,
+        run: || fleet().map(holds),
     },
     Step {
         name: "release build",
@@ -189,6 +194,8 @@ fn lints() -> Result<()> {
     cargo(&[
         "clippy",
         "--workspace",
+        "--exclude",
+        targets::FLEET,
         "--all-targets",
         "--",
         "--deny",
@@ -199,7 +206,8 @@ fn lints() -> Result<()> {
 
 fn unit_tests() -> Result<()> {
     let mut compiled = sh::cargo();
-    compiled.args(["test", "--workspace", "--lib", "--bins"]);
+    compiled.args(["test", "--workspace", "--exclude", targets::FLEET]);
+    compiled.args(["--lib", "--bins"]);
     for target in targets::rootless_tests()? {
         compiled.args(["--test", &target]);
     }
@@ -213,11 +221,27 @@ fn documentation() -> Result<()> {
             .args([
                 "doc",
                 "--workspace",
+                "--exclude",
+                targets::FLEET,
                 "--no-deps",
                 "--document-private-items",
             ])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )
+}
+
+/// The crate with an engine of its own, which nothing else is built with.
+fn fleet() -> Result<()> {
+    cargo(&[
+        "clippy",
+        "--package",
+        targets::FLEET,
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ])?;
+    cargo(&["test", "--package", targets::FLEET])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -13,6 +13,7 @@ use clap::{
 mod diff;
 mod examples;
 mod exports;
+mod fleet;
 mod guard;
 mod infer;
 mod measure;
@@ -25,6 +26,7 @@ mod tail;
 
 pub use diff::DiffArgs;
 pub use exports::{ExportArgs, ExportFormat, ReportArgs};
+pub use fleet::FleetArgs;
 pub use guard::{
     GuardArgs, GuardCommand, GuardReplayArgs, HelperArgs, HoldArgs, JudgeArgs, LearnArgs,
     RestoreArgs, StateArgs, WatchArgs,
@@ -119,6 +121,9 @@ pub enum Command {
     /// Measure on and on, and answer over HTTP: metrics for Prometheus, the last window, findings
     #[command(after_help = serve::SERVE_EXAMPLES)]
     Serve(Box<ServeArgs>),
+    /// Ask about many hosts at once: one map, what is usual, who slows whom, in SQL
+    #[command(after_help = fleet::FLEET_EXAMPLES, disable_help_flag = true)]
+    Fleet(FleetArgs),
     /// Say what works on this host, what does not and why, and which command helps
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),

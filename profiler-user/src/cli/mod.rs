@@ -10,6 +10,7 @@ mod config;
 mod diff;
 mod drawn;
 mod export;
+mod fleet;
 mod guard;
 mod infer;
 mod man;
@@ -139,6 +140,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Guard(args) => guard::run(&args, &kernel, root),
         Command::Model(args) => model::run(&args),
         Command::Serve(args) => serve::run(&args, &kernel, root),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Check(args) => check::run(&args, &kernel, root),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => {
@@ -172,6 +174,7 @@ impl Command {
             | Self::Export(_)
             | Self::Report(_)
             | Self::Model(_)
+            | Self::Fleet(_)
             | Self::Schema(_)
             | Self::Completions(_)
             | Self::Man(_) => false,

@@ -7,6 +7,7 @@
 mod cli;
 mod diff;
 mod drawn;
+mod fleet;
 mod guard;
 mod guard_faults;
 mod infer;
