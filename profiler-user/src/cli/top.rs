@@ -47,6 +47,7 @@ use super::{
 use crate::{
     model::{EntryWish, Snapshot},
     record::{Header, Ring},
+    sys::threads::Looks,
     tui::{Action, Target, Theme, UiState, render},
 };
 
@@ -99,7 +100,8 @@ pub fn run(
     let live = Live::start(source, interval)?;
     let state = UiState::new(options.theme(), interval);
     let keep = keep.map(Box::new);
-    let feed = Feed::Live { live, keep };
+    let looks = Box::new(Looks::new(Path::new("/")));
+    let feed = Feed::Live { live, keep, looks };
     runtime.block_on(drive(feed, state, options))
 }
 
@@ -147,18 +149,28 @@ pub struct Keep {
 
 /// Where windows come from.
 enum Feed {
-    Live { live: Live, keep: Option<Box<Keep>> },
-    Replay { player: Box<Player>, asking: Asking },
+    Live {
+        live: Live,
+        keep: Option<Box<Keep>>,
+        looks: Box<Looks>,
+    },
+    Replay {
+        player: Box<Player>,
+        asking: Asking,
+    },
 }
 
 impl Feed {
     /// Waits for the next window and hands it to the dashboard. Nothing is lost if the wait is given up.
     async fn next(&mut self, state: &mut UiState) -> anyhow::Result<()> {
         match self {
-            Self::Live { live, .. } => {
+            Self::Live { live, looks, .. } => {
                 let update = live.next().await;
                 let window = update.context("the thread that collects has ended")??;
                 state.observe_judged(window.snapshot, window.judgement, window.missed);
+                if let Some((component, tgids)) = state.wants_threads() {
+                    state.observe_threads(looks.look(&component, &tgids));
+                }
             }
             Self::Replay { player, asking } => {
                 let due = player.due(state);
@@ -175,6 +187,20 @@ impl Feed {
             }
         }
         Ok(())
+    }
+
+    /// Begins to look at threads when they are asked for, and ends that.
+    fn look(&mut self, state: &mut UiState) {
+        let Self::Live { looks, .. } = self else {
+            return;
+        };
+        match state.wants_threads() {
+            Some((component, _)) if looks.is_at(&component) => {}
+            Some((component, tgids)) => {
+                state.observe_threads(looks.look(&component, &tgids));
+            }
+            None => looks.forget(),
+        }
     }
 
     /// Does what only this kind of source can do.
@@ -359,6 +385,7 @@ async fn drive(mut feed: Feed, mut state: UiState, options: &Options) -> anyhow:
                 state.say_error(said);
             }
         }
+        feed.look(&mut state);
         screen.draw(&state)?;
         tokio::select! {
             () = &mut end => return Ok(()),

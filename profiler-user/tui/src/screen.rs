@@ -87,6 +87,7 @@ fn draw_body(frame: &mut Frame, area: Rect, state: &UiState) {
         DashboardView::Components => {
             views::components::draw(frame, area, &cx, state.table(), &rows);
         }
+        DashboardView::Cpu if state.open => draw_open(frame, area, state),
         DashboardView::Cpu => views::cpu::draw(frame, area, &cx, state.table(), &rows),
         DashboardView::Edges if state.open => draw_open(frame, area, state),
         DashboardView::Neighbours if state.open => draw_open(frame, area, state),
@@ -110,8 +111,12 @@ fn draw_open(frame: &mut Frame, area: Rect, state: &UiState) {
         (Some(row), DashboardView::Neighbours) => {
             return views::victim::draw(frame, area, &cx, row);
         }
+        (Some(row), DashboardView::Cpu) => {
+            let recorded = state.replay.is_some();
+            return views::threads::draw(frame, area, &cx, row, recorded);
+        }
         (Some(row), _) => return views::edge::draw(frame, area, &cx, row),
-        (None, DashboardView::Neighbours) => {
+        (None, DashboardView::Cpu | DashboardView::Neighbours) => {
             " This component did nothing in this window. Esc goes back."
         }
         (None, _) => " No traffic on this edge in this window. Esc goes back.",
@@ -126,7 +131,9 @@ fn nothing(state: &UiState, rows: &[usize]) -> Option<String> {
         _ if !rows.is_empty() => return None,
         DashboardView::Health if state.filter.is_empty() => return None,
         DashboardView::Turnaround if target.is_some() => return None,
-        DashboardView::Edges | DashboardView::Neighbours if state.open => return None,
+        DashboardView::Edges | DashboardView::Cpu | DashboardView::Neighbours if state.open => {
+            return None;
+        }
         _ => {}
     }
     let words = match state.view {

@@ -11,6 +11,7 @@ use courtside_core::{
     model::{
         judgement::Judgement,
         snapshot::{Component, Dist, Edge, Entry, Snapshot, Turnaround},
+        threads::Threads,
         visible::for_people,
         words::{Names, mostly_untimed},
     },
@@ -46,6 +47,8 @@ pub(super) struct Shown {
     pub exact: Arc<Snapshot>,
     /// How guard sees the newest window, its names as they may be shown; none where it does not run.
     pub judgement: Option<Arc<Judgement>>,
+    /// The threads of the component that was opened in the view CPU, their names as they may be shown.
+    pub threads: Option<Arc<Threads>>,
     /// Windows seen so far; zero means that `snapshot` is empty.
     pub windows: u64,
     pub components: History<ComponentSample>,

@@ -3,7 +3,7 @@
 //! In: snapshots, keys, what came of actions. Out: everything [`super::render`] needs.
 //! Must not know: the terminal, the clock, how anything is drawn.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{
     filter::Filter,
@@ -14,7 +14,10 @@ use super::{
     views::{self, map::Map},
     whole::Whole,
 };
-use courtside_core::model::{Snapshot, inference::Inference, judgement::Judgement, tail::Tail};
+use courtside_core::model::{
+    Snapshot, inference::Inference, judgement::Judgement, tail::Tail, threads::Threads,
+    visible::visible,
+};
 
 /// What the dashboard can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +183,7 @@ pub struct UiState {
     tables: Vec<TableState>,
     /// Id of the component that the turnaround view is about; by default the one selected among the components.
     pub(super) target: Option<String>,
-    /// The edge, or the component that waits for its neighbours, that is selected is shown by itself.
+    /// The edge, or the component that waits for CPUs or its neighbours, that is selected is shown by itself.
     pub(super) open: bool,
     /// Views that Enter led away from, with their targets.
     back: Vec<(DashboardView, Option<String>)>,
@@ -262,6 +265,32 @@ impl UiState {
         self.message.take_if(|message| {
             message.age >= MESSAGE_WINDOWS && message.seconds >= MESSAGE_SECONDS
         });
+    }
+
+    /// The component whose threads somebody should look at, and its processes: the one that is open in the view CPU, while the
+    /// screen goes on.
+    #[must_use]
+    pub fn wants_threads(&self) -> Option<(String, Vec<u32>)> {
+        let looks = self.view == DashboardView::Cpu && self.open && self.frozen.is_none();
+        if !looks || self.replay.is_some() {
+            return None;
+        }
+        let (id, _) = self.table().selected.as_ref()?;
+        let component = self.live.component(id)?;
+        let component = self.live.snapshot.components.get(component)?;
+        let tgids = component.processes.iter().map(|process| process.tgid);
+        Some((id.clone(), tgids.collect()))
+    }
+
+    /// Takes what somebody saw of those.
+    pub fn observe_threads(&mut self, threads: Threads) {
+        let mut threads = threads;
+        for thread in &mut threads.threads {
+            if let Cow::Owned(shown) = visible(&thread.comm) {
+                thread.comm = shown;
+            }
+        }
+        self.live.threads = Some(Arc::new(threads));
     }
 
     /// Sets the size of the screen, by which page keys move.
@@ -403,10 +432,7 @@ impl UiState {
         let cx = self.context();
         let component = |row: usize| cx.shown.snapshot.components.get(row).map(|c| c.id.clone());
         let target = match self.view {
-            DashboardView::Components
-            | DashboardView::Map
-            | DashboardView::Cpu
-            | DashboardView::Disk => component(row),
+            DashboardView::Components | DashboardView::Map | DashboardView::Disk => component(row),
             DashboardView::Turnaround => Some((self.view.spec().id)(&cx, row)),
             DashboardView::Edges => {
                 // The selection now stays with this edge, whatever the order becomes.
@@ -414,8 +440,8 @@ impl UiState {
                 self.open = true;
                 None
             }
-            DashboardView::Neighbours if self.open => component(row),
-            DashboardView::Neighbours => {
+            DashboardView::Cpu | DashboardView::Neighbours if self.open => component(row),
+            DashboardView::Cpu | DashboardView::Neighbours => {
                 self.select(|at, _| at);
                 self.open = true;
                 None
@@ -442,7 +468,10 @@ impl UiState {
 
     /// Closes what is open, goes back where Enter came from, or clears the filter.
     pub(super) fn escape(&mut self) {
-        let may_open = matches!(self.view, DashboardView::Edges | DashboardView::Neighbours);
+        let may_open = matches!(
+            self.view,
+            DashboardView::Edges | DashboardView::Cpu | DashboardView::Neighbours
+        );
         if may_open && self.open {
             self.open = false;
         } else if let (DashboardView::Turnaround, Some((view, target))) =

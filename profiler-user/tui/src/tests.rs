@@ -11,6 +11,7 @@ use ratatui::{
 };
 
 mod neighbours;
+mod threads;
 mod whole;
 
 use super::{Action, DashboardView, Replay, Target, Theme, UiState, render};

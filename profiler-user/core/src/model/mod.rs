@@ -36,6 +36,7 @@ pub mod status;
 pub mod tail;
 #[cfg(test)]
 mod tests;
+pub mod threads;
 pub mod turnarounds;
 pub mod view;
 pub mod visible;

@@ -17,6 +17,7 @@ pub mod program;
 pub mod signals;
 pub mod steal;
 pub mod symbols;
+pub mod threads;
 pub mod throttle;
 pub mod unit;
 pub mod usage;

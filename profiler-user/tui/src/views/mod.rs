@@ -15,6 +15,7 @@ pub(super) mod neighbours;
 pub(super) mod parallel;
 pub(super) mod request;
 pub(super) mod tail;
+pub(super) mod threads;
 pub(super) mod turnaround;
 pub(super) mod victim;
 
