@@ -27,8 +27,9 @@ pub(super) fn run(args: &FleetArgs) -> anyhow::Result<u8> {
     let path = env::var_os("PATH");
     let program = find(beside.as_deref().and_then(Path::parent), path);
     let Some(program) = program else {
-        let for_help = |word: &OsString| word == "--help" || word == "-h" || word == "help";
-        if args.words.first().is_none_or(for_help) {
+        let is_help = |word: &OsString| word == "--help" || word == "-h";
+        let first = args.words.first();
+        if first.is_none_or(|first| first == "help") || args.words.iter().any(is_help) {
             return help();
         }
         return Err(anyhow!(MISSING));

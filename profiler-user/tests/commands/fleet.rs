@@ -37,7 +37,13 @@ fn without_its_program_fleet_says_how_to_have_it_and_still_helps() {
         said.contains("cargo build --release -p courtside-fleet"),
         "{said}"
     );
-    for arguments in [&["fleet", "--help"][..], &["fleet", "-h"], &["fleet"]] {
+    let of_map = ["fleet", "map", "/srv/hosts", "--help"];
+    for arguments in [
+        &["fleet", "--help"][..],
+        &["fleet", "-h"],
+        &["fleet"],
+        &of_map,
+    ] {
         let output = run(&program, arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         let said = text(&output.stdout);
