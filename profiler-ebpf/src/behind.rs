@@ -57,7 +57,8 @@ struct Walk {
     image: u32,
 }
 
-/// Of this CPU. A program does not run twice at a time on one.
+/// Of this CPU. Where programs may be preempted (7.0), an interrupt may run the second copy of the program in the middle of a walk
+/// of the first; then what two requests waited may be mixed up.
 #[map]
 static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 /// By address of the queue. A device that takes the place of one that is gone finds ends that lie before all its requests.
