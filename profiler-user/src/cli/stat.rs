@@ -14,7 +14,6 @@ use std::{
 };
 
 use anyhow::Context;
-use rustix::process::Signal;
 use tokio::process::Child;
 
 use super::{
@@ -24,7 +23,6 @@ use super::{
     place::Inputs,
     report_probes, target,
     unused::Unused,
-    wait,
     wait::{WaitEnd, Waiter},
 };
 use crate::{
@@ -84,16 +82,7 @@ pub(super) fn run(args: &StatArgs, kernel: &dyn Kernel, root: &Path) -> anyhow::
         entries = results.unused.report();
     }
     drop(results); // detaches before the command is waited for any longer
-    let status = match (event, child) {
-        (WaitEnd::Ended(status), _) => wait::exit_code(status),
-        (event, Some(mut child)) => {
-            if event == WaitEnd::Signal {
-                wait::send(&child, Signal::TERM);
-            }
-            wait::exit_code(waiter.wait_for(&mut child)?)
-        }
-        (_, None) => 0,
-    };
+    let status = waiter.outlast(event, child)?;
     entries.map(|()| status)
 }
 

@@ -125,6 +125,21 @@ impl Waiter {
         })
     }
 
+    /// The exit code of a command that was measured, if there was one. It may go on for longer than is measured; a signal to us
+    /// ends it, too.
+    pub(super) fn outlast(&mut self, end: WaitEnd, child: Option<Child>) -> io::Result<u8> {
+        match (end, child) {
+            (WaitEnd::Ended(status), _) => Ok(exit_code(status)),
+            (end, Some(mut child)) => {
+                if end == WaitEnd::Signal {
+                    send(&child, Signal::TERM);
+                }
+                Ok(exit_code(self.wait_for(&mut child)?))
+            }
+            (_, None) => Ok(0),
+        }
+    }
+
     /// Waits for the end of a command. A first signal is handed on as SIGTERM; the next one kills.
     pub(super) fn wait_for(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
         let mut signal = Signal::TERM;

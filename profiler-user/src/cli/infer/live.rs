@@ -14,7 +14,6 @@ use courtside_agent::{
     measure::{Kernel, Measurement},
     queue::Queue,
 };
-use rustix::process::Signal;
 use tokio::process::Child;
 
 use super::{
@@ -26,7 +25,6 @@ use super::{
         place::Inputs,
         report_probes, target,
         unused::Unused,
-        wait,
         wait::{WaitEnd, Waiter},
     },
     tell,
@@ -93,16 +91,7 @@ pub(super) fn run(args: &InferArgs, kernel: &dyn Kernel, root: &Path) -> anyhow:
     let end = measured?;
     let told = watching.end(&mut answers);
     // The command may go on for longer than is measured; nothing is attached any more then.
-    let status = match (end, child) {
-        (WaitEnd::Ended(status), _) => wait::exit_code(status),
-        (end, Some(mut child)) => {
-            if end == WaitEnd::Signal {
-                wait::send(&child, Signal::TERM);
-            }
-            wait::exit_code(waiter.wait_for(&mut child)?)
-        }
-        (_, None) => 0,
-    };
+    let status = waiter.outlast(end, child)?;
     told.map(|()| status)
 }
 
