@@ -46,23 +46,7 @@ type Test = fn(&Host) -> anyhow::Result<Value>;
 /// Every test but those of counters, and its name.
 const TESTS: &[(&str, Test)] = &[
     ("check", attach::check),
-    ("ping-pong tcp4", |host| traffic::counted(host, "tcp4")),
-    ("ping-pong tcp6", |host| traffic::counted(host, "tcp6")),
-    ("ping-pong unix-stream", |host| {
-        traffic::counted(host, "unix-stream")
-    }),
-    ("ping-pong unix-dgram", |host| {
-        traffic::counted(host, "unix-dgram")
-    }),
-    ("ping-pong unix-seqpacket", |host| {
-        traffic::counted(host, "unix-seqpacket")
-    }),
-    ("ping-pong udp-connected", |host| {
-        traffic::counted(host, "udp-connected")
-    }),
-    ("ping-pong udp-unconnected", |host| {
-        traffic::counted(host, "udp-unconnected")
-    }),
+    ("ping-pong", traffic::counted),
     ("ping-pong by kprobes", traffic::by_kprobes),
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
@@ -219,8 +203,8 @@ mod tests {
     #[test]
     fn the_command_line_names_the_tests_to_run() {
         assert_eq!(only("quiet panic=-1\n"), None);
-        let asked = only("quiet courtside.only=ping-pong_tcp panic=-1\n");
-        assert_eq!(asked.as_deref(), Some("ping-pong tcp"));
+        let asked = only("quiet courtside.only=ping-pong_by panic=-1\n");
+        assert_eq!(asked.as_deref(), Some("ping-pong by"));
     }
 
     #[test]
