@@ -1,4 +1,4 @@
-//! Because of whom a component waited for a CPU, added up: those blamed most have series of their own, all others are `other`.
+//! Because of whom a component waited, added up: those blamed most have series of their own, all others are `other`.
 //!
 //! In: what a window blames, with the label of each. Out: sums that add up to all that was blamed. Must not know: who has
 //! series, text.

@@ -9,7 +9,7 @@ use courtside_core::model::snapshot::{
 };
 use courtside_core::parts::Part;
 
-use super::{guarded, whole};
+use super::{blames, guarded, whole};
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,16 +176,6 @@ fn rest_of_sleep(waits: &Waits) -> u64 {
     let more = more.into_iter().flatten();
     more.fold(waits.other_ns, u64::saturating_add)
 }
-
-/// Because of whom: by component and who was blamed.
-pub(super) const RUN_QUEUE_BY: Family = family(
-    "courtside_run_queue_by_seconds",
-    Kind::Counter,
-    Ns,
-    Are(
-        "time its threads were runnable without a CPU, by whom the CPU was given to meanwhile: a component (also itself), idle for a CPU on which nobody ran, unknown for what could not be told, other for all who have no series here; adds up to the state run_queue of courtside_cpu_seconds, where it is measured",
-    ),
-);
 
 /// By component.
 pub(super) const COMPONENTS: Group<Component> = Group {
@@ -499,7 +489,9 @@ pub fn families() -> Vec<FamilyDoc> {
     for &(family, labels) in whole::COMPONENT_INFO {
         all.push(doc(family, labels.to_vec()));
     }
-    all.push(doc(RUN_QUEUE_BY, vec!["component", "by"]));
+    for family in blames::FAMILIES {
+        all.push(doc(family, vec!["component", "by"]));
+    }
     add(&mut all, &TURNAROUNDS, &["component", "to"]);
     add(&mut all, &EDGES, &["from", "to", "transport", "port"]);
     add(&mut all, &PROGRAMS, &["program"]);

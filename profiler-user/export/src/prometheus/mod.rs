@@ -8,6 +8,7 @@
 //! series whose component is gone is kept for a while and then added to `other`: no sum over series ever falls.
 
 mod blamed;
+mod blames;
 #[cfg(test)]
 mod boards;
 mod family;

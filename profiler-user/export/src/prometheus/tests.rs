@@ -210,6 +210,14 @@ fn expected(windows: &[Snapshot]) -> Vec<(&'static str, &'static str, u128)> {
             }),
         ),
         (
+            "courtside_disk_queued_behind_seconds_total",
+            "",
+            components(|c| {
+                let by = c.disk.queued_behind.iter().flatten();
+                by.map(|one| one.ns).sum()
+            }),
+        ),
+        (
             "courtside_sleep_seconds_total",
             "for=\"message\"",
             components(|c| c.waits.map_or(0, |waits| waits.socket_ns)),
@@ -325,7 +333,9 @@ fn no_sum_falls_and_no_series_that_stays_goes_back() {
                     recipient.to.clone_from(&name);
                 }
             }
-            for one in component.cpu.run_queue_by.iter_mut().flatten() {
+            let run_queue_by = component.cpu.run_queue_by.iter_mut().flatten();
+            let queued_behind = component.disk.queued_behind.iter_mut().flatten();
+            for one in run_queue_by.chain(queued_behind) {
                 if one.component == "program:app" {
                     one.component.clone_from(&name);
                 }

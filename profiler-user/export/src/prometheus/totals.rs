@@ -8,20 +8,17 @@ use std::{
 };
 
 use courtside_core::frame::Transport;
-use courtside_core::model::{
-    blame::{IDLE, UNKNOWN},
-    snapshot::{Component, Snapshot},
-};
+use courtside_core::model::snapshot::Snapshot;
 
 use super::{
-    blamed::Blamed,
-    family::{COMPONENTS, EDGES, PROGRAMS, RUN_QUEUE_BY, TURNAROUNDS},
+    blames::{Blames, QUEUED_BEHIND, RUN_QUEUE_BY},
+    family::{COMPONENTS, EDGES, PROGRAMS, TURNAROUNDS},
     group::{Now, Sums},
     otlp::Otlp,
     protobuf::Protobuf,
     shown::{Id, Shown, less},
     whole::{Agent, Whole},
-    write::{Form, Key, Label, Number, Sink, Text, Writer, label},
+    write::{Form, Key, Label, Sink, Text, Writer, label},
 };
 
 /// Component and recipient.
@@ -55,7 +52,8 @@ pub struct Totals {
     shown: Shown,
     most_pairs: usize,
     components: BTreeMap<Id, Sums>,
-    blamed: BTreeMap<Id, Blamed>,
+    run_queue_by: Blames,
+    queued_behind: Blames,
     pairs: BTreeMap<Pair, Sums>,
     edges: BTreeMap<Between, Sums>,
     programs: BTreeMap<String, Sums>,
@@ -80,7 +78,8 @@ impl Totals {
             shown: Shown::new(most, linger_ns),
             most_pairs: most.max(1).saturating_mul(PAIRS),
             components: BTreeMap::new(),
-            blamed: BTreeMap::new(),
+            run_queue_by: Blames::default(),
+            queued_behind: Blames::default(),
             pairs: BTreeMap::new(),
             edges: BTreeMap::new(),
             programs: BTreeMap::new(),
@@ -109,9 +108,8 @@ impl Totals {
             self.give_up(&id, now);
         }
         let less = less(snapshot.window.duration_ns);
-        for blamed in self.blamed.values_mut() {
-            blamed.age(less, now.start_ns);
-        }
+        self.run_queue_by.age(less, now.start_ns);
+        self.queued_behind.age(less, now.start_ns);
         let mut folded = 0;
         let other = self.shown.other();
         let is_other = |id: &Id| *id == other;
@@ -126,7 +124,12 @@ impl Totals {
             folded += usize::from(is_other(&id));
             let sums = self.components.entry(Arc::clone(&id)).or_default();
             sums.add(&COMPONENTS, component, now);
-            self.blame(&id, component, now);
+            if let Some(by) = &component.cpu.run_queue_by {
+                self.run_queue_by.add(&id, by, &self.shown, now.start_ns);
+            }
+            if let Some(by) = &component.disk.queued_behind {
+                self.queued_behind.add(&id, by, &self.shown, now.start_ns);
+            }
             for recipient in &component.turnaround.by_recipient {
                 let mut pair = (Arc::clone(&id), self.shown.label(&recipient.to));
                 let is_hidden = is_other(&pair.1) && !there.contains(recipient.to.as_str());
@@ -165,28 +168,10 @@ impl Totals {
                 sums.add(&PROGRAMS, program, now);
             }
         }
-        for blamed in self.blamed.values_mut() {
-            blamed.exchange(&other);
-        }
+        self.run_queue_by.exchange(&other);
+        self.queued_behind.exchange(&other);
         self.whole.add(snapshot);
         self.folded = folded;
-    }
-
-    /// Adds because of whom a component waited for a CPU. Those without series of their own are `other` here, too.
-    fn blame(&mut self, id: &Id, component: &Component, now: Now) {
-        let Some(by) = &component.cpu.run_queue_by else {
-            return;
-        };
-        let other = self.shown.other();
-        let blamed = self.blamed.entry(Arc::clone(id));
-        let blamed = blamed.or_insert_with(|| Blamed::from(now.start_ns));
-        for one in by {
-            let who = match one.component.as_str() {
-                name @ (IDLE | UNKNOWN) => name.into(),
-                name => self.shown.label(name),
-            };
-            blamed.add(&who, &other, one.ns);
-        }
     }
 
     /// What a component had goes into `other`.
@@ -198,14 +183,8 @@ impl Totals {
                 .or_default()
                 .merge(&sums);
         }
-        if let Some(blamed) = self.blamed.remove(id) {
-            let sum = self.blamed.entry(Arc::clone(&other));
-            let sum = sum.or_insert_with(|| Blamed::from(now.start_ns));
-            sum.merge(&blamed, &other);
-        }
-        for blamed in self.blamed.values_mut() {
-            blamed.give_up(id, &other);
-        }
+        self.run_queue_by.give_up(id, &other, now.start_ns);
+        self.queued_behind.give_up(id, &other, now.start_ns);
         let new = |end: &Id| {
             if end == id {
                 Arc::clone(&other)
@@ -323,13 +302,8 @@ impl Totals {
             .collect();
         to.group(&COMPONENTS, &components);
         to.component_info(self.shown.all());
-        to.head(&RUN_QUEUE_BY);
-        for (id, blamed) in &self.blamed {
-            for (by, ns, since_ns) in blamed.all() {
-                let labels = vec![label("component", id), label("by", by)];
-                to.number(&RUN_QUEUE_BY, &Key { labels, since_ns }, Number::Ns(ns));
-            }
-        }
+        self.run_queue_by.write(&RUN_QUEUE_BY, &mut to);
+        self.queued_behind.write(&QUEUED_BEHIND, &mut to);
         let pairs = self.pairs.iter();
         let pairs: Vec<(Key, &Sums)> = pairs
             .map(|((id, to), sums)| keyed(vec![label("component", id), label("to", to)], sums))

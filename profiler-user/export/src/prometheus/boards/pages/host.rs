@@ -219,6 +219,20 @@ pub(super) const DISK: Page = Page {
                 "{{component}}",
             )],
         ),
+        panel(
+            "Whose requests lay before",
+            "short",
+            Stacked,
+            12,
+            "Requests that waited on average, by whose requests lay at the device before them; at most, since a device may work on several at once. Empty where nobody waited for others.",
+            &[(
+                by!(
+                    "component,by",
+                    c!("courtside_disk_queued_behind_seconds_total")
+                ),
+                "{{component}} ← {{by}}",
+            )],
+        ),
     ],
 };
 
