@@ -156,7 +156,8 @@ fn row(process: &Process, length_ns: u64) -> Vec<Line> {
         let long = length_ns > 0 && ns as f64 >= 0.5 * length_ns as f64;
         Line::new(if long { WARN } else { PLAIN }, duration(ns))
     };
-    let others = [time.lock_ns, time.send_wait_ns, time.other_ns];
+    let throttled_ns = time.throttled_ns.unwrap_or(0);
+    let others = [throttled_ns, time.lock_ns, time.send_wait_ns, time.other_ns];
     let critical = process.critical_share;
     vec![
         plain(name(&process.id)),

@@ -418,12 +418,15 @@ fn time(
         .collect();
     receive_wait.sort_by(|a, b| a.from.cmp(&b.from));
     let untold_ns = books.untold_ns.get(&number).copied().unwrap_or(0);
+    // Of a wait that began before the first event, more was held back than is seen.
+    let throttled_ns = sums.throttled_ns.min(sums.run_queue_ns);
+    let throttled_ns = (!team.watch.misses_quotas).then_some(throttled_ns);
     Time {
         wall_ns: process.thread_ns / process.threads.max(1),
         on_cpu_ns: sums.on_cpu_ns,
         spin_ns: team.watch.sees_looks.then_some(sums.spin_ns),
-        run_queue_ns: sums.run_queue_ns,
-        throttled_ns: None,
+        run_queue_ns: sums.run_queue_ns - throttled_ns.unwrap_or(0),
+        throttled_ns,
         block_io_ns: sums.block_io_ns,
         lock_ns: sums.lock_ns,
         send_wait_ns: sums.send_wait_ns,

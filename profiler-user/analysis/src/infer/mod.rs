@@ -191,6 +191,7 @@ impl Consumer for Inferring {
         }
         let mut polls = window.frame.cpu.iter().filter_map(|cpu| cpu.polls);
         self.watch.sees_looks |= polls.any(|polls| polls.zero_timeout_polls.is_some());
+        self.watch.misses_quotas |= !window.frame.tells_throttled_parts;
         self.start_unix_ns.get_or_insert(window.frame.start_unix_ns);
         let selects = self.selection.matcher();
         // By number alone a process is meant, and not all that were forked from its program.

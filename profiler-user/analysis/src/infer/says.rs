@@ -192,6 +192,11 @@ fn what_it_does(process: &Process) -> (&'static str, &'static str) {
             "give it a CPU of its own, or take away who has its CPU (see outsiders)",
         ),
         (
+            time.throttled_ns.unwrap_or(0),
+            "its own CPU quota holds it back most of the time",
+            "raise the quota, or let it do less",
+        ),
+        (
             time.block_io_ns,
             "it mostly waits for the disk",
             "read and write less often, or beside the work",
@@ -414,8 +419,13 @@ pub(super) fn remarks(
     } else {
         "; because this one was recorded without --polls: spin time"
     };
+    let quota = if team.watch.misses_quotas {
+        "; because what a CPU quota held back is not told here, and is in the run queue: throttled time"
+    } else {
+        ""
+    };
     remarks.push(format!(
-        "null because recordings hold calls and not packets: delivery rates, what limits them, trains; because what a CPU quota held back is not told apart from the run queue here: throttled time{spin}. The packet rule sees arrivals at an empty queue only"
+        "null because recordings hold calls and not packets: delivery rates, what limits them, trains{quota}{spin}. The packet rule sees arrivals at an empty queue only"
     ));
     remarks
 }

@@ -152,6 +152,7 @@ fn sum(process: &courtside_core::model::inference::Process) -> u64 {
     let waits = waits.map(|wait| wait.not_sent_ns + wait.in_flight_ns + wait.transfer_ns);
     time.on_cpu_ns
         + time.run_queue_ns
+        + time.throttled_ns.unwrap_or(0)
         + time.block_io_ns
         + time.lock_ns
         + time.send_wait_ns
@@ -195,6 +196,53 @@ fn each_processs_time_sums_up_and_the_wait_is_booked_on_the_loaded_one() {
     assert!(near(global[0].imbalance_ns, hog_ns, 0.02), "{global:?}");
     let range = &found.imbalance.process_level[2];
     assert!(near(range.lower_ns, hog_ns, 0.02) && range.lower_ns <= range.upper_ns);
+}
+
+/// The same run, but for one of the three milliseconds that the rank waits for its CPU its own quota holds it back.
+#[test]
+fn what_a_quota_held_back_is_no_run_queue_where_it_is_told() {
+    const HELD_NS: u64 = 1_000_000;
+    let ring = hogged();
+    let rank = Ring::tid(2);
+    let (mut events, mut waits) = (Vec::new(), false);
+    for event in ring.events(START_NS) {
+        let (time_ns, cpu) = (event.time_ns, event.cpu);
+        let mut comes = false;
+        if let What::Switch { off, next_tid } = &event.what {
+            comes = *next_tid == rank && std::mem::take(&mut waits);
+            waits |= event.tid == rank && *off == Off::RunQueue;
+        }
+        events.push(event);
+        if comes {
+            events.push(Event {
+                time_ns,
+                tid: rank,
+                cpu,
+                what: What::Throttled { ns: HELD_NS },
+            });
+        }
+    }
+    let last_ns = events.last().unwrap().time_ns;
+    let before = inferred(ring);
+    for told in [true, false] {
+        let mut frame = ring.window(0, last_ns - START_NS + 1);
+        frame.tells_throttled_parts = told;
+        let mut inferring = Inferring::new("x.rec");
+        pass_in(&mut inferring, ring, &events, frame);
+        let found = inferring.finish().unwrap();
+        let held = |rank: usize| found.processes[rank].time.throttled_ns;
+        let queued = |found: &Inference| found.processes[2].time.run_queue_ns;
+        if told {
+            let held_ns = ring.iterations * HELD_NS;
+            assert_eq!((held(1), held(2)), (Some(0), Some(held_ns)));
+            assert_eq!(queued(&found), queued(&before) - held_ns);
+        } else {
+            assert_eq!((held(2), queued(&found)), (None, queued(&before)));
+        }
+        assert_eq!(sum(&found.processes[2]), sum(&before.processes[2]));
+        let said = found.remarks.iter().any(|said| said.contains("throttled"));
+        assert_eq!(said, !told, "{:?}", found.remarks);
+    }
 }
 
 #[test]

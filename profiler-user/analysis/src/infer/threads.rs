@@ -74,6 +74,8 @@ pub(super) struct Sums {
     /// Of that: from the first look in vain to the arrival of what was read next.
     pub(super) spin_ns: u64,
     pub(super) run_queue_ns: u64,
+    /// Of that: held back by a CPU quota.
+    pub(super) throttled_ns: u64,
     pub(super) block_io_ns: u64,
     pub(super) lock_ns: u64,
     pub(super) send_wait_ns: u64,

@@ -95,6 +95,8 @@ pub(super) struct Watch {
     pub(super) events: u64,
     /// A window was recorded with all that tells who looks in vain.
     pub(super) sees_looks: bool,
+    /// What a CPU quota held back is not told in all windows.
+    pub(super) misses_quotas: bool,
 }
 
 impl Watch {
@@ -194,8 +196,13 @@ impl Watch {
                 self.acts(tid, cpu, now_ns, resolved);
                 self.looks(tid, Some(*first_ns));
             }
-            // A wait for a CPU here, as in recordings that do not tell it.
-            What::DiskStart(_) | What::DiskEnd { .. } | What::Throttled { .. } => {}
+            What::Throttled { ns } => {
+                if let Some(thread) = self.threads.get(tid) {
+                    let sum = &mut thread.sums.throttled_ns;
+                    *sum = sum.saturating_add(*ns);
+                }
+            }
+            What::DiskStart(_) | What::DiskEnd { .. } => {}
         }
     }
 
@@ -468,6 +475,7 @@ impl Watch {
                 (&mut all.on_cpu_ns, sums.on_cpu_ns),
                 (&mut all.spin_ns, sums.spin_ns),
                 (&mut all.run_queue_ns, sums.run_queue_ns),
+                (&mut all.throttled_ns, sums.throttled_ns),
                 (&mut all.block_io_ns, sums.block_io_ns),
                 (&mut all.lock_ns, sums.lock_ns),
                 (&mut all.send_wait_ns, sums.send_wait_ns),

@@ -227,7 +227,7 @@ struct Kind {
     of: fn(&Time) -> u64,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "on CPU",
         class: "on-cpu",
@@ -239,6 +239,12 @@ const KINDS: [Kind; 7] = [
         class: "run-queue",
         meaning: "ready to run, waiting for a CPU",
         of: |time| time.run_queue_ns,
+    },
+    Kind {
+        name: "quota",
+        class: "throttled",
+        meaning: "ready to run, held back by a CPU quota of its own",
+        of: |time| time.throttled_ns.unwrap_or(0),
     },
     Kind {
         name: "block I/O",

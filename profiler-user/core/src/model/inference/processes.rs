@@ -152,9 +152,10 @@ pub struct Time {
     /// Of that, waiting without sleep: from the first of several looks in vain to the arrival of the message that was read next.
     /// Null unless recorded with --polls.
     pub spin_ns: Option<u64>,
-    /// Runnable without a CPU.
+    /// Runnable without a CPU, and not held back by a quota of its own.
     pub run_queue_ns: u64,
-    /// Of that, held back by its own quota. Null: recordings do not hold it.
+    /// Runnable, and held back by a CPU quota of its own. Null where that is not told: then it is in `run_queue_ns`, as it is
+    /// in traces and in what no_run_queue takes away.
     pub throttled_ns: Option<u64>,
     /// Waiting for a disk.
     pub block_io_ns: u64,
