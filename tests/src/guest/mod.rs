@@ -30,10 +30,8 @@ const ONLY: &str = "courtside.only=";
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// How often a test may be run of which the kernel skipped programs, and that says so in these words: what is admitted to
-/// be lost is no wrong number. From 7.0 on it preempts programs, and may preempt both copies of one. A program on a kprobe is
-/// skipped on every kernel if another one, or a look into a map, is interrupted on its CPU.
+/// be lost is no wrong number. From 7.0 on it preempts programs, and may preempt both copies of one.
 const ATTEMPTS: u32 = 3;
-const ON_KPROBES: &str = "ping-pong by kprobes";
 const SKIPPED: [&str; 2] = ["(\"skipped\", ", "(\"arrivals\", "];
 /// A part of the test lost nothing, and failed for another reason.
 const NOTHING_LOST: &str = "lost []";
@@ -49,7 +47,7 @@ type Test = fn(&Host) -> anyhow::Result<Value>;
 const TESTS: &[(&str, Test)] = &[
     ("check", attach::check),
     ("ping-pong", traffic::counted),
-    (ON_KPROBES, traffic::by_kprobes),
+    ("ping-pong by kprobes", traffic::by_kprobes),
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
     ("timer in a request", chain::timer_hands_nothing_over),
@@ -124,7 +122,10 @@ fn run() -> anyhow::Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     say(&json!({ "kernel": release.trim() }));
     let major = release.split('.').next().unwrap_or_default().parse();
-    let preempts = matches!(major, Ok(PREEMPTS_SINCE..));
+    let attempts = match major {
+        Ok(PREEMPTS_SINCE..) => ATTEMPTS,
+        _ => 1,
+    };
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let only = only(&command_line);
     let tests = if command_line
@@ -143,11 +144,6 @@ fn run() -> anyhow::Result<()> {
         if only.as_ref().is_some_and(|only| !name.contains(only)) {
             continue;
         }
-        let attempts = if preempts || *name == ON_KPROBES {
-            ATTEMPTS
-        } else {
-            1
-        };
         let start = Instant::now();
         let mut result = Host::take().and_then(|host| test(&host));
         let mut skipped = Vec::new();
