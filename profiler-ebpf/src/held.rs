@@ -21,11 +21,20 @@ pub fn release(socket: &mut SockState, stats: *mut FlowStats) {
     }
 }
 
-/// A function of its own: the verifier has one state to go on with after it, not one for each way through.
+/// A global function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-pub fn book_held(socket: &mut SockState, stats: *mut FlowStats) {
+pub extern "C" fn book_held(socket: *mut SockState, stats: *mut FlowStats) -> u32 {
+    // SAFETY: null, or a live map value.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
+        return 0;
+    };
+    if stats.is_null() {
+        return 0;
+    }
     let held = take_held(socket);
     book_taken(socket, stats, &held);
+    0
 }
 
 #[inline(always)]
@@ -39,7 +48,8 @@ fn book_taken(socket: &mut SockState, stats: *mut FlowStats, held: &Held) {
     }
 }
 
-/// One more send of so many bytes waits for the other end to be known. A function of its own as the one before.
+/// One more send of so many bytes waits for the other end to be known. A function of its own: the verifier has one state to
+/// go on with after it, not one for each way through.
 #[inline(never)]
 pub fn hold_send(socket: &mut SockState, bytes: u64) {
     add(&raw mut socket.held, HELD_SEND);
@@ -72,19 +82,28 @@ pub fn is_before_announcement(socket: &SockState) -> bool {
 }
 
 /// A datagram that was a message waits for its sender to be known. If another one waits already, that one has waited enough.
-/// A function of its own as the one before.
+/// A global function, as `send_book`. `known`: 1 if its arrival is.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
-pub fn hold_receive(
-    socket: &mut SockState,
+pub extern "C" fn hold_receive(
+    socket: *mut SockState,
     stats: *mut FlowStats,
     bytes: u64,
     queued_ns: u64,
-    known: bool,
-) {
-    let known = if known { IS_KNOWN } else { 0 };
+    known: u32,
+) -> u32 {
+    // SAFETY: null, or a live map value.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
+        return 0;
+    };
+    if stats.is_null() {
+        return 0;
+    }
+    let known = if known != 0 { IS_KNOWN } else { 0 };
     let held = RECEIVED | known | (bytes & BYTES) << QUEUED_BITS | queued_ns & QUEUED;
     lost_several(Lost::Unplaced, 1);
     book_receive(stats, swap(&raw mut socket.held_receive, held));
+    0
 }
 
 #[inline(always)]

@@ -29,31 +29,38 @@ pub struct Turn {
     pub hold: u32,
     /// 1: its sender may know of what this end received.
     pub answers: u32,
+    /// What this end had received, as [`unanswered`] has it.
+    pub read: Request,
 }
 
-/// A message of this end begins.
+/// A message of this end begins. What is asked of the connection is asked before it is turned around: the next request may be
+/// read on another CPU meanwhile, and take the place of the one that this message answers.
 #[inline(always)]
 pub fn turn_out(socket: &mut SockState, flow: *mut FlowStats, turn: &Turn) {
+    let first_turn = socket.midlife != 0 && socket.direction == DIR_IN;
+    let in_pieces = socket.in_waits != 0;
+    let last_piece_ns = socket.piece_ns;
+    socket.direction = DIR_OUT;
+    socket.out_waits = 0;
+    if first_turn {
+        socket.midlife = 0;
+    }
     if turn.hold != 0 {
         add(&raw mut socket.held, 1);
     } else {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*flow).messages_sent, 1) };
     }
-    let first_turn = socket.midlife != 0 && socket.direction == DIR_IN;
-    if first_turn {
-        socket.midlife = 0;
-    }
-    if socket.in_waits != 0 {
+    if in_pieces {
         // All of a message that came in pieces is there: this end sends next.
-        let took = socket.piece_ns.saturating_sub(socket.request.arrival_ns);
+        let took = last_piece_ns.saturating_sub(turn.read.arrival_ns);
         // SAFETY: as above.
         unsafe { record(&raw mut (*flow).receiving_ns, took, turn.epoch) };
     }
-    if turn.answers != 0 && is_open(socket) {
+    if turn.answers != 0 && turn.read.token != 0 {
         // Datagrams are requests by themselves: of two, nobody knows which is answered.
         socket.interleaved |= socket.overlap;
-        let service = turn.start_ns.saturating_sub(socket.request.arrival_ns);
+        let service = turn.start_ns.saturating_sub(turn.read.arrival_ns);
         if first_turn {
             // SAFETY: as above.
             unsafe { add(&raw mut (*flow).midlife_turns, 1) };
@@ -61,8 +68,6 @@ pub fn turn_out(socket: &mut SockState, flow: *mut FlowStats, turn: &Turn) {
             answered(flow, service, turn.epoch, socket.interleaved != 0);
         }
     }
-    socket.out_waits = 0;
-    socket.direction = DIR_OUT;
 }
 
 /// Whether a request waits for an answer by this end. A reply is nothing to be answered, nor is what comes to an end that

@@ -9,7 +9,7 @@ use courtside_wire::{
 };
 
 use crate::{
-    atomic::{add, drain},
+    atomic::{add, drain, swap},
     clock,
     dist::record,
     field,
@@ -22,7 +22,7 @@ use crate::{
     own, peer, polls,
     prompt::Piece,
     ring,
-    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, clear},
+    state::{ARRIVALS, DIR_IN, DIR_OUT, SockState, TO_BOOK, clear},
     storage::{known_socket_state, socket_state, task_state},
     tcp, tcp_sock, turnaround, unseen, waits,
 };
@@ -97,42 +97,37 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     let (arrival, known) = take_arrival(sk, tcp, socket, length as u32, now);
     // It may be announced on another CPU after this one has read its clock: it had arrived by then.
     let arrival = if arrival < now { arrival } else { now };
-    // Here, where the fewest ways lead to: the verifier goes on from each of them twice.
+    // These, too, are asked here, where the fewest ways lead to: the verifier goes on from each of them twice.
     if task.looks != 0 {
         polls::found_message(task, arrival);
-    }
-
-    // The answer to a send call that has not returned yet, read by another thread.
-    // SAFETY: a valid reference. Read once: the send may return meanwhile, and finds that it is booked.
-    let sending_ns = unsafe { core::ptr::read_volatile(&raw const socket.sending_ns) };
-    // Once that send is booked, what follows are pieces of its answer.
-    let answers_running = sending_ns != 0 && arrival > sending_ns && socket.sent_ns != sending_ns;
-    if answers_running && takes_early(socket) {
-        if socket.direction != DIR_OUT {
-            let turn = Turn {
-                start_ns: sending_ns,
-                epoch,
-                hold: 0,
-                answers: 1,
-            };
-            turn_out_early(socket, stats, &turn);
-        }
-        socket.awaiting = 1;
-        socket.sent_ns = sending_ns;
-        socket.sent_after_ns = sending_ns;
-        socket.pending = 0;
     }
 
     let mut bytes = length as u64;
     if socket.unseen_bytes != 0 {
         bytes -= u64::from(tcp::booked_before(sk, socket, length as u32));
     }
+    let by_another = socket.sender != tid;
+    let other_on_its_own = by_another
+        && socket.transport != TRANSPORT_UDP
+        && socket.role == ROLE_INITIATOR
+        && own::does_other_end(sk, socket);
+
+    // The answer to a send call that has not returned yet, read by another thread.
+    // SAFETY: a valid reference. Read once: the send may return meanwhile, and finds that it is booked.
+    let sending_ns = unsafe { core::ptr::read_volatile(&raw const socket.sending_ns) };
+    // Once that send is booked, what follows are pieces of its answer.
+    let answers_running = sending_ns != 0 && arrival > sending_ns && socket.sent_ns != sending_ns;
+    socket.overtakes = 0;
+    if answers_running {
+        read_while_sending(socket, stats, sending_ns, epoch);
+    }
+
     // Whether it was waited for is asked before the direction: a send on another CPU writes the direction first.
     // SAFETY: valid references. In this order.
     let (answers, turns) = unsafe {
         let awaiting = core::ptr::read_volatile(&raw const socket.awaiting);
         let direction = core::ptr::read_volatile(&raw const socket.direction);
-        (awaiting != 0, direction != DIR_IN)
+        (awaiting != 0, direction != DIR_IN || socket.overtakes != 0)
     };
     let hold = turns && is_before;
     if !hold {
@@ -150,7 +145,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
         socket.in_waits = 0;
         let queued_ns = now.saturating_sub(arrival);
         if hold {
-            hold_receive(socket, stats, bytes, queued_ns, known);
+            hold_receive(socket, stats, bytes, queued_ns, u32::from(known));
         } else {
             // SAFETY: as above.
             unsafe {
@@ -164,6 +159,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
         socket.request.arrival_ns = arrival;
         socket.request.read_ns = now;
         socket.direction = DIR_IN;
+        socket.pending |= socket.overtakes;
         if first_turn {
             socket.midlife = 0;
         }
@@ -171,17 +167,9 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
         waited = receive_again(socket, arrival, u32::from(known));
     }
     // SAFETY: a valid reference. Read once: the next message may arrive meanwhile, from somebody else.
-    let mut from_unprompted =
-        unsafe { core::ptr::read_volatile(&raw const socket.sender_unprompted) } != 0;
-    let by_another = socket.sender != tid;
-    if answers
-        && by_another
-        && socket.transport != TRANSPORT_UDP
-        && socket.role == ROLE_INITIATOR
-        && own::does_other_end(sk, socket)
-    {
-        from_unprompted = true;
-    }
+    let from_unprompted = unsafe { core::ptr::read_volatile(&raw const socket.sender_unprompted) }
+        != 0
+        || answers && other_on_its_own;
     let mut floor_ns = 0;
     if answers {
         socket.interleaved |= socket.overlap;
@@ -267,21 +255,54 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     0
 }
 
-/// Whether the running send is to be booked here, before it returns.
+/// What arrived after a send began that has not returned is read by another thread. If that send is not booked yet, it is booked
+/// here. If that is done at this moment, an acceptor tells it that the next request is here: see `send::is_overtaken`. A global
+/// function, as `send_book`.
+#[cfg_attr(not(feature = "untyped"), unsafe(no_mangle))]
 #[inline(never)]
+extern "C" fn read_while_sending(
+    socket: *mut SockState,
+    stats: *mut FlowStats,
+    sending_ns: u64,
+    epoch: u32,
+) -> u32 {
+    // SAFETY: null, or a live map value.
+    let Some(socket) = (unsafe { socket.as_mut() }) else {
+        return 0;
+    };
+    if stats.is_null() {
+        return 0;
+    }
+    if takes_early(socket) {
+        if socket.direction != DIR_OUT {
+            let turn = Turn {
+                start_ns: sending_ns,
+                epoch,
+                hold: 0,
+                answers: 1,
+                read: socket.early,
+            };
+            turn_out(socket, stats, &turn);
+        }
+        socket.awaiting = 1;
+        socket.sent_ns = sending_ns;
+        socket.sent_after_ns = sending_ns;
+        socket.pending = 0;
+    } else if socket.role == ROLE_ACCEPTOR && swap(&raw mut socket.to_book, sending_ns) == 0 {
+        socket.overtakes = 1;
+    }
+    0
+}
+
+/// Whether the running send is to be booked here, before it returns.
+#[inline(always)]
 fn takes_early(socket: &mut SockState) -> bool {
-    if socket.to_book == 0 {
+    if socket.to_book != TO_BOOK {
         return false;
     }
     // Whoever finds that its send is booked looks here at once.
     socket.early = unanswered(socket);
-    drain(&raw mut socket.to_book) != 0
-}
-
-/// A function of its own: that is rare.
-#[inline(never)]
-fn turn_out_early(socket: &mut SockState, stats: *mut FlowStats, turn: &Turn) {
-    turn_out(socket, stats, turn);
+    drain(&raw mut socket.to_book) == TO_BOOK
 }
 
 /// What begins a message at an acceptor cannot have arrived before the answer to the one before was sent, unless nobody

@@ -185,14 +185,18 @@ extern "C" fn send_book(
         return 0;
     }
     let (start, epoch) = (send.start_ns, send.epoch);
+    let reader = socket.request.reader;
+    if reader != send.tid && reader != 0 {
+        socket.by_several = 1;
+    }
+    // Before another thread that reads here can find this send booked: what it reads then is the next request.
+    task.found = unanswered(socket);
     let early = socket.sending_ns != 0 && is_booked(socket);
+    if early {
+        // It has come meanwhile.
+        task.found = socket.early;
+    }
     socket.skips_answers = 0;
-    task.found = if early {
-        // The next request may have come meanwhile.
-        socket.early
-    } else {
-        unanswered(socket)
-    };
     let begins = early || socket.direction != DIR_OUT;
     let orphan = socket.orphan_ns;
     if orphan != 0 {
@@ -228,6 +232,7 @@ extern "C" fn send_book(
                 epoch,
                 hold: send.hold,
                 answers: u32::from(answers),
+                read: task.found,
             };
             turn_out(socket, stats, &turn);
         } else {
@@ -240,6 +245,10 @@ extern "C" fn send_book(
             core::ptr::write_volatile(&raw mut socket.sent_ns, start);
             core::ptr::write_volatile(&raw mut socket.awaiting, 1);
         }
+        if socket.sending_ns != 0 && is_overtaken(socket, start) {
+            socket.direction = DIR_IN;
+            socket.pending = 1;
+        }
     }
     if send.hold != 0 {
         hold_send(socket, send.length);
@@ -251,10 +260,6 @@ extern "C" fn send_book(
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*stats).bytes_sent, send.length) };
         release(socket, stats);
-    }
-    let reader = socket.request.reader;
-    if reader != send.tid && reader != 0 {
-        socket.by_several = 1;
     }
     socket.sender = send.tid;
     socket.sent_voluntary = task.voluntary;
@@ -280,6 +285,18 @@ fn is_booked(socket: &mut SockState) -> bool {
     let is_booked = socket.to_book == 0;
     clear(&mut socket.to_book);
     is_booked
+}
+
+/// Whether another thread has read the next request while this send, which began at `start`, was being booked. It has noted
+/// that request, and says so in the place from which the booking was taken; that is told here after the connection has been
+/// turned around, by an instruction that both of them do at once: one of the two sees what the other has written.
+#[inline(always)]
+fn is_overtaken(socket: &mut SockState, start: u64) -> bool {
+    if socket.by_several != 0 {
+        return drain(&raw mut socket.to_book) == start;
+    }
+    // SAFETY: a valid reference.
+    unsafe { core::ptr::read_volatile(&raw const socket.to_book) == start }
 }
 
 /// Whether `task`, which sends again without having received an answer, waited for anything since the send before, or is

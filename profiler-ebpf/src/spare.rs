@@ -67,13 +67,29 @@ pub fn give_back(task: u64, state: &mut TaskState) {
     let Some(spare) = SPARES.get_ptr(task) else {
         return;
     };
-    let to: *mut u64 = core::ptr::from_mut(state).cast();
-    for word in 0..WORDS {
-        // SAFETY: both are of this size. Volatile, or this becomes a call that copies byte by byte.
-        unsafe { write_volatile(to.add(word), read_volatile(spare.cast::<u64>().add(word))) };
-    }
+    copy_state(state, spare);
     state.spare = 0;
     leave(task);
+}
+
+/// A global function, as `send_book`.
+#[cfg(not(feature = "untyped"))]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn copy_state(to: *mut TaskState, from: *const TaskState) -> u32 {
+    if to.is_null() || from.is_null() {
+        return 0;
+    }
+    for word in 0..WORDS {
+        // SAFETY: both are live map values of this size. Volatile, or this becomes a call that copies byte by byte.
+        unsafe {
+            write_volatile(
+                to.cast::<u64>().add(word),
+                read_volatile(from.cast::<u64>().add(word)),
+            );
+        }
+    }
+    0
 }
 
 /// Makes the state of a task that is being born as good as new. The walk over tasks may have found it before, or an

@@ -274,6 +274,8 @@ pub struct Request {
     pub sends: u32,
 }
 
+/// A send call is to be booked: no time at which one begins.
+pub const TO_BOOK: u64 = 1;
 /// Last transfer was a send; 0 before the first one.
 pub const DIR_OUT: u8 = 1;
 /// Last transfer was a receive.
@@ -375,11 +377,12 @@ pub struct SockState {
     pub by_several: u8,
     /// 1: the last message was a call of which nobody saw for whom it was (initiator).
     pub unseen: u8,
-    pub pad: u8,
+    /// 1: the message that is being told was read while the one before was being answered (acceptor).
+    pub overtakes: u8,
     /// Start of the send call that is running, 0 if none is (TCP).
     pub sending_ns: u64,
-    /// 1: that call has not been booked yet: by itself when it returns, or early by the thread that has read its answer.
-    /// Whoever takes this books it.
+    /// [`TO_BOOK`]: that call has not been booked yet: by itself when it returns, or early by the thread that has read its
+    /// answer. Whoever takes this books it. `sending_ns`: it is being booked, and the next request has been read meanwhile.
     pub to_book: u64,
     /// Start of the last send call of the last sent message.
     pub sent_ns: u64,

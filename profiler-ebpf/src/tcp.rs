@@ -15,7 +15,7 @@ use crate::{
     loss::lost,
     maps::LISTENERS,
     offset, own, peer, pmu, ring,
-    state::{HELD_CONNECT, MPTCP_PART, SockState, clear},
+    state::{HELD_CONNECT, MPTCP_PART, SockState, TO_BOOK, clear},
     storage::{known_socket_state, socket_state, task_state},
     tcp_sock::tcp_sock,
     twice,
@@ -201,7 +201,7 @@ pub fn note_send_start(sk: *const u8) -> i32 {
     };
     if socket.sending_ns == 0 {
         let now = now_ns();
-        socket.to_book = 1;
+        socket.to_book = TO_BOOK;
         socket.sending_ns = now;
         own::judge(sk, socket, now);
         if pmu_turnaround_wanted()

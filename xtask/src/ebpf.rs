@@ -15,12 +15,19 @@ use crate::{packages, sh};
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.10.2";
 pub const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
+/// Features of profiler-ebpf: programs on functions get pointers with types, or without.
+const TYPED: &str = "programs";
+const UNTYPED: &str = "untyped";
 /// Debian's newest rustc, with a prebuilt `core` for BPF.
 const DEBIAN_PACKAGES: [&str; 3] = [
     "rustc-web",
     "libstd-rust-web-dev",
     "libstd-rust-web-dev-bpf",
 ];
+
+/// Has copies and zeroes of known length written out. Else each is a call of a function that goes byte by byte, and the
+/// verifier with it. Not in the object without types, where ways through the programs are not cut short by global functions.
+const WRITES_OUT_COPIES: &str = "-Clink-arg=--disable-expand-memcpy-in-order";
 
 /// Where the compiler's `core` comes from.
 enum Core {
@@ -40,13 +47,13 @@ pub fn build() -> Result<PathBuf> {
 pub fn build_for(arch: &str) -> Result<PathBuf> {
     let dir = sh::target_dir().join(own_dir("bpf", arch));
     let bin = "courtside-bpf";
-    object_for(arch, bin, "untyped", &dir.join("courtside-untyped.bpf.o"))?;
-    object_for(arch, bin, "programs", &dir.join("courtside.bpf.o"))
+    object_for(arch, bin, UNTYPED, &dir.join("courtside-untyped.bpf.o"))?;
+    object_for(arch, bin, TYPED, &dir.join("courtside.bpf.o"))
 }
 
 /// Build the object of one binary of profiler-ebpf into `to`.
 pub fn object(bin: &str, to: &Path) -> Result<PathBuf> {
-    object_for(env::consts::ARCH, bin, "programs", to)
+    object_for(env::consts::ARCH, bin, TYPED, to)
 }
 
 /// The folder of that name for an architecture. Another one's is beside this machine's and not in it: whoever watches
@@ -61,7 +68,7 @@ fn own_dir(name: &str, arch: &str) -> String {
 
 fn object_for(arch: &str, bin: &str, feature: &str, to: &Path) -> Result<PathBuf> {
     let dir = sh::target_dir().join(own_dir("bpf-build", arch));
-    let mut cargo = compiler(arch)?;
+    let mut cargo = compiler(arch, feature)?;
     cargo.arg("build").args(selection(bin, feature, &dir));
     sh::run(&mut cargo).context("the eBPF object was not built")?;
 
@@ -81,7 +88,7 @@ fn object_for(arch: &str, bin: &str, feature: &str, to: &Path) -> Result<PathBuf
 
 /// Lint the programs. The compiler that builds them has no clippy, so they are linted as if for this host.
 pub fn clippy() -> Result<()> {
-    for feature in ["programs", "untyped"] {
+    for feature in [TYPED, UNTYPED] {
         lint(feature)?;
     }
     Ok(())
@@ -126,7 +133,7 @@ fn selection(bin: &str, feature: &str, dir: &Path) -> Vec<String> {
 }
 
 /// A cargo set up with a compiler that can build for BPF on this architecture, and the linker.
-fn compiler(arch: &str) -> Result<Command> {
+fn compiler(arch: &str, feature: &str) -> Result<Command> {
     let mut cargo = match find_core()? {
         Core::Distribution => {
             eprintln!("xtask: eBPF by {SYSTEM_RUSTC} and the distribution's core for {TARGET}");
@@ -148,12 +155,15 @@ fn compiler(arch: &str) -> Result<Command> {
         }
     };
     let linker = linker()?;
-    let flags = [
+    let mut flags = vec![
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", linker.display()),
     ];
+    if feature == TYPED {
+        flags.push(WRITES_OUT_COPIES.to_owned());
+    }
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS")
