@@ -194,6 +194,17 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// The same of a share that may be less than none: `-12%`. Of less than 0.1 % either way only that is told.
+#[must_use]
+pub fn signed_percent(share: f64) -> String {
+    let size = percent(share.abs());
+    if share < 0.0 && !size.starts_with('<') {
+        format!("-{size}")
+    } else {
+        size
+    }
+}
+
 /// How many a second, over a window. Zero for an empty window.
 #[must_use]
 pub fn per_second(count: u64, window_ns: u64) -> f64 {
@@ -289,6 +300,10 @@ mod tests {
         assert_eq!(
             [0.0, 0.001, 0.25, 31.24, 999.6, 1_204.4].map(rate),
             ["0", "<0.01", "0.25", "31.2", "1 000", "1 204"]
+        );
+        assert_eq!(
+            [-0.12, -0.000_4, 0.0, 0.000_4, 0.12].map(signed_percent),
+            ["-12%", "<0.1%", "0%", "<0.1%", "12%"]
         );
         assert_eq!(
             [Some(2.0), Some(31.249), None].map(ratio),

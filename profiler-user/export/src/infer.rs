@@ -11,7 +11,9 @@ use courtside_core::{
         inference::{Calibration, Compared, Inference, Process, Scenario},
         visible::visible,
     },
-    units::{UNKNOWN, bytes_f64, count, duration, duration_f64, percent, rate, ratio},
+    units::{
+        UNKNOWN, bytes_f64, count, duration, duration_f64, percent, rate, ratio, signed_percent,
+    },
 };
 
 pub use brief::{brief, not_yet};
@@ -328,10 +330,11 @@ fn scenarios(inference: &Inference, style: Style) -> Vec<Line> {
 }
 
 pub(super) fn signed(error: f64) -> String {
-    if error < 0.0 {
-        format!("-{}", percent(-error))
+    let size = signed_percent(error);
+    if error > 0.0 && !size.starts_with('<') {
+        format!("+{size}")
     } else {
-        format!("+{}", percent(error))
+        size
     }
 }
 

@@ -9,7 +9,7 @@ use super::sections::section;
 use crate::tail::{by_whom, most_of_it, name, signed, when, words};
 use courtside_core::model::tail::{Difference, Tail};
 use courtside_core::model::visible::visible;
-use courtside_core::units::{UNKNOWN, count, duration, duration_f64, percent};
+use courtside_core::units::{UNKNOWN, count, duration, duration_f64, percent, signed_percent};
 
 /// Most differences and requests that have a row.
 const MAX_ROWS: usize = 12;
@@ -88,7 +88,7 @@ fn row(difference: &Difference, slow: u64) -> Markup {
             td.n { (signed(difference.slow_ns)) }
             td.n { (signed(difference.median_ns)) }
             td.n { (signed(difference.more_ns)) }
-            td.n { @match difference.share { Some(share) if share >= 0.0 => { (percent(share)) }, _ => { (UNKNOWN) } } }
+            td.n { @match difference.share { Some(share) => { (signed_percent(share)) }, None => { (UNKNOWN) } } }
             td.n.p2 { (count(difference.seen_in)) " of " (count(slow)) }
             td.text.p2 { (by_whom(&difference.by)) }
         }

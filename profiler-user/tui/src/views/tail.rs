@@ -24,7 +24,7 @@ use courtside_core::{
         visible::visible,
     },
     parts::Part,
-    units::{count, duration, duration_f64, percent},
+    units::{count, duration, duration_f64, percent, signed_percent},
 };
 
 /// The table, what is most first.
@@ -143,16 +143,7 @@ static COLUMNS: [ColumnSpec; 8] = [
         min: 6,
         max: 6,
         rank: 2,
-        content: Content::Number(
-            |cx, row| difference(cx, row)?.share,
-            |share| {
-                if share < 0.0 {
-                    format!("-{}", percent(-share))
-                } else {
-                    percent(share)
-                }
-            },
-        ),
+        content: Content::Number(|cx, row| difference(cx, row)?.share, signed_percent),
     },
     ColumnSpec {
         heading: Heading {
