@@ -4,6 +4,7 @@
 //! itself, and what `courtside` says it did. Must not know: how Courtside measures.
 
 pub mod agent;
+pub mod concurrent;
 pub mod guest;
 pub mod harness;
 pub mod quota;

@@ -28,9 +28,13 @@ const COUNTS: &str = "courtside.counts";
 /// its call is a send to the kernel. Where the clock counts instructions six in ten thousand is the most that was seen; else
 /// what the host does meanwhile lies between the two, two in a hundred with a load average of 6.
 fn tolerance_percent() -> anyhow::Result<u64> {
+    Ok(if counts_instructions()? { 1 } else { 5 })
+}
+
+/// Whether the machine's clock counts instructions.
+pub fn counts_instructions() -> anyhow::Result<bool> {
     let command_line = fs::read_to_string("/proc/cmdline")?;
-    let counts = command_line.split_whitespace().any(|word| word == COUNTS);
-    Ok(if counts { 1 } else { 5 })
+    Ok(command_line.split_whitespace().any(|word| word == COUNTS))
 }
 
 /// Roundtrips are exact, and the parts of every tier's turnaround are what the tier says they were.

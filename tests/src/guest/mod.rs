@@ -15,9 +15,11 @@ use crate::harness::Host;
 
 mod attach;
 mod chain;
+mod concurrent;
 mod cost;
 mod counters;
 mod faults;
+mod games;
 mod groups;
 mod system;
 mod traffic;
@@ -51,6 +53,7 @@ const TESTS: &[(&str, Test)] = &[
     ("every way of moving bytes", traffic::every_way),
     ("relay", chain::parts_are_true),
     ("timer in a request", chain::timer_hands_nothing_over),
+    ("concurrent services", concurrent::every_kind),
     ("standing connections", traffic::standing),
     ("counters of the clock", counters::of_the_clock),
     ("loss", traffic::loss_is_counted),
@@ -103,7 +106,7 @@ pub fn main() -> ExitCode {
 fn help(arguments: &[String]) -> Option<anyhow::Result<()>> {
     match arguments {
         [command, tgids @ ..] if command == traffic::LET_GO => Some(traffic::let_go(tgids)),
-        [command, games @ ..] if command == traffic::PLAY_EACH => Some(traffic::play_each(games)),
+        [command, games @ ..] if command == games::PLAY_EACH => Some(games::play_each(games)),
         [command] if command == faults::UNDER_CLOCKS => Some(faults::under_clocks_play()),
         [command, rest @ ..] if command == groups::IN_GROUPS => {
             Some(groups::become_in_groups(rest))

@@ -13,13 +13,12 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
+use super::games::{self, Played};
 use crate::{
     harness::{Host, Measured, Running, Snapshot, courtside, finish, list, number, workload},
     sound,
 };
 
-/// First argument of this program when it is to play games of the workload, which follow: each one's arguments as one.
-pub const PLAY_EACH: &str = "--play-each";
 /// First argument of this program when it is to let a workload go that waits for a line.
 pub const LET_GO: &str = "--let-go";
 const CONNECTIONS: u64 = 5;
@@ -111,38 +110,20 @@ pub fn by_kprobes(host: &Host) -> anyhow::Result<Value> {
     Ok(json!({ "transports": transports }))
 }
 
-/// Measures games that are played one after the other: to attach takes longer here than any of them.
+/// Measures ping-pongs, and holds each to what it counted itself.
 fn play(host: &Host, environment: &[(&str, &str)], games: &[Vec<&str>]) -> anyhow::Result<()> {
-    let tags: Vec<String> = (0..games.len())
-        .map(|number| format!("{}{number}", host.tag()))
-        .collect();
-    let mut command = Command::new(env::current_exe()?);
-    command.arg(PLAY_EACH).envs(environment.iter().copied());
-    for (game, tag) in games.iter().zip(&tags) {
-        command.arg([&["--name", tag], &game[..]].concat().join(" "));
-    }
-    let Measured {
-        snapshot, stdout, ..
-    } = host.stat(&[], &mut command)?;
-    let answers = stdout
-        .lines()
-        .map(serde_json::from_str)
-        .collect::<Result<Vec<Value>, _>>()
-        .context(stdout.clone())?;
-    ensure!(
-        answers.len() == games.len(),
-        "{} answers of {} games: {stdout}",
-        answers.len(),
-        games.len()
-    );
-    let lost = snapshot.lost_counts();
-    let failed: Vec<String> = games
+    let lines: Vec<String> = games
         .iter()
-        .zip(&tags)
-        .zip(&answers)
-        .filter_map(|((game, tag), answer)| {
-            let error = exact(&snapshot, answer, tag).err()?;
-            Some(format!("{game:?}\n{answer}\n{error:#}"))
+        .map(|game| format!("ping-pong --reply-size 333 {}", game.join(" ")))
+        .collect();
+    let Played { snapshot, games } = games::play(host, environment, &lines)?;
+    let lost = snapshot.lost_counts();
+    let failed: Vec<String> = lines
+        .iter()
+        .zip(&games)
+        .filter_map(|(line, (name, answer))| {
+            let error = exact(&snapshot, answer, name).err()?;
+            Some(format!("{line}\n{answer}\n{error:#}"))
         })
         .collect();
     ensure!(
@@ -153,21 +134,6 @@ fn play(host: &Host, environment: &[(&str, &str)], games: &[Vec<&str>]) -> anyho
         failed.join(" | "),
         snapshot.0["edges"]
     );
-    Ok(())
-}
-
-/// Plays one game of the workload after the other.
-///
-/// # Errors
-/// When one fails.
-pub fn play_each(games: &[String]) -> anyhow::Result<()> {
-    for game in games {
-        let status = Command::new(workload()?)
-            .args(["ping-pong", "--reply-size", "333"])
-            .args(game.split(' '))
-            .status()?;
-        ensure!(status.success(), "{game}: {status}");
-    }
     Ok(())
 }
 
