@@ -289,6 +289,10 @@ pub struct FlowStats {
     pub unprompted: u64,
     /// Sum of those gaps.
     pub unprompted_ns: u64,
+    /// How many of them have a length: the first send of a thread has none.
+    pub unprompted_gaps: u64,
+    /// Sum of the squares of their lengths, see [`gap_squared`].
+    pub unprompted_squares: u64,
     /// Of the sleep of the turnarounds: for locks.
     pub turnaround_lock_ns: u64,
     /// Turnarounds that began in another thread (hand-over).
@@ -312,6 +316,18 @@ pub struct FlowStats {
     /// Connects, from their start to the connection.
     pub connect_ns: Dist,
 }
+
+/// The square of a gap, in whole units of 1024 ns and up to a minute or so: longer ones count as that, for a sum to last.
+#[must_use]
+#[inline(always)]
+pub const fn gap_squared(ns: u64) -> u64 {
+    const LONGEST: u64 = 1 << 26;
+    let gap = ns.wrapping_add(1 << (GAP_SHIFT - 1)) >> GAP_SHIFT;
+    let gap = if gap < LONGEST { gap } else { LONGEST };
+    gap * gap
+}
+/// A unit of such a gap is so much, as a power of two, in nanoseconds.
+pub const GAP_SHIFT: u32 = 10;
 
 /// CPU clocks and counters of a program image, monotone.
 #[repr(C)]
@@ -564,7 +580,7 @@ pub struct SelfCheck {
 
 const _: () = assert!(size_of::<FlowKey>() == 12);
 const _: () = assert!(size_of::<Dist>() == 32 + 4 * HIST_BUCKETS);
-const _: () = assert!(size_of::<FlowStats>() == 30 * 8 + 5 * size_of::<Dist>());
+const _: () = assert!(size_of::<FlowStats>() == 32 * 8 + 5 * size_of::<Dist>());
 const _: () = assert!(size_of::<CpuStats>() == 176);
 const _: () = assert!(size_of::<DiskStats>() == 40 + size_of::<Dist>());
 const _: () = assert!(size_of::<ImageInfo>() == 40);

@@ -3,7 +3,7 @@
 //! In: receives and sends of a task, in order. Out: intervals and their parts, booked on the flow of the send.
 //! The rules are in ARCHITECTURE.md. Must not know: how sockets are read.
 
-use courtside_wire::FlowStats;
+use courtside_wire::{FlowStats, gap_squared};
 
 use crate::{
     atomic::add,
@@ -140,7 +140,10 @@ pub fn after_send(task: &mut TaskState, flow: *mut FlowStats, send: &Send) {
         if what == NOTHING {
             add(&raw mut (*flow).unprompted, 1);
             if task.sent_ns != 0 && sent > task.sent_ns {
-                add(&raw mut (*flow).unprompted_ns, sent - task.sent_ns);
+                let gap_ns = sent - task.sent_ns;
+                add(&raw mut (*flow).unprompted_ns, gap_ns);
+                add(&raw mut (*flow).unprompted_gaps, 1);
+                add(&raw mut (*flow).unprompted_squares, gap_squared(gap_ns));
             }
         } else {
             if what == HANDOVER {

@@ -80,6 +80,8 @@ fn booked(recorded: &Recorded) -> BTreeMap<Flow, Counts> {
             parts: flow.turnaround_parts,
             unprompted: flow.unprompted,
             unprompted_ns: flow.unprompted_ns,
+            unprompted_gaps: flow.unprompted_gaps,
+            unprompted_squares: flow.unprompted_squares,
             handovers: flow.handovers,
             untimed: flow.untimed,
             ambiguous: flow.ambiguous,

@@ -4,7 +4,7 @@
 use courtside_tests::concurrent::{
     KINDS, Kind, OF_A_HOST, Run, handing, loops, open, pieces, scheduled,
 };
-use courtside_tests::harness::Host;
+use courtside_tests::harness::{Host, list};
 
 /// Measures each of the kind's workloads, and holds it to its own clocks.
 fn hold(kind: &Kind) {
@@ -52,6 +52,7 @@ tests! {
     a_pipeline_is_marked_and_not_timed: open::PIPELINE;
     what_both_ends_send_on_their_own_answers_nobody: open::BOTH_ON_THEIR_OWN;
     what_a_server_pushes_is_one_reply: open::PUSHED;
+    what_is_sent_by_a_clock_is_told: open::BY_A_CLOCK;
     several_datagrams_are_marked_and_not_timed: open::SEVERAL_DATAGRAMS;
     one_datagram_at_a_time_is_timed: open::ONE_DATAGRAM;
     who_asks_one_thing_at_a_time_is_timed: open::BUSY_UDP_SERVER;
@@ -60,4 +61,24 @@ tests! {
     a_reply_in_pieces_is_one_reply: pieces::REPLY_IN_PIECES;
     pieces_both_ways_are_not_timed: pieces::PIECES_BOTH_WAYS;
     an_asynchronous_server_is_not_charged_its_upstream: scheduled::ASYNCHRONOUS;
+}
+
+/// The same by its rule: who sends a hundred times a second, and whom.
+#[test]
+fn who_sends_by_a_clock_is_a_finding() {
+    let host = Host::take().unwrap();
+    let name = host.tag();
+    let arguments = "ticking --server-ticks 0 --client-ticks 200 --client-every 10ms --name";
+    let mut arguments: Vec<&str> = arguments.split(' ').collect();
+    arguments.push(&name);
+    let measured = host.measure(&arguments).unwrap();
+    let snapshot = &measured.snapshot;
+    let of = |end: &str| snapshot.component(&format!("{name}-{end}")).unwrap()["id"].clone();
+    let (client, server) = (of("client"), of("server"));
+    let found: Vec<_> = list(&snapshot.0, "findings")
+        .filter(|finding| finding["rule"] == "heartbeat")
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["component"], client, "{found:?}");
+    assert_eq!(found[0]["edge"]["to"], server, "{found:?}");
 }

@@ -59,7 +59,7 @@ const PROMISED: [(&str, &[&str]); 32] = [
     (
         "components/*/turnaround",
         &[
-            "count total_ns unprompted_count unprompted_ns each_ns by_recipient",
+            "count total_ns unprompted_count unprompted_ns each_ns by_recipient unprompted_to",
             PARTS,
         ],
     ),

@@ -397,6 +397,12 @@ pub struct Flow {
     pub unprompted: u64,
     /// Sum of the gaps before those.
     pub unprompted_ns: u64,
+    /// How many of those have a length: a thread's first send has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unprompted_gaps: u64,
+    /// Sum of the squares of their lengths, as `courtside_wire::gap_squared` has them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unprompted_squares: u64,
     /// Of the sleep in `turnaround_parts`: for locks.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub turnaround_lock_ns: u64,

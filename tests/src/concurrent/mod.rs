@@ -30,7 +30,7 @@ pub struct Kind {
 }
 
 /// All of them.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 21] = [
     handing::ANSWERED_BY_ANOTHER,
     handing::WOKEN_BY_THE_READER,
     handing::ANSWERED_BY_A_THIRD,
@@ -43,6 +43,7 @@ pub const KINDS: [Kind; 20] = [
     open::PIPELINE,
     open::BOTH_ON_THEIR_OWN,
     open::PUSHED,
+    open::BY_A_CLOCK,
     open::SEVERAL_DATAGRAMS,
     open::ONE_DATAGRAM,
     open::BUSY_UDP_SERVER,

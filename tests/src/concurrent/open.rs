@@ -1,7 +1,8 @@
 //! Several requests open on one connection, or messages that answer nobody: a wrong time without a mark is the worst
 //! there can be.
 
-use super::{Kind, Run, told};
+use super::{Kind, Run, real, told};
+use crate::harness::list;
 
 /// A pipeline is marked and not timed.
 pub const PIPELINE: Kind = Kind {
@@ -66,6 +67,41 @@ fn pushed(run: &Run) {
     assert_eq!(told(edge, "roundtrips"), 1, "{edge}");
     assert_eq!(edge["lower_bound"], false, "{edge}");
     assert_eq!(told(edge, "bytes_received"), run.truth("server/bytes_sent"));
+}
+
+/// What is sent by a clock is told as such.
+pub const BY_A_CLOCK: Kind = Kind {
+    name: "what is sent by a clock is told with its period",
+    lines: &[
+        "ticking --server-ticks 0 --client-ticks 200 --client-every 10ms",
+        "ticking --server-ticks 0 --client-ticks 200 --client-every 10ms --transport unix-stream",
+    ],
+    holds: by_a_clock,
+};
+
+/// After the request and its answer the client sends 200 times by itself: the first time after it has read the answer.
+fn by_a_clock(run: &Run) {
+    let turnaround = &run.component("client")["turnaround"];
+    let server = run.name("server");
+    let to = list(turnaround, "unprompted_to")
+        .find(|to| run.snapshot.name(&to["to"]) == server)
+        .unwrap();
+    let between = |what: &str| run.truth(&format!("client/between/{what}"));
+    let ticks = between("count") + 1;
+    // The request, and all ticks but the first.
+    assert_eq!(told(to, "count"), ticks, "{to}");
+    assert_eq!(told(turnaround, "unprompted_count"), ticks, "{turnaround}");
+    let (sum, count) = (between("sum_ns"), between("count"));
+    let gap_ns = real(to, "gap_ns");
+    let measured = (gap_ns * count as f64) as u64;
+    run.between("gaps", sum, measured, sum, count);
+    // Times of that mean, none below 0 nor above the longest, vary by no more.
+    let most = (gap_ns * (between("max_ns") as f64 - gap_ns).max(0.0)).sqrt();
+    let deviation = real(to, "gap_sd_ns");
+    assert!(
+        deviation <= most + run.allow(50_000) as f64,
+        "{to}, most {most}"
+    );
 }
 
 /// Several datagrams before the first answer are marked and not timed.

@@ -11,6 +11,7 @@ mod context_switches;
 mod cpu_quota;
 mod facts;
 mod found;
+mod heartbeat;
 mod high_cpi;
 mod imbalance;
 mod lock_convoy;
@@ -42,12 +43,13 @@ trait Rule: Sync {
 }
 
 /// All rules, by name.
-const RULES: [&dyn Rule; 14] = [
+const RULES: [&dyn Rule; 15] = [
     &antagonist::Antagonist,
     &busy_polling::BusyPolling,
     &chatty_edge::ChattyEdge,
     &context_switches::ContextSwitches,
     &cpu_quota::CpuQuota,
+    &heartbeat::Heartbeat,
     &high_cpi::HighCpi,
     &imbalance::Imbalance,
     &lock_convoy::LockConvoy,

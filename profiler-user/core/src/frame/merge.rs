@@ -278,6 +278,8 @@ pub fn add_counts(sum: &mut Flow, more: &Flow) {
         turnarounds,
         unprompted,
         unprompted_ns,
+        unprompted_gaps,
+        unprompted_squares,
         turnaround_lock_ns,
         handovers
     );

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use courtside_wire::GAP_SHIFT;
+
 use super::directory::Directory;
 use super::edges::{EdgeSum, Edges, uncertain};
 use super::snapshot::{HeldUnknown, TurnaroundCounters};
@@ -81,6 +83,38 @@ pub(super) struct Sums {
     pub unprompted_count: u64,
     pub unprompted_ns: u64,
     pub by_recipient: BTreeMap<usize, TurnaroundSum>,
+    pub unprompted_to: BTreeMap<usize, UnpromptedSum>,
+}
+
+/// Sends that no message prompted, and the gaps before them that have a length.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UnpromptedSum {
+    pub count: u64,
+    gaps: u64,
+    ns: u64,
+    squares: u64,
+}
+
+impl UnpromptedSum {
+    fn add(&mut self, flow: &Flow) {
+        plus(&mut self.count, flow.unprompted);
+        plus(&mut self.gaps, flow.unprompted_gaps);
+        plus(&mut self.ns, flow.unprompted_ns);
+        plus(&mut self.squares, flow.unprompted_squares);
+    }
+
+    /// The mean gap.
+    pub fn gap_ns(&self) -> Option<f64> {
+        share(self.ns, self.gaps)
+    }
+
+    /// How far gaps are from the mean: their standard deviation.
+    pub fn gap_sd_ns(&self) -> Option<f64> {
+        let mean = self.gap_ns()?;
+        let unit = f64::from(1u32 << GAP_SHIFT);
+        let squares = self.squares as f64 * unit * unit / self.gaps as f64;
+        Some((squares - mean * mean).max(0.0).sqrt())
+    }
 }
 
 /// What an acceptor's flow is worth.
@@ -195,6 +229,9 @@ impl Sums {
         self.turnaround.add(flow);
         if flow.turnarounds > 0 {
             self.by_recipient.entry(peer).or_default().add(flow);
+        }
+        if flow.unprompted > 0 {
+            self.unprompted_to.entry(peer).or_default().add(flow);
         }
         plus(&mut self.unprompted_count, flow.unprompted);
         plus(&mut self.unprompted_ns, flow.unprompted_ns);

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use courtside_wire::gap_squared;
+
 use super::exchange::{Answer, Exchange};
 use crate::{event::Flow, frame::plus, parts::Parts};
 
@@ -34,6 +36,10 @@ pub struct Counts {
     pub unprompted: u64,
     /// Sum of the gaps before those.
     pub unprompted_ns: u64,
+    /// How many of those have a length, and the sum of their squares, as `courtside_wire::gap_squared` has them.
+    pub unprompted_gaps: u64,
+    /// See `unprompted_gaps`.
+    pub unprompted_squares: u64,
     /// Turnarounds that began in another thread.
     pub handovers: u64,
     /// Of `answered`: those that are in no distribution.
@@ -167,6 +173,8 @@ impl Ledger for BTreeMap<Flow, Counts> {
             Booking::Unprompted(ns) => {
                 plus(&mut counts.unprompted, 1);
                 plus(&mut counts.unprompted_ns, ns);
+                plus(&mut counts.unprompted_gaps, u64::from(ns > 0));
+                plus(&mut counts.unprompted_squares, gap_squared(ns));
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::frame::{self, Frame, PmuState, ProbeState, Steal, StealUnknown};
 
 pub use components::{
     Component, Counters, Cpu, Disk, Polls, Recipient, Requests, Turnaround, TurnaroundCounters,
-    Waits,
+    Unprompted, Waits,
 };
 pub use edges::{Connects, Edge};
 pub use entries::{Court, Entry};

@@ -103,6 +103,8 @@ pub(super) fn flow(
         turnaround_parts: parts,
         unprompted: gained!(unprompted),
         unprompted_ns: gained!(unprompted_ns),
+        unprompted_gaps: gained!(unprompted_gaps),
+        unprompted_squares: gained!(unprompted_squares),
         turnaround_lock_ns: gained!(turnaround_lock_ns),
         handovers: gained!(handovers),
         turnaround_counters: Some(TurnaroundCounters {

@@ -183,6 +183,8 @@ pub struct Ticked {
     sent: u64,
     bytes_sent: u64,
     bytes_received: u64,
+    /// From before one tick's send to before the next one's.
+    between: Times,
 }
 
 impl Ticking {
@@ -239,9 +241,15 @@ impl Ticker {
                 anyhow::Ok(reads.tally)
             });
             let mut due_ns = monotonic_ns();
+            let mut between = Times::default();
+            let mut before_ns = None;
             for _ in 0..self.ticks {
                 due_ns += self.every.ns;
                 sleep_until(due_ns);
+                let now_ns = monotonic_ns();
+                if let Some(before_ns) = before_ns.replace(now_ns) {
+                    between.add(now_ns - before_ns);
+                }
                 sends.send(MESSAGE_BYTES)?;
             }
             sends.socket().shutdown(Shutdown::Write)?;
@@ -250,6 +258,7 @@ impl Ticker {
                 sent: sends.tally.messages_sent,
                 bytes_sent: sends.tally.bytes_sent,
                 bytes_received: read.bytes_received,
+                between,
             })
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! In: bookings, and the events themselves. Out: the flows of a window. Must not know: windows, time.
 
+use courtside_wire::gap_squared;
 use foldhash::HashMap;
 
 use super::super::{
@@ -251,6 +252,8 @@ impl Ledger for WindowSums {
             Booking::Unprompted(ns) => {
                 plus(&mut sums.flow.unprompted, 1);
                 plus(&mut sums.flow.unprompted_ns, ns);
+                plus(&mut sums.flow.unprompted_gaps, u64::from(ns > 0));
+                plus(&mut sums.flow.unprompted_squares, gap_squared(ns));
             }
         }
     }

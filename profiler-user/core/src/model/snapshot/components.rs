@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{ComponentKind, Dist, HeldUnknown};
 use crate::frame::{self, Process};
 use crate::model::blame::{self, Blame};
-use crate::model::components::{Sums, TurnaroundSum, share};
+use crate::model::components::{Sums, TurnaroundSum, UnpromptedSum, share};
 use crate::model::directory::{Directory, Identity};
 use crate::model::fields::{
     BELOW, BOUNDED, BYTES, EXACT, LEFT, NAME, NS, NUMBER, OBJECT, RATIO, SCALED, SUM, TO_SCHEDSTAT,
@@ -286,6 +286,26 @@ fields! {
         by_recipient: Vec<Recipient> [OBJECT, BELOW] = sum.by_recipient.iter()
             .map(|(&to, sum)| Recipient::of(&names.identities[to].id, sum))
             .collect();
+        /// Sends that no message prompted, by recipient. Absent in older versions.
+        #[serde(default)]
+        unprompted_to: Vec<Unprompted> [OBJECT, BELOW] = sum.unprompted_to.iter()
+            .map(|(&to, sum)| Unprompted::of(&names.identities[to].id, sum))
+            .collect();
+    }
+}
+
+fields! {
+    /// Sends to one recipient that no message prompted: timers, heartbeats, generators.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+    pub struct Unprompted from (to: &str, sum: &UnpromptedSum) {
+        /// Component id of the recipient.
+        to: String [NAME, EXACT] = to.to_owned();
+        /// Sends.
+        count: u64 [NUMBER, EXACT] = sum.count;
+        /// Mean time from a thread's send before, to whomever, to such a send. Null if nothing came before any, and in older recordings.
+        gap_ns: Option<f64> [NS, BELOW] = sum.gap_ns();
+        /// Standard deviation of these times: small where they are sent by a clock. Times of more than a minute count as one.
+        gap_sd_ns: Option<f64> [NS, BELOW] = sum.gap_sd_ns();
     }
 }
 

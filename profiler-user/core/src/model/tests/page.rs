@@ -22,7 +22,7 @@ fn tables() -> Vec<(&'static str, String)> {
     }
     of! {
         Snapshot Unmatched Host Window Quality Probe Pmu Cost ProgramCost
-        Component Cpu Blame Waits Polls Lock Holder Counters Disk Requests Turnaround TurnaroundCounters Recipient
+        Component Cpu Blame Waits Polls Lock Holder Counters Disk Requests Turnaround TurnaroundCounters Recipient Unprompted
         Edge Connects Entry Court Finding Dist
     }
 }
