@@ -16,9 +16,6 @@ use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Reads of the one that waits.
-const READS: u64 = 3000;
-
 /// A file system on a loop device, whose file lies in memory. Gone with its guard.
 struct Disk {
     device: String,
@@ -78,11 +75,11 @@ fn name(program: &Path) -> String {
     program.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// Reads small blocks, one after the other: its component, and how long the reads took by its own clock.
-fn reads(host: &Host, program: &Path, disk: &Disk) -> (Value, u64) {
+/// Reads so many small blocks, one after the other: its component, and how long the reads took by its own clock.
+fn reads(host: &Host, program: &Path, disk: &Disk, count: u64) -> (Value, u64) {
     let mut command = Command::new(program);
     command.args(["disk-io", "--writes", "0", "--reads"]);
-    command.arg(READS.to_string()).arg("--dir").arg(disk.dir());
+    command.arg(count.to_string()).arg("--dir").arg(disk.dir());
     let Measured {
         snapshot, answer, ..
     } = host.stat(&[], &mut command).unwrap();
@@ -106,16 +103,21 @@ fn behind(component: &Value) -> (Vec<(String, u64)>, u64) {
 }
 
 /// Somebody reads alone, and then beside one that does this: of what the disk takes longer then, at least this share was behind
-/// that one. It is not all: there is
-/// time in which no request of others is under way, and a flush is none that is seen.
-fn beside(does: &[&str], least: f64) {
+/// that one. It is not all: there is time in which no request of others is under way, and a flush is none that is seen. So many
+/// reads that neither a host that is busy for a moment nor a pause of the other one is most of their time.
+fn beside(does: &[&str], count: u64, least: f64) {
     let host = Host::take().unwrap();
     let disk = Disk::new();
     let (victim, hog) = (program(&host, "victim"), program(&host, "hog"));
-    let (alone, alone_ns) = reads(&host, &victim, &disk);
-    let (by, _) = behind(&alone);
     let hogs = format!("program:{}", name(&hog));
-    assert!(by.iter().all(|(who, _)| *who != hogs), "{by:?}");
+    // What else the host does makes one of them longer, and none shorter.
+    let alone = (0..3).map(|_| {
+        let (component, took_ns) = reads(&host, &victim, &disk, count);
+        let (by, _) = behind(&component);
+        assert!(by.iter().all(|(who, _)| *who != hogs), "{by:?}");
+        (component, took_ns)
+    });
+    let (alone, alone_ns) = alone.min_by_key(|(_, took_ns)| *took_ns).unwrap();
 
     let mut command = Command::new(&hog);
     command
@@ -135,7 +137,7 @@ fn beside(does: &[&str], least: f64) {
         bytes("read_bytes:") + bytes("write_bytes:") > 200 << 20
     })
     .unwrap();
-    let (beside, beside_ns) = reads(&host, &victim, &disk);
+    let (beside, beside_ns) = reads(&host, &victim, &disk, count);
     drop(running);
 
     let (by, all_ns) = behind(&beside);
@@ -162,6 +164,7 @@ fn beside(does: &[&str], least: f64) {
 fn small_reads_wait_behind_large_writes() {
     beside(
         &["--reads", "0", "--writes", "1000000000", "--block", "4096"],
+        6_000,
         0.5,
     );
 }
@@ -171,6 +174,7 @@ fn small_reads_wait_behind_many_readers() {
     let reads = ["--writes", "0", "--reads", "1000000000"];
     beside(
         &[&reads[..], &["--block", "256", "--threads", "8"]].concat(),
+        3_000,
         0.7,
     );
 }
@@ -180,6 +184,7 @@ fn small_reads_wait_behind_whoever_makes_sure_that_it_has_written() {
     let writes = ["--reads", "0", "--writes", "1000000000"];
     beside(
         &[&writes[..], &["--block", "4096", "--fsync"]].concat(),
+        20_000,
         0.25,
     );
 }
