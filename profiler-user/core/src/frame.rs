@@ -228,6 +228,9 @@ pub struct Image {
     pub kernel: bool,
     /// Processes of the image known in this window.
     pub processes: Vec<Process>,
+    /// Thread group id of the process that it was first, which may have ended. Not in older recordings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_tgid: Option<u32>,
     /// Ports it listens on.
     pub listens: Vec<u16>,
     /// How many ended images of its kind it stands for, because they were too many to be kept one by one; 0 for an ordinary

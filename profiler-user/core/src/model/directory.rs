@@ -196,8 +196,9 @@ fn name_image(image: &Image, group_by: GroupBy) -> (String, String, ComponentKin
             (format!("comm:{comm}"), comm.to_owned(), Program)
         }
         GroupBy::Process => {
-            let name = match first {
-                Some(process) => format!("{program}/{}", process.tgid),
+            let alive = first.map(|process| process.tgid);
+            let name = match alive.or(image.first_tgid) {
+                Some(tgid) => format!("{program}/{tgid}"),
                 None => format!("{program}#{}", image.id),
             };
             (format!("process:{name}"), name, Program)
@@ -219,6 +220,22 @@ fn name_image(image: &Image, group_by: GroupBy) -> (String, String, ComponentKin
 mod tests {
     use super::*;
     use crate::fixture::frames::{frame, image};
+
+    #[test]
+    fn a_process_that_has_ended_has_its_number() {
+        let named = |first_tgid| {
+            let image = Image {
+                first_tgid,
+                processes: Vec::new(),
+                ..image(3, "mptcp.py", &[])
+            };
+            name_image(&image, GroupBy::Process).1
+        };
+        assert_eq!(
+            [named(Some(70)), named(None)],
+            ["mptcp.py/70", "mptcp.py#3"]
+        );
+    }
 
     #[test]
     fn a_container_is_called_what_its_runtime_calls_it_and_keeps_its_id() {

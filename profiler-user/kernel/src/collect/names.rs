@@ -115,6 +115,7 @@ impl Names {
                 cgroup: description.cgroup,
                 kernel: description.kernel,
                 processes,
+                first_tgid: (info.tgid != 0).then_some(info.tgid),
                 listens: Vec::new(),
                 gone: 0,
             };
@@ -278,6 +279,13 @@ mod tests {
         let owners = [(7, 12), (8, 11)];
         let image = learned(host.path(), 11, info(7, "python3"), &owners);
         assert_eq!((&*image.program, &*image.cgroup), ("daemon.py", "/shop"));
+    }
+
+    #[test]
+    fn a_program_that_has_ended_still_has_the_number_of_its_process() {
+        let host = tempfile::tempdir().unwrap();
+        let image = learned(host.path(), 11, info(7, "python3"), &[]);
+        assert_eq!((image.first_tgid, image.processes.len()), (Some(7), 0));
     }
 
     #[test]
