@@ -35,7 +35,7 @@ pub const CLOSE: u8 = 7;
 /// `TCP_LISTEN`, also the state of listening Unix sockets.
 pub const LISTEN: u8 = 10;
 /// Look-ups of the other end before it is taken for remote for good.
-pub const TRIES: u8 = 16;
+const TRIES: u8 = 16;
 
 /// Fills what never changes in a socket's life. `false` for sockets that are not ours to count.
 #[inline(always)]

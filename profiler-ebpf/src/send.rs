@@ -25,9 +25,6 @@ use crate::{
 
 /// Look-ups of the other end for which the first sends wait to be booked on it.
 const HOLD: u8 = 4;
-/// The same of datagrams (UDP) that have arrived at a socket of this host: somebody will read them, and may get a CPU only after
-/// several have come.
-const HOLD_ARRIVED: u8 = peer::TRIES - 1;
 
 /// A send call took `length` bytes, or failed with that error.
 #[inline(always)]
@@ -122,12 +119,7 @@ pub fn on_send(sk: *const u8, length: i32) -> i32 {
     // The other end may be on this host and about to show itself: what it gets is booked when it has. Asked before the
     // flow is looked up: the other end's answer may make it known in between.
     let hold = socket.peer_sure == 0
-        && socket.peer_tries
-            <= if arrived_here && socket.transport == TRANSPORT_UDP {
-                HOLD_ARRIVED
-            } else {
-                HOLD
-            }
+        && socket.peer_tries <= HOLD
         && if socket.transport == TRANSPORT_TCP {
             // Closed during the call, it has nothing to wait for.
             field!(sk, sock_state, u8) != peer::CLOSE

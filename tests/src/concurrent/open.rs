@@ -110,7 +110,8 @@ pub const SEVERAL_DATAGRAMS: Kind = Kind {
     lines: &[
         "several-datagrams",
         "several-datagrams --ahead",
-        "several-datagrams --together 5",
+        // More than four that nobody has read yet are booked on an address: the server may not have had a CPU by then.
+        "several-datagrams --together 5 --met",
         "several-datagrams --ahead --together 3",
     ],
     holds: several_datagrams,

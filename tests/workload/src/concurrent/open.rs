@@ -276,6 +276,9 @@ pub struct SeveralDatagrams {
     /// The server reads all of them before it answers the first, instead of one after the other.
     #[arg(long)]
     ahead: bool,
+    /// Before that the server answers a single one, so that it has been seen at its socket.
+    #[arg(long)]
+    met: bool,
     /// The processes are called NAME-server and NAME-client.
     #[arg(long, default_value = "dg")]
     name: String,
@@ -328,6 +331,10 @@ impl DatagramServer {
         let mut line = line(socket, transport)?;
         let together = self.datagrams.together;
         let reads = if self.datagrams.ahead { together } else { 1 };
+        if self.datagrams.met {
+            ensure!(line.receive(MESSAGE_BYTES)?, "an empty datagram");
+            line.send(MESSAGE_BYTES)?;
+        }
         for _ in 0..self.datagrams.rounds * together / reads {
             for _ in 0..reads {
                 ensure!(line.receive(MESSAGE_BYTES)?, "an empty datagram");
@@ -348,6 +355,10 @@ impl DatagramClient {
         let transport = Transport::UdpConnected;
         let socket = transport.connect(&self.server, "").context("no server")?;
         let mut line = line(socket, transport)?;
+        if self.datagrams.met {
+            line.send(MESSAGE_BYTES)?;
+            ensure!(line.receive(MESSAGE_BYTES)?, "an empty datagram");
+        }
         for _ in 0..self.datagrams.rounds {
             for _ in 0..self.datagrams.together {
                 line.send(MESSAGE_BYTES)?;
