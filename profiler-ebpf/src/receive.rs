@@ -97,7 +97,7 @@ pub fn on_receive(sk: *const u8, length: i32, flags: u64) -> i32 {
     let (arrival, known) = take_arrival(sk, tcp, socket, length as u32, now);
     // It may be announced on another CPU after this one has read its clock: it had arrived by then.
     let arrival = if arrival < now { arrival } else { now };
-    // These, too, are asked here, where the fewest ways lead to: the verifier goes on from each of them twice.
+    // Here, where the fewest ways lead to, as what follows: the verifier goes on from each of them twice.
     if task.looks != 0 {
         polls::found_message(task, arrival);
     }
