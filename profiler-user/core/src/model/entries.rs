@@ -247,6 +247,11 @@ impl Graph<'_> {
     }
 }
 
+/// Whether calls of a court ran in parallel: so much less than nothing is left of its requests.
+pub(super) fn is_parallel(held_ns: f64, mean_ns: f64) -> bool {
+    held_ns < mean_ns * (1.0 - SLACK)
+}
+
 /// Whether some part of a request's time is above the whole, though nothing ran in parallel.
 fn part_above(mean: f64, courts: &[Court], network_ns: f64, other_ns: Option<f64>) -> bool {
     let whole = mean * SLACK;
@@ -254,7 +259,7 @@ fn part_above(mean: f64, courts: &[Court], network_ns: f64, other_ns: Option<f64
     let in_parallel = courts
         .iter()
         .filter_map(|court| court.held_ns)
-        .any(|held| held < mean * (1.0 - SLACK));
+        .any(|held| is_parallel(held, mean));
     let parts = |court: &Court| [court.unread_ns, Some(court.turnaround_ns), court.held_ns];
     above(other_ns)
         || !in_parallel && (above(Some(network_ns)) || courts.iter().flat_map(parts).any(above))

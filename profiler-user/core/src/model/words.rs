@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::entries::is_parallel;
 use super::snapshot::{Court, Entry, HeldUnknown, Quality, Requests, Snapshot};
 use crate::units::{TimeUnit, UNKNOWN, count, duration, duration_f64};
 
@@ -231,8 +232,7 @@ pub fn request_sum(entry: &Entry, names: &Names<'_>) -> String {
         }
         terms.push((name.to_owned(), court.turnaround_ns));
         if let Some(ns) = court.held_ns.filter(|ns| shows(*ns)) {
-            let what = if ns < 0.0 { "in parallel" } else { "held" };
-            terms.push((format!("{name} {what}"), ns));
+            terms.push((format!("{name} {}", held_word(ns, mean_ns)), ns));
         }
     }
     if !surplus.is_empty() {
@@ -256,6 +256,19 @@ pub fn request_sum(entry: &Entry, names: &Names<'_>) -> String {
         text.push_str(" + what is not known");
     }
     text
+}
+
+/// What is left of a court's requests of this mean time is called so. Less than nothing is calls in parallel only beyond what may
+/// have been under way when the window began and ended.
+#[must_use]
+pub fn held_word(held_ns: f64, mean_ns: f64) -> &'static str {
+    if held_ns >= 0.0 {
+        "held"
+    } else if is_parallel(held_ns, mean_ns) {
+        "in parallel"
+    } else {
+        "under way"
+    }
 }
 
 /// What the reader has to know about that sum: why it does not add up, or what is missing in it.
@@ -296,10 +309,8 @@ pub fn request_notes(entry: &Entry, names: &Names<'_>) -> Vec<String> {
             ));
         }
     }
-    let beside = |court: &&Court| {
-        let least = 0.01 * entry.mean_ns.unwrap_or(0.0);
-        court.held_ns.is_some_and(|held| held < -least)
-    };
+    let mean_ns = entry.mean_ns.unwrap_or(0.0);
+    let beside = |court: &&Court| court.held_ns.is_some_and(|held| is_parallel(held, mean_ns));
     for court in entry.courts.iter().filter(beside) {
         notes.push(format!(
             "{} waits for calls in parallel: they add up to more than it waited",

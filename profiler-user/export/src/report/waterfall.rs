@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use super::ReportView;
 use super::bars::{self, Frame, Row, Scale, Segment};
 use courtside_core::model::snapshot::{Court, Entry};
+use courtside_core::model::words::held_word;
 use courtside_core::units::{UNKNOWN, percent};
 
 /// Most courts with a row of their own.
@@ -21,7 +22,7 @@ pub(super) fn rows(view: &ReportView<'_>, entry: &Entry) -> Vec<Row> {
     let mut sizes: Vec<f64> = entry
         .courts
         .iter()
-        .map(|c| total(&segments(c)).abs())
+        .map(|c| total(&segments(c, entry.mean_ns.unwrap_or(0.0))).abs())
         .collect();
     sizes.sort_by(|a, b| b.total_cmp(a));
     // The smallest share a row if there are too many; as many as are larger than the first of those have their own.
@@ -32,7 +33,7 @@ pub(super) fn rows(view: &ReportView<'_>, entry: &Entry) -> Vec<Row> {
     let mut rows = Vec::new();
     let (mut rest, mut rest_ns) = (0, 0.0);
     for (court, depth) in order {
-        let segments = segments(court);
+        let segments = segments(court, entry.mean_ns.unwrap_or(0.0));
         if total(&segments).abs() < least || rows.len() == MAX_COURTS {
             rest += 1;
             rest_ns += total(&segments);
@@ -94,7 +95,7 @@ fn segment(name: &'static str, class: &str, ns: f64) -> Segment {
 
 /// What a court's time is made of, in the order in which it came: unread, its turnarounds by parts, held. Whatever parts do
 /// not tell is a segment, too. What a component held is negative where its calls ran side by side.
-fn segments(court: &Court) -> Vec<Segment> {
+fn segments(court: &Court, mean_ns: f64) -> Vec<Segment> {
     let worth = |ns: &f64| ns.abs() >= 1.0;
     let unread = court.unread_ns.filter(worth);
     let mut segments: Vec<Segment> = unread
@@ -107,10 +108,12 @@ fn segments(court: &Court) -> Vec<Segment> {
     if rest > 0.001 * court.turnaround_ns {
         segments.push(segment("not known here", "whole", rest));
     }
-    segments.extend(court.held_ns.filter(worth).map(|ns| {
-        let name = if ns < 0.0 { "in parallel" } else { "held" };
-        segment(name, "held", ns)
-    }));
+    segments.extend(
+        court
+            .held_ns
+            .filter(worth)
+            .map(|ns| segment(held_word(ns, mean_ns), "held", ns)),
+    );
     segments
 }
 

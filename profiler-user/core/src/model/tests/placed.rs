@@ -172,6 +172,19 @@ fn calls_side_by_side_make_held_negative_and_are_named() {
     );
 }
 
+#[test]
+fn what_was_under_way_at_the_ends_of_a_window_is_no_call_in_parallel() {
+    let mut frame = chain(100);
+    frame.flows[1].answer = times(100, 1_270_000 - 10_000);
+    let snapshot = folded(&frame);
+    assert!(
+        sum(&snapshot).contains("- web under way 0.01 +"),
+        "{}",
+        sum(&snapshot)
+    );
+    assert_eq!(notes(&snapshot), Vec::<String>::new());
+}
+
 /// Of all answers of a flow, so many are in no distribution.
 fn untime(flow: &mut Flow, untimed: u64, each: u64) {
     flow.untimed = untimed;
